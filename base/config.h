@@ -1,0 +1,84 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The one configuration table. Every variable is a row of WEFT_CONFIG_MAP: environment name, field,
+ * type, default, sentence. getenv is called nowhere else in the library; launcher variables that
+ * are not ours (RANK, OMPI_*, SLURM_*) are read through weft_config_environment.
+ */
+#ifndef WEFT_BASE_CONFIG_H
+#define WEFT_BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum weft_config_type {
+    WEFT_CONFIG_STRING,   // const char *, "" when unset
+    WEFT_CONFIG_INTEGER,  // int64_t
+    WEFT_CONFIG_BYTES,    // int64_t; suffixes K M G (powers of 1024)
+    WEFT_CONFIG_DURATION, // int64_t nanoseconds; suffixes ns us ms s min, no suffix: seconds
+};
+
+/* X(environment name, field, C type, type, default, meaning) */
+#define WEFT_CONFIG_MAP(X)                                                                         \
+    X(WEFT_LOG, log_level, const char *, STRING, "warn", "Log level: none error warn info debug")  \
+    X(WEFT_RANK, rank, int64_t, INTEGER, "-1", "Rank of this process; set by weft launch")         \
+    X(WEFT_NUM_RANKS, num_ranks, int64_t, INTEGER, "-1", "Number of ranks; set by weft launch")    \
+    X(WEFT_ID, id, const char *, STRING, "", "Unique id in hexadecimal; set by weft launch")       \
+    X(WEFT_SECRET, secret, const char *, STRING, "",                                               \
+      "Shared secret for meeting under launchers that pass no unique id")                          \
+    X(WEFT_BOOTSTRAP_ADDRESS, bootstrap_address, const char *, STRING, "127.0.0.1",                \
+      "Address on which a rank listens for its peers")                                             \
+    X(WEFT_BOOTSTRAP_PORT, bootstrap_port, int64_t, INTEGER, "0",                                  \
+      "Port of the meeting point; 0: any free one")                                                \
+    X(WEFT_TIMEOUT, timeout_ns, int64_t, DURATION, "30s",                                          \
+      "Deadline of an operation or a meeting that gives none of its own")                          \
+    X(WEFT_TRANSPORTS, transports, const char *, STRING, "",                                       \
+      "Transports that may be used, best first, comma separated; empty: all")                      \
+    X(WEFT_ALGORITHM, algorithm, const char *, STRING, "",                                         \
+      "Forces algorithms: 'ring', or 'all_reduce:ring,broadcast:tree'")                            \
+    X(WEFT_TOPOLOGY, topology, const char *, STRING, "",                                           \
+      "Topology file or synthetic string to use instead of probing this machine")                  \
+    X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "8K",                                         \
+      "Messages up to this size are sent before the receiver has asked for them")                  \
+    X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "4K",                                           \
+      "All-reduces up to this size use the flat shared-memory path; 0 turns it off")               \
+    X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
+      "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
+    X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
+      "Folder for one Chrome trace per rank, predicted beside measured; empty: none")              \
+    X(WEFT_FAULT, fault, const char *, STRING, "",                                                 \
+      "Fault injection for tests: 'kill:PHASE:RANK[:COUNT]'; empty: none")
+
+struct weft_config {
+#define WEFT_CONFIG_FIELD(name, field, ctype, type, fallback, meaning) ctype field;
+    WEFT_CONFIG_MAP(WEFT_CONFIG_FIELD)
+#undef WEFT_CONFIG_FIELD
+    char *storage; // what the strings point into
+};
+
+/* Reads the environment. Unknown WEFT_* variables are logged as warnings.
+ * Errors: INVALID_ARGUMENT naming the variable, its value and what is allowed; OUT_OF_MEMORY.
+ * On failure *config is unchanged. Free with weft_config_free. */
+weft_status weft_config_load(struct weft_config *config, struct weft_error *error);
+void weft_config_free(struct weft_config *config);
+
+struct weft_config_row {
+    const char *name;
+    enum weft_config_type type;
+    const char *fallback;
+    const char *meaning;
+};
+extern const struct weft_config_row weft_config_rows[];
+extern const int weft_config_num_rows;
+
+/* The raw value of any environment variable, NULL when unset or empty. */
+const char *weft_config_environment(const char *name);
+
+/* Parsers shared with the tools. On failure *value is unchanged. */
+weft_status weft_parse_integer(const char *text, int64_t low, int64_t high, int64_t *value,
+                               struct weft_error *error);
+weft_status weft_parse_bytes(const char *text, int64_t *value, struct weft_error *error);
+weft_status weft_parse_duration(const char *text, int64_t *value, struct weft_error *error);
+
+#endif

@@ -1,0 +1,305 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Weft: collectives planned for exactly the fabric they run on. The one public header.
+ *
+ * Objects. A `weft_context` (one per process is enough) owns everything: memory, connections to
+ * other processes, the control plane. A `weft_comm` is a set of ranks; it is cheap. A
+ * `weft_request` is one operation in flight and lives in the caller's memory.
+ *
+ * One rule for blocking. Every call that may take time has a last parameter
+ * `weft_request *request`. NULL: the call returns when it is done. Otherwise it returns at once and
+ * the caller later calls weft_test or weft_wait on it; buffers, and the output pointer of a
+ * creation, must stay valid until then.
+ *
+ * Errors. Every fallible call returns a `weft_status`; the sentence behind the last failure is at
+ * weft_comm_error_text and weft_context_error_text. Outputs are written only on success.
+ *
+ * Threads. A context and all that hangs off it may be used by one thread at a time; different
+ * contexts are independent. Only weft_comm_abort may be called from any thread.
+ *
+ * Fork. A child may not use its parent's context; it makes its own. Weft's file descriptors are
+ * close-on-exec.
+ *
+ * Units. Counts are elements unless a name says bytes; times are nanoseconds.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_VERSION_MAJOR 0
+#define WEFT_VERSION_MINOR 1
+#define WEFT_VERSION_PATCH 0
+
+#define WEFT_API __attribute__((visibility("default")))
+#define WEFT_NODISCARD __attribute__((warn_unused_result))
+
+/* (code, text). The order is the ABI: add at the end only. */
+#define WEFT_STATUS_MAP(X)                                                                         \
+    X(OK, "success")                                                                               \
+    X(IN_PROGRESS, "operation still in progress")                                                  \
+    X(AGAIN, "resource busy, retry after progress")                                                \
+    X(INVALID_ARGUMENT, "invalid argument")                                                        \
+    X(INVALID_FORMAT, "malformed input")                                                           \
+    X(INVALID_USAGE, "call not allowed in this state")                                             \
+    X(UNSUPPORTED, "not supported here")                                                           \
+    X(OUT_OF_MEMORY, "out of memory")                                                              \
+    X(SYSTEM, "system call failed")                                                                \
+    X(NOT_FOUND, "not found")                                                                      \
+    X(TIMEOUT, "deadline passed")                                                                  \
+    X(MISMATCH, "ranks disagree about the call")                                                   \
+    X(REMOTE, "a peer failed")                                                                     \
+    X(ABORTED, "communicator aborted")                                                             \
+    X(UNPROVED, "plan failed its check")                                                           \
+    X(PERMISSION, "authentication failed")                                                         \
+    X(INTERNAL, "internal error")
+
+typedef enum weft_status {
+#define WEFT_STATUS_ENUM(code, text) WEFT_##code,
+    WEFT_STATUS_MAP(WEFT_STATUS_ENUM)
+#undef WEFT_STATUS_ENUM
+} weft_status;
+
+/* A static English text for `status`; never NULL. */
+WEFT_API const char *weft_status_text(weft_status status);
+/* "WEFT_TIMEOUT" and the like; never NULL. */
+WEFT_API const char *weft_status_name(weft_status status);
+/* major * 10000 + minor * 100 + patch of the library that is loaded. */
+WEFT_API int weft_version(void);
+
+/* Element types; the values are the ABI. Sizes: weft_dtype_bytes. */
+typedef enum weft_dtype {
+    WEFT_FLOAT32,
+    WEFT_FLOAT64,
+    WEFT_BFLOAT16,
+    WEFT_FLOAT16,
+    WEFT_INT32,
+    WEFT_INT64,
+    WEFT_UINT8,
+} weft_dtype;
+
+/* Reductions. AVG is the sum divided by the number of ranks (integers: truncated). */
+typedef enum weft_op {
+    WEFT_SUM,
+    WEFT_PROD,
+    WEFT_MIN,
+    WEFT_MAX,
+    WEFT_AVG,
+} weft_op;
+
+typedef enum weft_collective {
+    WEFT_ALL_REDUCE,
+    WEFT_ALL_GATHER,
+    WEFT_REDUCE_SCATTER,
+    WEFT_BROADCAST,
+    WEFT_REDUCE,
+    WEFT_ALL_TO_ALL,
+    WEFT_ALL_GATHER_V,
+    WEFT_REDUCE_SCATTER_V,
+    WEFT_ALL_TO_ALL_V,
+    WEFT_BARRIER,
+    WEFT_SEND,
+    WEFT_RECV,
+} weft_collective;
+
+/* Bytes of one element; 0 if `dtype` is not one of the enum. */
+WEFT_API size_t weft_dtype_bytes(weft_dtype dtype);
+
+typedef struct weft_context weft_context;
+typedef struct weft_comm weft_comm;
+
+/* One operation in flight. Zero-initialise is not needed. Opaque; may be copied only when idle. */
+typedef struct weft_request {
+    uint64_t opaque[4];
+} weft_request;
+
+/* Names a group of processes that are about to meet. Carries an address and a random secret: treat
+ * it as a password. Plain bytes: send it by any means (environment, file, MPI_Bcast). */
+#define WEFT_UNIQUE_ID_BYTES 128
+typedef struct weft_unique_id {
+    char bytes[WEFT_UNIQUE_ID_BYTES];
+} weft_unique_id;
+
+/* ---- context ---- */
+
+/* Reads the configuration (`weft env` lists it) and opens the transports. Blocking, local.
+ * Errors: INVALID_ARGUMENT (a WEFT_* variable has a bad value), OUT_OF_MEMORY, SYSTEM. */
+WEFT_API WEFT_NODISCARD weft_status weft_context_create(weft_context **context);
+/* Closes everything below it: outstanding requests end with ABORTED, communicators that are still
+ * open are aborted. NULL and pointer to NULL are allowed; clears *context. */
+WEFT_API void weft_context_destroy(weft_context **context);
+/* The sentence behind the last failure of a call on this context that had no communicator (a NULL
+ * context: of the last weft_context_create of this thread). Valid until the next call. */
+WEFT_API const char *weft_context_error_text(const weft_context *context);
+
+/* ---- communicators ---- */
+
+/* Makes an id whose meeting point is served by this context until the communicator is made or the
+ * context destroyed. The address is WEFT_BOOTSTRAP_ADDRESS, or loopback when that is unset.
+ * Errors: SYSTEM (cannot listen). */
+WEFT_API WEFT_NODISCARD weft_status weft_unique_id_create(weft_context *context,
+                                                          weft_unique_id *id);
+
+/* All-gather by other means: on return `all` holds num_ranks pieces of `bytes` bytes in rank order.
+ * Returns 0 on success. May block; called only by weft_comm_create. */
+typedef int (*weft_exchange_fn)(void *argument, const void *mine, void *all, size_t bytes);
+
+typedef struct weft_comm_options {
+    size_t struct_bytes;        /* sizeof(weft_comm_options): the version of this struct */
+    int rank;                   /* 0 .. num_ranks - 1 */
+    int num_ranks;              /* >= 1 */
+    const weft_unique_id *id;   /* the same on all ranks; NULL when `exchange` is given */
+    weft_exchange_fn exchange;  /* used to agree on an id when `id` is NULL; may be NULL otherwise */
+    void *exchange_argument;    /* passed to `exchange` */
+    int64_t timeout_ns;         /* for this call and, by default, every operation; 0: WEFT_TIMEOUT */
+} weft_comm_options;
+
+/* Collective over the ranks that share the id. The options are copied.
+ * Errors: INVALID_ARGUMENT, TIMEOUT (names who is missing), REMOTE (names who died), PERMISSION,
+ * MISMATCH (two ranks claim one number, or disagree about num_ranks), SYSTEM, OUT_OF_MEMORY. */
+WEFT_API WEFT_NODISCARD weft_status weft_comm_create(weft_context *context,
+                                                     const weft_comm_options *options,
+                                                     weft_comm **comm, weft_request *request);
+/* The same with everything taken from the launcher's variables: WEFT_RANK/WEFT_NUM_RANKS/WEFT_ID
+ * (weft launch), RANK/WORLD_SIZE/MASTER_ADDR/MASTER_PORT (torchrun), OMPI_COMM_WORLD_*, SLURM_*;
+ * without any, one rank alone. Errors: as above, and INVALID_ARGUMENT naming the bad variable. */
+WEFT_API WEFT_NODISCARD weft_status weft_comm_create_from_environment(weft_context *context,
+                                                                      weft_comm **comm,
+                                                                      weft_request *request);
+/* Collective. Ranks of one colour form a communicator, ordered by (key, old rank). A negative
+ * colour: this rank joins none and *child becomes NULL. Opens no connection. */
+WEFT_API WEFT_NODISCARD weft_status weft_comm_split(weft_comm *comm, int colour, int key,
+                                                    weft_comm **child, weft_request *request);
+/* Collective. A communicator of the same ranks whose operations never match those of `comm`. */
+WEFT_API WEFT_NODISCARD weft_status weft_comm_duplicate(weft_comm *comm, weft_comm **child,
+                                                        weft_request *request);
+/* Collective: completes when every rank's operations on `comm` are done. Afterwards only destroy
+ * and queries are allowed (others: INVALID_USAGE). */
+WEFT_API WEFT_NODISCARD weft_status weft_comm_finalize(weft_comm *comm, weft_request *request);
+/* Local. Ends all operations on `comm` here with ABORTED and tells the other ranks, which end
+ * theirs too. Never blocks, always succeeds, any thread; other communicators are unaffected. */
+WEFT_API void weft_comm_abort(weft_comm *comm);
+/* Local; aborts first if operations are outstanding. Clears *comm. NULL is allowed. */
+WEFT_API void weft_comm_destroy(weft_comm **comm);
+/* What has gone wrong so far, asynchronously: OK, REMOTE, ABORTED, MISMATCH, TIMEOUT. Polls. */
+WEFT_API weft_status weft_comm_async_error(weft_comm *comm);
+/* The sentence behind the last failure on `comm`; "" if none. Valid until the next call on it. */
+WEFT_API const char *weft_comm_error_text(const weft_comm *comm);
+WEFT_API int weft_comm_rank(const weft_comm *comm);
+WEFT_API int weft_comm_num_ranks(const weft_comm *comm);
+
+/* ---- operations ---- */
+
+typedef enum weft_order {
+    WEFT_ORDER_FREE,         /* the fastest plan; the same bits on every rank and every repetition */
+    WEFT_ORDER_REPRODUCIBLE, /* the same bits for any topology, placement and algorithm */
+} weft_order;
+
+/* Everything about one operation. Zero the struct, set struct_bytes, then what the collective needs:
+ *
+ *   collective        send buffer                 recv buffer                 counts
+ *   all_reduce        count                       count                       count
+ *   reduce            count                       count (root only)           count, root
+ *   broadcast         count (root only)           count                       count, root
+ *   all_gather        count                       num_ranks * count           count
+ *   reduce_scatter    num_ranks * count           count                       count
+ *   all_to_all        num_ranks * count           num_ranks * count           count
+ *   all_gather_v      recv_counts[rank]           sum of recv_counts          recv_counts (agreed)
+ *   reduce_scatter_v  sum of recv_counts          recv_counts[rank]           recv_counts (agreed)
+ *   all_to_all_v      sum of send_counts          sum of recv_counts          both (pairwise)
+ *   send, recv        count                       count                       count, peer
+ *
+ * Blocks of the vector forms lie one after another in rank order. In place: send == recv, except
+ * all_gather(v): send points at the own block inside recv; reduce_scatter(v): recv points at the
+ * own block inside send. Other overlaps are INVALID_ARGUMENT. */
+typedef struct weft_op_desc {
+    size_t struct_bytes; /* sizeof(weft_op_desc): the version of this struct */
+    weft_collective collective;
+    weft_dtype dtype;
+    weft_op op;
+    weft_order order;
+    int root;
+    int peer;
+    const void *send;
+    void *recv;
+    size_t count;
+    const size_t *send_counts; /* num_ranks entries; copied */
+    const size_t *recv_counts; /* num_ranks entries; copied */
+    int64_t timeout_ns;        /* 0: the communicator's */
+    void *queue;               /* NULL: host. A stream otherwise (UNSUPPORTED in this build) */
+    const char *algorithm;     /* NULL: the planner chooses. Must be equal on all ranks; copied */
+} weft_op_desc;
+
+/* Submits one operation. Operations of one communicator are matched by order of submission.
+ * With `request` NULL waits for it. Inside a group, `request` must be given or NULL is taken to
+ * mean "completes with the group". Errors at once: INVALID_ARGUMENT, INVALID_USAGE, UNSUPPORTED,
+ * OUT_OF_MEMORY. Errors at the end: TIMEOUT, REMOTE, ABORTED, MISMATCH. */
+WEFT_API WEFT_NODISCARD weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc,
+                                                weft_request *request);
+
+WEFT_API WEFT_NODISCARD weft_status weft_all_reduce(const void *send, void *recv, size_t count,
+                                                    weft_dtype dtype, weft_op op, weft_comm *comm,
+                                                    weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_all_gather(const void *send, void *recv, size_t count,
+                                                    weft_dtype dtype, weft_comm *comm,
+                                                    weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_reduce_scatter(const void *send, void *recv, size_t count,
+                                                        weft_dtype dtype, weft_op op,
+                                                        weft_comm *comm, weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_all_gather_v(const void *send, void *recv,
+                                                      const size_t *counts, weft_dtype dtype,
+                                                      weft_comm *comm, weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_reduce_scatter_v(const void *send, void *recv,
+                                                          const size_t *counts, weft_dtype dtype,
+                                                          weft_op op, weft_comm *comm,
+                                                          weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_broadcast(const void *send, void *recv, size_t count,
+                                                   weft_dtype dtype, int root, weft_comm *comm,
+                                                   weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_reduce(const void *send, void *recv, size_t count,
+                                                weft_dtype dtype, weft_op op, int root,
+                                                weft_comm *comm, weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_all_to_all(const void *send, void *recv, size_t count,
+                                                    weft_dtype dtype, weft_comm *comm,
+                                                    weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_all_to_all_v(const void *send, const size_t *send_counts,
+                                                      void *recv, const size_t *recv_counts,
+                                                      weft_dtype dtype, weft_comm *comm,
+                                                      weft_request *request);
+/* Matched in order per (communicator, source, destination). */
+WEFT_API WEFT_NODISCARD weft_status weft_send(const void *send, size_t count, weft_dtype dtype,
+                                              int peer, weft_comm *comm, weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_recv(void *recv, size_t count, weft_dtype dtype, int peer,
+                                              weft_comm *comm, weft_request *request);
+WEFT_API WEFT_NODISCARD weft_status weft_barrier(weft_comm *comm, weft_request *request);
+
+/* Between begin and end, submissions (on any communicators of the context) are only collected; end
+ * submits them all at once, so their order among communicators cannot deadlock. Groups nest; only
+ * the outermost end acts. With `request` NULL, end waits for all of them. The first failure is
+ * returned; the others are still submitted. */
+WEFT_API WEFT_NODISCARD weft_status weft_group_begin(weft_context *context);
+WEFT_API WEFT_NODISCARD weft_status weft_group_end(weft_context *context, weft_request *request);
+
+/* Makes progress, then: IN_PROGRESS, or the operation's result, after which the request is idle. */
+WEFT_API WEFT_NODISCARD weft_status weft_test(weft_request *request);
+/* Makes progress until the operation ends; returns its result. Never longer than its deadline. */
+WEFT_API WEFT_NODISCARD weft_status weft_wait(weft_request *request);
+
+/* ---- memory ---- */
+
+/* `bytes` bytes, page aligned, that local peers can reach without a copy. Any pointer works with
+ * every operation; memory from here may be faster. Errors: OUT_OF_MEMORY, SYSTEM. */
+WEFT_API WEFT_NODISCARD weft_status weft_mem_alloc(weft_context *context, size_t bytes,
+                                                   void **memory);
+/* NULL is allowed. Memory not from weft_mem_alloc of this context: INVALID_ARGUMENT. */
+WEFT_API WEFT_NODISCARD weft_status weft_mem_free(weft_context *context, void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

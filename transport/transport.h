@@ -1,0 +1,155 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * How bytes move. A transport is one table of functions; a device is one transport opened in this
+ * process; a connection joins two processes over it. Everything above (executor, communicators)
+ * knows only this header.
+ *
+ * Messages are matched by key: the send and the receive with equal keys on the two ends of a
+ * connection meet, whatever the order in which they were posted. Nothing else orders messages: a
+ * transport may finish them in any order, and must finish a matched message however many unmatched
+ * ones came before it (so two plans that are proved alone cannot deadlock together).
+ *
+ * A message up to the eager limit may be sent before its receive is posted; the transport buffers
+ * it. A larger one is announced, and its data moves only after the receive is posted.
+ *
+ * Threads: a device and its connections are used by one thread at a time. Blocking: nothing here
+ * blocks; things happen inside progress. Memory order: words that two processes share are accessed
+ * with acquire/release, never with plain loads and stores.
+ */
+#ifndef WEFT_TRANSPORT_TRANSPORT_H
+#define WEFT_TRANSPORT_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum {
+    WEFT_ADDRESS_BYTES = 128,        // opaque address of a device, published at the meeting
+    WEFT_PROCESS_ID_BYTES = 16,      // random identity of a process
+    WEFT_TRANSPORT_EXPOSES = 1u << 0 // capability: expose and attach give shared memory
+};
+
+/* Which message this is; equal at both ends. */
+struct weft_message_key {
+    uint32_t comm;     // communicator, unique in its world
+    uint32_t sequence; // operation number within the communicator
+    uint16_t epoch;    // generation of the communicator; stale ones never match
+    uint16_t lane;     // channel of the program
+    uint32_t index;    // k-th message of the lane
+};
+
+/* Consumes `bytes` bytes of an arriving message that start `offset` bytes into it. Called in order
+ * of offset, from progress or from post_recv. `offset` and `bytes` are multiples of sink_unit. */
+typedef void (*weft_sink_fn)(void *argument, size_t offset, const void *data, size_t bytes);
+
+/* One message, from the end that posts it. In the caller's memory, which stays valid until
+ * `complete` is called (or cancel returns). */
+struct weft_transfer {
+    struct weft_message_key key;
+    uint64_t call;      // signature of the call; must be equal at both ends
+    uint64_t plan;      // hash of the lane's proved contents; must be equal at both ends
+    void *data;         // send: read, never written. recv: destination; unused with a sink
+    size_t bytes;       // 0 is allowed: a message that only signals
+    weft_sink_fn sink;  // recv only; NULL: copy into data
+    void *sink_argument;
+    size_t sink_unit;   // recv with a sink: element size
+    /* Called once from progress, post_send or post_recv, when `data` may be reused (send) or has
+     * arrived (recv). May post further transfers. Not called after cancel. */
+    void (*complete)(struct weft_transfer *transfer);
+    weft_status status; // valid in complete: OK, MISMATCH (call, plan or bytes differ), REMOTE
+    /* Valid with MISMATCH on a receive: what the peer sent. */
+    uint64_t peer_call;
+    uint64_t peer_plan;
+    uint64_t peer_bytes;
+    /* Private to the transport. */
+    struct weft_transfer *next;
+    struct weft_transfer *previous;
+    uint64_t private_words[4];
+};
+
+struct weft_device {
+    const struct weft_transport *transport;
+};
+
+struct weft_connection {
+    struct weft_device *device;
+    void *user; // as given to connect
+};
+
+/* What a device tells the layer above; called from progress, post_send and post_recv. */
+struct weft_device_events {
+    void *user;
+    /* A message arrived or was announced for which no receive is posted (yet). Informative: lets
+     * the communicator notice at once that a peer makes another call than this rank. */
+    void (*unexpected)(void *user, struct weft_connection *connection,
+                       const struct weft_message_key *key, uint64_t call, uint64_t plan,
+                       uint64_t bytes);
+    /* The connection is unusable (peer gone, protocol violation). Its transfers have completed with
+     * REMOTE; later posts do so at once. Called at most once per connection. */
+    void (*failed)(void *user, struct weft_connection *connection, const char *reason);
+};
+
+struct weft_device_options {
+    unsigned char process_id[WEFT_PROCESS_ID_BYTES]; // of this process
+    const char *listen_address;                      // numeric IPv4/IPv6 address for TCP
+    size_t eager_bytes;
+    size_t exposed_bytes; // size of the memory that expose returns, where the transport can
+    struct weft_device_events events;
+};
+
+/* All slots are mandatory. No slot blocks. */
+struct weft_transport {
+    const char *name;      // as in WEFT_TRANSPORTS
+    unsigned capabilities; // WEFT_TRANSPORT_*
+
+    /* Errors: UNSUPPORTED (not on this machine, with the reason), SYSTEM, OUT_OF_MEMORY. */
+    weft_status (*open)(const struct weft_device_options *options, struct weft_device **device,
+                        struct weft_error *error);
+    /* Connections must have been disconnected. Clears *device; NULL is allowed. */
+    void (*close)(struct weft_device **device);
+    /* Fills WEFT_ADDRESS_BYTES bytes. An address is a secret: it lets its holder connect. */
+    void (*address)(struct weft_device *device, void *address);
+    /* Whether the process behind `address` can be reached; if not, *reason (static text) says why.
+     * `address` is read as hostile. Symmetric: both ends decide alike. */
+    bool (*reachable)(struct weft_device *device, const void *address, const char **reason);
+    /* Memory of this process that peers can attach: zero-filled, options.exposed_bytes long, owned
+     * by the device. UNSUPPORTED without WEFT_TRANSPORT_EXPOSES. */
+    weft_status (*expose)(struct weft_device *device, void **memory);
+    /* The peer's exposed memory as seen here. IN_PROGRESS until the connection is up (call again
+     * after progress). Valid until disconnect. */
+    weft_status (*attach)(struct weft_connection *connection, void **memory);
+    /* Moves what can be moved now. Returns how many things happened; 0: nothing to do. */
+    int (*progress)(struct weft_device *device);
+    /* A descriptor that polls readable when progress may have something to do; -1: none. */
+    int (*descriptor)(struct weft_device *device);
+    /* Before sleeping on the descriptor: arm(true), then one more progress; after waking:
+     * arm(false). While armed, peers wake this process through the descriptor. */
+    void (*arm)(struct weft_device *device, bool sleeping);
+
+    /* Begins a connection to the process behind `address`; both ends call it, in any order. It is
+     * usable for posts at once: they move when the other end has connected too. `peer_id` is the
+     * peer's process id, `user` comes back in events. Errors: UNSUPPORTED, SYSTEM, OUT_OF_MEMORY. */
+    weft_status (*connect)(struct weft_device *device, const void *address,
+                           const unsigned char *peer_id, uint64_t tag, void *user,
+                           struct weft_connection **connection, struct weft_error *error);
+    /* Transfers still posted are dropped without completing. The peer's transfers on it complete
+     * with REMOTE once what was already sent is consumed. Clears *connection; NULL is allowed. */
+    void (*disconnect)(struct weft_connection **connection);
+    /* Take ownership of `transfer` until it completes. Errors (then not taken): OUT_OF_MEMORY. */
+    weft_status (*post_send)(struct weft_connection *connection, struct weft_transfer *transfer);
+    weft_status (*post_recv)(struct weft_connection *connection, struct weft_transfer *transfer);
+    /* Gives back a posted transfer that has not completed; `data` is not touched afterwards. The
+     * peer's half may never complete: cancel is for operations that have failed. */
+    void (*cancel)(struct weft_connection *connection, struct weft_transfer *transfer);
+};
+
+/* Every transport of this build, best first; NULL at the end. Loopback (all ends in this process,
+ * seeded delivery order; for tests) is weft_loopback_transport and is not in the table. */
+extern const struct weft_transport *const weft_transports[];
+extern const struct weft_transport weft_loopback_transport;
+/* Loopback only: the seed of the delivery order of a device and everything it is connected to. */
+void weft_loopback_seed(struct weft_device *device, uint64_t seed);
+
+#endif
