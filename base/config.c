@@ -19,7 +19,7 @@ const struct weft_config_row weft_config_rows[] = {
     WEFT_CONFIG_MAP(CONFIG_ROW)
 #undef CONFIG_ROW
 };
-const int weft_config_num_rows = (int) (sizeof weft_config_rows / sizeof *weft_config_rows);
+const int weft_config_num_rows = (int)(sizeof weft_config_rows / sizeof *weft_config_rows);
 
 const char *weft_config_environment(const char *name)
 {
@@ -35,8 +35,8 @@ weft_status weft_parse_integer(const char *text, int64_t low, int64_t high, int6
     long long number = strtoll(text, &end, 10);
     if (end == text || *end || errno || number < low || number > high)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                         "'%.64s' is not a whole number from %lld to %lld", text, (long long) low,
-                         (long long) high);
+                         "'%.64s' is not a whole number from %lld to %lld", text, (long long)low,
+                         (long long)high);
     *value = number;
     return WEFT_OK;
 }
@@ -68,9 +68,10 @@ static weft_status parse_with_suffix(const char *text, const struct suffix *suff
 weft_status weft_parse_bytes(const char *text, int64_t *value, struct weft_error *error)
 {
     static const struct suffix suffixes[] = {
-        {"", 1},         {"B", 1},          {"K", 1 << 10},           {"M", 1 << 20},
-        {"G", 1 << 30},  {"KiB", 1 << 10},  {"MiB", 1 << 20},         {"GiB", 1 << 30},
-        {"T", INT64_C(1) << 40}, {NULL, 0},
+        {"", 1},          {"B", 1},         {"K", 1 << 10},
+        {"M", 1 << 20},   {"G", 1 << 30},   {"KiB", 1 << 10},
+        {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"T", INT64_C(1) << 40},
+        {NULL, 0},
     };
     return parse_with_suffix(text, suffixes, "a size like 64, 8K, 32M or 2G", value, error);
 }
@@ -78,15 +79,16 @@ weft_status weft_parse_bytes(const char *text, int64_t *value, struct weft_error
 weft_status weft_parse_duration(const char *text, int64_t *value, struct weft_error *error)
 {
     static const struct suffix suffixes[] = {
-        {"", 1000000000},  {"s", 1000000000}, {"ms", 1000000}, {"us", 1000},
-        {"ns", 1}, {"min", INT64_C(60000000000)}, {NULL, 0},
+        {"", 1000000000}, {"s", 1000000000}, {"ms", 1000000},
+        {"us", 1000},     {"ns", 1},         {"min", INT64_C(60000000000)},
+        {NULL, 0},
     };
     return parse_with_suffix(text, suffixes, "a duration like 30s, 500ms or 2min", value, error);
 }
 
 static weft_status parse_string(const char *text, const char **value, struct weft_error *error)
 {
-    (void) error;
+    (void)error;
     *value = text;
     return WEFT_OK;
 }
@@ -112,7 +114,7 @@ static void warn_of_unknown_variables(void)
             known = strlen(weft_config_rows[i].name) == length &&
                     strncmp(weft_config_rows[i].name, *variable, length) == 0;
         if (!known)
-            WEFT_LOG(WEFT_LOG_WARN, "unknown variable %.*s is ignored (see weft env)", (int) length,
+            WEFT_LOG(WEFT_LOG_WARN, "unknown variable %.*s is ignored (see weft env)", (int)length,
                      *variable);
     }
 }
@@ -157,7 +159,7 @@ weft_status weft_config_load(struct weft_config *config, struct weft_error *erro
         free(loaded.storage);
         return status;
     }
-    weft_log_set_level((enum weft_log_level) level);
+    weft_log_set_level((enum weft_log_level)level);
     warn_of_unknown_variables();
     *config = loaded;
     return WEFT_OK;

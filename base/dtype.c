@@ -9,9 +9,9 @@
 #include <string.h>
 
 const struct weft_dtype_info weft_dtypes[WEFT_NUM_DTYPES] = {
-    [WEFT_FLOAT32] = {"f32", "float", 4, true},   [WEFT_FLOAT64] = {"f64", "double", 8, true},
+    [WEFT_FLOAT32] = {"f32", "float", 4, true},      [WEFT_FLOAT64] = {"f64", "double", 8, true},
     [WEFT_BFLOAT16] = {"bf16", "bfloat16", 2, true}, [WEFT_FLOAT16] = {"f16", "half", 2, true},
-    [WEFT_INT32] = {"int32", "int32", 4, false},  [WEFT_INT64] = {"int64", "int64", 8, false},
+    [WEFT_INT32] = {"int32", "int32", 4, false},     [WEFT_INT64] = {"int64", "int64", 8, false},
     [WEFT_UINT8] = {"uint8", "uint8", 1, false},
 };
 
@@ -37,14 +37,14 @@ const char *const weft_collective_names[WEFT_NUM_COLLECTIVES] = {
 
 size_t weft_dtype_bytes(weft_dtype dtype)
 {
-    return (unsigned) dtype < WEFT_NUM_DTYPES ? weft_dtypes[dtype].bytes : 0;
+    return (unsigned)dtype < WEFT_NUM_DTYPES ? weft_dtypes[dtype].bytes : 0;
 }
 
 weft_status weft_dtype_from_name(const char *name, weft_dtype *dtype, struct weft_error *error)
 {
     for (int i = 0; i < WEFT_NUM_DTYPES; i++)
         if (!strcmp(name, weft_dtypes[i].name) || !strcmp(name, weft_dtypes[i].nccl_name)) {
-            *dtype = (weft_dtype) i;
+            *dtype = (weft_dtype)i;
             return WEFT_OK;
         }
     return weft_fail(error, WEFT_INVALID_ARGUMENT,
@@ -55,11 +55,11 @@ weft_status weft_op_from_name(const char *name, weft_op *op, struct weft_error *
 {
     for (int i = 0; i < WEFT_NUM_OPS; i++)
         if (!strcmp(name, weft_ops[i].name)) {
-            *op = (weft_op) i;
+            *op = (weft_op)i;
             return WEFT_OK;
         }
-    return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                     "operation '%s' is none of sum prod min max avg", name);
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "operation '%s' is none of sum prod min max avg",
+                     name);
 }
 
 weft_status weft_collective_from_name(const char *name, weft_collective *collective,
@@ -69,10 +69,10 @@ weft_status weft_collective_from_name(const char *name, weft_collective *collect
     size_t used = 0;
     for (int i = 0; i < WEFT_NUM_COLLECTIVES; i++) {
         if (!strcmp(name, weft_collective_names[i])) {
-            *collective = (weft_collective) i;
+            *collective = (weft_collective)i;
             return WEFT_OK;
         }
-        used += (size_t) snprintf(list + used, sizeof list - used, " %s", weft_collective_names[i]);
+        used += (size_t)snprintf(list + used, sizeof list - used, " %s", weft_collective_names[i]);
     }
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "collective '%s' is none of%s", name, list);
 }

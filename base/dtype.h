@@ -11,8 +11,8 @@
 #include "base/error.h"
 
 struct weft_dtype_info {
-    const char *name;       // weft's name
-    const char *nccl_name;  // as nccl-tests' -d takes and prints it
+    const char *name;      // weft's name
+    const char *nccl_name; // as nccl-tests' -d takes and prints it
     size_t bytes;
     bool is_floating;
 };

@@ -59,8 +59,8 @@ weft_status weft_fail_prefix(struct weft_error *error, const char *format, ...)
     va_start(arguments, format);
     int used = vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
-    if (used >= 0 && (size_t) used < sizeof error->text)
-        snprintf(error->text + used, sizeof error->text - (size_t) used, ": %.*s",
-                 (int) (sizeof error->text - (size_t) used - 3), old);
+    if (used >= 0 && (size_t)used < sizeof error->text)
+        snprintf(error->text + used, sizeof error->text - (size_t)used, ": %.*s",
+                 (int)(sizeof error->text - (size_t)used - 3), old);
     return error->status;
 }

@@ -17,8 +17,8 @@ weft_status weft_json_parse(const char *text, size_t bytes, const char *name, js
     json_error_t where;
     json_t *loaded = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
     if (!loaded)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "%s:%d:%d: %s", name, where.line,
-                         where.column, where.text);
+        return weft_fail(error, WEFT_INVALID_FORMAT, "%s:%d:%d: %s", name, where.line, where.column,
+                         where.text);
     *json = loaded;
     return WEFT_OK;
 }
@@ -46,7 +46,8 @@ weft_status weft_file_read(const char *path, size_t limit, char **text, size_t *
         size_t got = fread(buffer + used, 1, room - used - 1, file);
         used += got;
         if (used > limit) {
-            status = weft_fail(error, WEFT_INVALID_FORMAT, "%s: larger than %zu bytes", path, limit);
+            status =
+                weft_fail(error, WEFT_INVALID_FORMAT, "%s: larger than %zu bytes", path, limit);
             break;
         }
         if (got == 0) {
@@ -93,7 +94,7 @@ weft_status weft_json_integer(const json_t *object, const char *key, int64_t low
     json_int_t number = json_integer_value(member);
     if (number < low || number > high)
         return weft_fail(error, WEFT_INVALID_FORMAT, "%s: \"%s\" is %lld, not from %lld to %lld",
-                         where, key, (long long) number, (long long) low, (long long) high);
+                         where, key, (long long)number, (long long)low, (long long)high);
     *value = number;
     return WEFT_OK;
 }

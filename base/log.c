@@ -15,17 +15,17 @@ static _Atomic int current_level = WEFT_LOG_WARN;
 
 void weft_log_set_level(enum weft_log_level level)
 {
-    atomic_store_explicit(&current_level, (int) level, memory_order_relaxed);
+    atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
 }
 
 enum weft_log_level weft_log_level(void)
 {
-    return (enum weft_log_level) atomic_load_explicit(&current_level, memory_order_relaxed);
+    return (enum weft_log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
 }
 
 int weft_log_level_from_name(const char *name)
 {
-    for (int i = 0; i < (int) (sizeof level_names / sizeof *level_names); i++)
+    for (int i = 0; i < (int)(sizeof level_names / sizeof *level_names); i++)
         if (strcmp(name, level_names[i]) == 0)
             return i;
     return -1;
@@ -34,15 +34,15 @@ int weft_log_level_from_name(const char *name)
 void weft_log_write(enum weft_log_level level, const char *format, ...)
 {
     char line[1024];
-    int used = snprintf(line, sizeof line, "weft[%d] %s: ", (int) getpid(), level_names[level]);
+    int used = snprintf(line, sizeof line, "weft[%d] %s: ", (int)getpid(), level_names[level]);
     va_list arguments;
     va_start(arguments, format);
-    used += vsnprintf(line + used, sizeof line - (size_t) used - 1, format, arguments);
+    used += vsnprintf(line + used, sizeof line - (size_t)used - 1, format, arguments);
     va_end(arguments);
-    if (used > (int) sizeof line - 2)
-        used = (int) sizeof line - 2;
+    if (used > (int)sizeof line - 2)
+        used = (int)sizeof line - 2;
     line[used++] = '\n';
     // A log line that cannot be written has nowhere to be reported.
-    ssize_t ignored = write(STDERR_FILENO, line, (size_t) used);
-    (void) ignored;
+    ssize_t ignored = write(STDERR_FILENO, line, (size_t)used);
+    (void)ignored;
 }

@@ -41,8 +41,8 @@ struct weft_control_events {
  * An address is a secret. Errors: SYSTEM. */
 weft_status weft_control_open(const char *listen_address, struct weft_control **control,
                               void *address, struct weft_error *error);
-/* After the meeting: addresses[r] of every rank. Connections are made in the background; a neighbour
- * that cannot be reached within 2 s, or refuses, is dead. */
+/* After the meeting: addresses[r] of every rank. Connections are made in the background; a
+ * neighbour that cannot be reached within 2 s, or refuses, is dead. */
 weft_status weft_control_start(struct weft_control *control, int rank, int num_ranks,
                                const void *const *addresses, struct weft_control_events events,
                                struct weft_error *error);

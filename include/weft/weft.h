@@ -36,7 +36,7 @@ extern "C" {
 #define WEFT_VERSION_MINOR 1
 #define WEFT_VERSION_PATCH 0
 
-#define WEFT_API __attribute__((visibility("default")))
+#define WEFT_API       __attribute__((visibility("default")))
 #define WEFT_NODISCARD __attribute__((warn_unused_result))
 
 /* (code, text). The order is the ABI: add at the end only. */
@@ -150,13 +150,13 @@ WEFT_API WEFT_NODISCARD weft_status weft_unique_id_create(weft_context *context,
 typedef int (*weft_exchange_fn)(void *argument, const void *mine, void *all, size_t bytes);
 
 typedef struct weft_comm_options {
-    size_t struct_bytes;        /* sizeof(weft_comm_options): the version of this struct */
-    int rank;                   /* 0 .. num_ranks - 1 */
-    int num_ranks;              /* >= 1 */
-    const weft_unique_id *id;   /* the same on all ranks; NULL when `exchange` is given */
-    weft_exchange_fn exchange;  /* used to agree on an id when `id` is NULL; may be NULL otherwise */
-    void *exchange_argument;    /* passed to `exchange` */
-    int64_t timeout_ns;         /* for this call and, by default, every operation; 0: WEFT_TIMEOUT */
+    size_t struct_bytes;       /* sizeof(weft_comm_options): the version of this struct */
+    int rank;                  /* 0 .. num_ranks - 1 */
+    int num_ranks;             /* >= 1 */
+    const weft_unique_id *id;  /* the same on all ranks; NULL when `exchange` is given */
+    weft_exchange_fn exchange; /* used to agree on an id when `id` is NULL; may be NULL otherwise */
+    void *exchange_argument;   /* passed to `exchange` */
+    int64_t timeout_ns;        /* for this call and, by default, every operation; 0: WEFT_TIMEOUT */
 } weft_comm_options;
 
 /* Collective over the ranks that share the id. The options are copied.
@@ -196,11 +196,12 @@ WEFT_API int weft_comm_num_ranks(const weft_comm *comm);
 /* ---- operations ---- */
 
 typedef enum weft_order {
-    WEFT_ORDER_FREE,         /* the fastest plan; the same bits on every rank and every repetition */
+    WEFT_ORDER_FREE, /* the fastest plan; the same bits on every rank and every repetition */
     WEFT_ORDER_REPRODUCIBLE, /* the same bits for any topology, placement and algorithm */
 } weft_order;
 
-/* Everything about one operation. Zero the struct, set struct_bytes, then what the collective needs:
+/* Everything about one operation. Zero the struct, set struct_bytes, then what the collective
+ * needs:
  *
  *   collective        send buffer                 recv buffer                 counts
  *   all_reduce        count                       count                       count

@@ -1,0 +1,65 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What a collective means, without any algorithm: which cells each rank puts in, which it must get
+ * out, and whose contributions those are.
+ *
+ * The logical vector of a collective is `blocks` blocks of `pieces` pieces; a cell is one piece of
+ * one block, number block * pieces + piece. Cells have no fixed size: sizes come at launch, from
+ * the count (fractions of it), from an agreed table of counts, or from counts that only the two
+ * ends of a pair know. Buffers are windows of the logical vector and use its cell numbers: the
+ * input of an all-gather at rank r is block r alone, and so is the output of a reduce-scatter.
+ */
+#ifndef WEFT_COLLECTIVES_PROGRAM_SHAPE_H
+#define WEFT_COLLECTIVES_PROGRAM_SHAPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum weft_space {
+    WEFT_INPUT,   // the caller's send buffer; never written
+    WEFT_OUTPUT,  // the caller's recv buffer
+    WEFT_SCRATCH, // temporary cells of the program
+    WEFT_LANE,    // a message to or from a peer
+    WEFT_NUM_SPACES,
+};
+
+enum { WEFT_ALL_RANKS = -1, WEFT_CELLS_LIMIT = 1 << 28 };
+
+struct weft_shape {
+    weft_collective collective;
+    int num_ranks;
+    int rank;
+    int root;        // broadcast, reduce: the root; send, recv: the peer; else 0
+    uint32_t pieces; // pieces of a block, >= 1
+};
+
+struct weft_window {
+    uint32_t first; // first logical cell
+    uint32_t cells; // 0: this rank has no such buffer
+};
+
+/* Whose contributions an output cell must hold, each exactly once: cell `cell` of the inputs of
+ * rank `rank`, or of every rank. */
+struct weft_goal {
+    uint32_t cell;
+    int rank; // or WEFT_ALL_RANKS
+};
+
+/* INVALID_ARGUMENT unless every field is in range. */
+weft_status weft_shape_check(const struct weft_shape *shape, struct weft_error *error);
+uint32_t weft_shape_blocks(const struct weft_shape *shape);
+struct weft_window weft_shape_input(const struct weft_shape *shape);
+struct weft_window weft_shape_output(const struct weft_shape *shape);
+struct weft_goal weft_shape_goal(const struct weft_shape *shape, uint32_t output_cell);
+/* Two cells are known to have the same number of elements exactly if this is equal. */
+uint64_t weft_shape_extent(const struct weft_shape *shape, enum weft_space space, uint32_t cell);
+/* Every rank that has the output must hold the same bits (all-reduce, all-gather, broadcast). */
+bool weft_shape_is_replicated(const struct weft_shape *shape);
+/* Contributions are combined by an operation (all-reduce, reduce, reduce-scatter, barrier). */
+bool weft_collective_reduces(weft_collective collective);
+/* broadcast, reduce: `root` is a rank; send, recv: it is the peer. */
+bool weft_collective_is_rooted(weft_collective collective);
+
+#endif
