@@ -1,0 +1,58 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The flat path for small messages among ranks that share memory: every rank writes its
+ * contribution into a slot of its own, all others read it there; one hop, no copies, no matching. A
+ * slot is a header (flag, call) and the data behind it on the same cache lines; the flag is written
+ * last (release) and read first (acquire). Two slots take turns: a rank that writes slot k again
+ * has seen everybody's flag of k + 1, which nobody raises before having read k.
+ *
+ * It is no exception to "only proved plans run": the same code that moves the data, run with other
+ * actions, writes down its accesses as a program, which goes through the check and the oracle.
+ */
+#ifndef WEFT_COLLECTIVES_EXECUTOR_FLAT_H
+#define WEFT_COLLECTIVES_EXECUTOR_FLAT_H
+
+#include "collectives/program/program.h"
+#include "kernels/reduce.h"
+
+enum { WEFT_FLAT_RANKS_LIMIT = 64, WEFT_FLAT_SLOTS = 2, WEFT_FLAT_HEADER_BYTES = 16 };
+
+struct weft_flat {
+    int rank;
+    int num_ranks;
+    size_t data_bytes;                  // room of a slot
+    char *areas[WEFT_FLAT_RANKS_LIMIT]; // by rank; the own one is written, the rest read
+    uint32_t generation;                // operations done or begun
+    bool is_published;                  // the current one's contribution is out
+    uint64_t seen;                      // bit r: rank r's flag of the current one was seen
+};
+
+/* One operation. */
+struct weft_flat_call {
+    weft_collective collective;
+    int root;
+    const void *send;
+    void *recv;
+    size_t bytes; // of a block of the logical vector
+    size_t element_bytes;
+    weft_reduce_fn reduce; // NULL where nothing is combined
+    uint64_t call;         // signature, compared on all ranks
+};
+
+/* Bytes of memory of one rank for slots of `data_bytes`; must be zero before first use. */
+size_t weft_flat_area_bytes(size_t data_bytes);
+/* Whether the collective and size can go this way; depends on agreed facts only. */
+bool weft_flat_supports(weft_collective collective, int num_ranks, size_t block_bytes,
+                        size_t data_bytes);
+/* Tries to finish the current operation: publishes once, then looks at the flags. IN_PROGRESS: call
+ * again (with the same call). MISMATCH: rank *peer made another call, *peer_call. */
+weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_call *call, int *peer,
+                               uint64_t *peer_call);
+/* Lowest rank whose contribution is missing; -1: none. */
+int weft_flat_missing(const struct weft_flat *flat);
+
+/* The program that the flat path executes, recorded from the code that executes it. */
+weft_status weft_flat_trace(const struct weft_shape *shape, struct weft_program **program,
+                            struct weft_error *error);
+
+#endif
