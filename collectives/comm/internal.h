@@ -1,0 +1,229 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The objects behind the public handles, and what the files of this folder ask of each other.
+ *
+ *   context  devices, waiting, the list of operations in flight      context.c
+ *   world    processes that met: connections, control plane          world.c
+ *   comm     ranks of a world: sequence numbers, plans, flat slots   comm.c, create.c
+ *   operation anything that takes time                               operation.c, collective.c
+ *
+ * Everything here belongs to one thread, except `abort_requested` and the context's wake
+ * descriptor.
+ */
+#ifndef WEFT_COLLECTIVES_COMM_INTERNAL_H
+#define WEFT_COLLECTIVES_COMM_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/config.h"
+#include "base/dtype.h"
+#include "collectives/executor/flat.h"
+#include "collectives/executor/run.h"
+#include "collectives/planner/algorithm.h"
+#include "transport/bootstrap.h"
+#include "transport/control.h"
+#include "transport/transport.h"
+
+enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8 };
+
+struct weft_operation;
+struct weft_world;
+struct weft_plans;
+struct weft_trace;
+
+/* ---- operations ---- */
+
+/* What an operation does; all slots are mandatory. */
+struct weft_operation_kind {
+    const char *name;
+    /* Begins; called when the operation is submitted, or when its group ends. */
+    weft_status (*start)(struct weft_operation *operation);
+    /* IN_PROGRESS or the result. Called from progress, not from within callbacks of transports. */
+    weft_status (*progress)(struct weft_operation *operation);
+    /* Ends what is in flight and frees the operation, also when it never started. */
+    void (*release)(struct weft_operation *operation);
+    /* "step 3 waits for data from rank 1": for the sentence of a timeout. */
+    void (*describe)(const struct weft_operation *operation, char *text, size_t bytes);
+};
+
+struct weft_operation {
+    const struct weft_operation_kind *kind;
+    struct weft_context *context;
+    struct weft_comm *comm; // NULL: creates one
+    weft_request *request;  // where the result goes; NULL inside a group
+    struct weft_operation *group;
+    struct weft_operation *next, *previous;
+    int64_t deadline_ns;
+    bool is_started;
+};
+
+/* Takes the operation (always released in the end). Outside groups: starts it, and with `request`
+ * NULL waits for it. */
+weft_status weft_operation_submit(struct weft_operation *operation, weft_request *request);
+/* Starts it at once, group or not; the result goes to `request`. For operations inside others. */
+weft_status weft_operation_start(struct weft_operation *operation, weft_request *request);
+/* Ends operations of `comm` (NULL: all of the context) with `status`. */
+void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, weft_status status);
+/* Polls the operations in flight; ends those that are done or late. Returns how many ended. */
+int weft_operations_progress(struct weft_context *context, bool check_deadlines);
+int64_t weft_operations_next_deadline(const struct weft_context *context);
+/* IN_PROGRESS or the result, without making progress. */
+weft_status weft_request_status(const weft_request *request);
+
+/* ---- context ---- */
+
+struct weft_context {
+    struct weft_config config;
+    struct weft_error error;
+    unsigned char process_id[WEFT_PROCESS_ID_BYTES];
+    uint64_t host_id;
+    struct weft_device *devices[WEFT_DEVICES_LIMIT]; // by place in weft_transports; NULL: not here
+    char device_reasons[WEFT_DEVICES_LIMIT][128];    // why not
+    char *exposed;                                   // memory peers can attach, and how much is used
+    size_t exposed_bytes, exposed_used;
+    int exposing_device; // -1: none
+    int poll;            // epoll descriptor over everything that can wake this process
+    int wake;            // eventfd, for weft_comm_abort from other threads
+    struct weft_world *worlds;
+    struct weft_comm *comms;
+    struct weft_meeting *meeting; // of the last weft_unique_id_create
+    weft_unique_id meeting_id;
+    struct weft_operation *operations; // in flight
+    struct weft_operation *group_first, *group_last;
+    int group_depth;
+    int num_cores; // this process may run on
+    bool is_oversubscribed;
+    void *memory; // of weft_mem_alloc
+};
+
+/* One round over transports, control planes and operations. Returns how much happened. */
+int weft_context_progress(struct weft_context *context, bool check_deadlines);
+/* Progress until *request has a result. */
+weft_status weft_context_wait(struct weft_context *context, weft_request *request);
+/* Adds a descriptor to what wakes the process; removes itself when closed. -1 is ignored. */
+void weft_context_watch(struct weft_context *context, int descriptor);
+/* `bytes` zeroed bytes of exposed memory; SIZE_MAX when there is none left. */
+size_t weft_context_expose(struct weft_context *context, size_t bytes);
+/* Fault injection: ends this process here if WEFT_FAULT says so. */
+void weft_context_fault_point(struct weft_context *context, const char *phase, int rank);
+
+/* ---- worlds ---- */
+
+struct weft_process {
+    unsigned char process_id[WEFT_PROCESS_ID_BYTES];
+    uint64_t host_id;
+    int64_t pid;
+    uint64_t device_mask; // bit i: weft_transports[i] has an address
+    unsigned char addresses[WEFT_DEVICES_LIMIT][WEFT_ADDRESS_BYTES];
+    unsigned char control_address[WEFT_CONTROL_ADDRESS_BYTES];
+    uint64_t flat_offset; // in its exposed memory, for the world's communicator; UINT64_MAX: none
+    struct weft_costs costs; // rank 0's count
+};
+
+struct weft_world {
+    struct weft_context *context;
+    struct weft_world *next;
+    int references; // communicators
+    int rank, num_ranks;
+    uint64_t tag;
+    struct weft_control *control;
+    struct weft_process *processes;       // (num_ranks)
+    struct weft_connection **connections; // (num_ranks) NULL: not connected
+};
+
+/* The blob of this process for a meeting; `control` is opened along with it. */
+weft_status weft_world_make_blob(struct weft_context *context, int num_ranks,
+                                 struct weft_control **control, struct weft_process *process,
+                                 struct weft_error *error);
+/* From a finished bootstrap; takes `control`. */
+weft_status weft_world_create(struct weft_context *context, const weft_unique_id *id, int rank,
+                              int num_ranks, const struct weft_bootstrap *bootstrap,
+                              struct weft_control **control, struct weft_world **world,
+                              struct weft_error *error);
+void weft_world_release(struct weft_world **world);
+/* Connects on first use. UNSUPPORTED with every transport's reason when no transport reaches it. */
+weft_status weft_world_connect(struct weft_world *world, int peer, struct weft_error *error);
+extern const struct weft_device_events weft_world_device_events_prototype;
+
+/* ---- communicators ---- */
+
+struct weft_early_call {
+    bool is_valid;
+    uint32_t sequence;
+    uint64_t call;
+    int peer;
+};
+
+struct weft_comm {
+    struct weft_context *context;
+    struct weft_comm *next;
+    struct weft_world *world;
+    uint32_t id, epoch; // equal on its ranks, unique in the world
+    int rank, num_ranks;
+    int *world_ranks;               // (num_ranks)
+    struct weft_connection **peers; // (num_ranks)
+    uint32_t sequence;              // of the next collective
+    uint32_t splits;
+    uint32_t *sends, *receives; // (num_ranks) point-to-point sequence numbers
+    int64_t timeout_ns;
+    int outstanding;
+    bool is_finalized, finalizing;
+    _Atomic bool abort_requested;
+    weft_status status; // OK until something failed for good
+    struct weft_error error;
+    struct weft_costs costs;
+    struct weft_plans *plans;
+    struct weft_early_call early[WEFT_EARLY_CALLS];
+    unsigned num_early;
+    // Flat path; is_flat is agreed.
+    bool is_flat;
+    size_t flat_bytes;
+    struct weft_flat flat;
+    struct weft_operation *flat_first; // operations waiting their turn on it
+    struct weft_trace *trace;
+};
+
+/* Links a new communicator into the context; flat slots are set up by weft_comm_attach_flat. */
+weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
+                           int num_ranks, const int *world_ranks, int64_t timeout_ns,
+                           const struct weft_costs *costs, struct weft_comm **comm,
+                           struct weft_error *error);
+/* Once: connects the ranks that share memory. offsets[r]: where rank r's slots are. IN_PROGRESS until
+ * everybody is attached. */
+weft_status weft_comm_attach_flat(struct weft_comm *comm, const uint64_t *offsets,
+                                  struct weft_error *error);
+/* The connection to `rank`, made on first use. */
+weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_error *error);
+/* The communicator failed: all its operations end with `status`. `tell`: the other ranks too. */
+void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+struct weft_comm *weft_comm_find(struct weft_world *world, uint32_t id, uint32_t epoch);
+int weft_comm_rank_of(const struct weft_comm *comm, int world_rank);
+
+/* ---- collectives ---- */
+
+/* A call in 64 bits, equal on all ranks of a correct program, and back into words. */
+uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks);
+void weft_call_describe(uint64_t call, char *text, size_t bytes);
+/* Starts a collective of the library's own inside another operation. */
+weft_status weft_collective_start(struct weft_comm *comm, const weft_op_desc *desc,
+                                  weft_request *request, struct weft_error *error);
+/* A message for (comm, sequence) arrived that nobody here waits for. */
+void weft_collective_unexpected(struct weft_comm *comm, int peer,
+                                const struct weft_message_key *key, uint64_t call);
+
+/* Plans of one communicator, made on first use. */
+struct weft_planned {
+    const struct weft_plan *plan;
+    struct weft_run *run; // idle; give back with weft_plans_return
+    const char *algorithm;
+    int64_t predicted_ps;
+    struct weft_plans_entry *entry;
+};
+weft_status weft_plans_get(struct weft_comm *comm, const struct weft_key *key, int rank,
+                           const char *forced, bool is_in_place, struct weft_planned *planned,
+                           struct weft_error *error);
+void weft_plans_return(struct weft_comm *comm, struct weft_planned *planned);
+void weft_plans_destroy(struct weft_plans **plans);
+
+#endif

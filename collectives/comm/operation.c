@@ -1,0 +1,288 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Operations in flight: submission, groups, deadlines, results, and the public test and wait.
+ *
+ * A request in the caller's memory is (operation or NULL, status or IN_PROGRESS, context, unused).
+ * The operation knows its request and writes the result there when it ends, so the caller's memory
+ * is all that outlives it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "collectives/comm/internal.h"
+
+enum { REQUEST_OPERATION, REQUEST_STATUS, REQUEST_CONTEXT };
+
+static void set_request(weft_request *request, struct weft_operation *operation, weft_status status,
+                        struct weft_context *context)
+{
+    request->opaque[REQUEST_OPERATION] = (uint64_t) (uintptr_t) operation;
+    request->opaque[REQUEST_STATUS] = (uint64_t) status;
+    request->opaque[REQUEST_CONTEXT] = (uint64_t) (uintptr_t) context;
+}
+
+weft_status weft_request_status(const weft_request *request)
+{
+    return (weft_status) request->opaque[REQUEST_STATUS];
+}
+
+static void unlink_operation(struct weft_operation *operation)
+{
+    if (operation->previous)
+        operation->previous->next = operation->next;
+    else
+        operation->context->operations = operation->next;
+    if (operation->next)
+        operation->next->previous = operation->previous;
+}
+
+static void link_operation(struct weft_operation *operation)
+{
+    struct weft_context *context = operation->context;
+    operation->previous = NULL;
+    operation->next = context->operations;
+    if (operation->next)
+        operation->next->previous = operation;
+    context->operations = operation;
+}
+
+struct group {
+    struct weft_operation base;
+    int open; // operations that have not ended, plus one until all are started
+    weft_status status;
+};
+
+static void end(struct weft_operation *operation, weft_status status)
+{
+    struct group *group = (struct group *) operation->group;
+    if (operation->is_started)
+        unlink_operation(operation);
+    if (operation->is_started && operation->comm)
+        operation->comm->outstanding--;
+    if (operation->request)
+        set_request(operation->request, NULL, status, operation->context);
+    operation->kind->release(operation);
+    if (!group)
+        return;
+    group->open--;
+    if (group->status == WEFT_OK)
+        group->status = status;
+}
+
+static void start(struct weft_operation *operation)
+{
+    operation->is_started = true;
+    link_operation(operation);
+    if (operation->comm)
+        operation->comm->outstanding++;
+    weft_status status = operation->kind->start(operation);
+    if (status != WEFT_IN_PROGRESS)
+        end(operation, status);
+}
+
+weft_status weft_operation_start(struct weft_operation *operation, weft_request *request)
+{
+    operation->request = request;
+    set_request(request, operation, WEFT_IN_PROGRESS, operation->context);
+    start(operation);
+    return WEFT_OK;
+}
+
+weft_status weft_operation_submit(struct weft_operation *operation, weft_request *request)
+{
+    struct weft_context *context = operation->context;
+    weft_request local;
+    if (context->group_depth > 0) {
+        operation->request = request;
+        if (request)
+            set_request(request, operation, WEFT_IN_PROGRESS, context);
+        if (context->group_last)
+            context->group_last->next = operation;
+        else
+            context->group_first = operation;
+        context->group_last = operation;
+        operation->next = NULL;
+        return WEFT_OK;
+    }
+    operation->request = request ? request : &local;
+    set_request(operation->request, operation, WEFT_IN_PROGRESS, context);
+    start(operation);
+    return request ? WEFT_OK : weft_context_wait(context, &local);
+}
+
+// Whether `a` ends before `b` would be looked at: ends one, and says which one to look at next.
+static int end_matching(struct weft_context *context, struct weft_comm *comm, weft_status status)
+{
+    for (struct weft_operation *o = context->operations; o; o = o->next) {
+        if (o->kind->start == NULL || (comm && o->comm != comm))
+            continue;
+        end(o, status);
+        return 1; // the list has changed: start over
+    }
+    return 0;
+}
+
+void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, weft_status status)
+{
+    while (end_matching(context, comm, status))
+        ;
+}
+
+static weft_status late(struct weft_operation *operation)
+{
+    char where[256];
+    operation->kind->describe(operation, where, sizeof where);
+    if (operation->comm)
+        weft_comm_fail(operation->comm, WEFT_TIMEOUT, true, "%s: deadline passed; %s",
+                       operation->kind->name, where);
+    else
+        weft_fail(&operation->context->error, WEFT_TIMEOUT, "%s: deadline passed; %s",
+                  operation->kind->name, where);
+    return WEFT_TIMEOUT;
+}
+
+int weft_operations_progress(struct weft_context *context, bool check_deadlines)
+{
+    int ended = 0;
+    int64_t now = check_deadlines ? weft_clock_ns() : 0;
+    for (struct weft_operation *o = context->operations, *next; o; o = next) {
+        next = o->next;
+        weft_status status = o->kind->progress(o);
+        struct weft_comm *comm = o->comm;
+        if (status == WEFT_IN_PROGRESS && check_deadlines && now > o->deadline_ns) {
+            status = late(o);
+            if (comm) // that ended this operation with all others of its communicator
+                return ended + 1;
+        }
+        if (status == WEFT_IN_PROGRESS)
+            continue;
+        ended++;
+        if (status != WEFT_OK && comm && comm->status != WEFT_OK)
+            return ended; // weft_comm_fail ended it and changed the list
+        // `next` may have ended with this one only through weft_comm_fail, excluded above.
+        end(o, status);
+        if (next && !context->operations)
+            return ended;
+    }
+    return ended;
+}
+
+int64_t weft_operations_next_deadline(const struct weft_context *context)
+{
+    int64_t soonest = INT64_MAX;
+    for (const struct weft_operation *o = context->operations; o; o = o->next)
+        if (o->deadline_ns < soonest)
+            soonest = o->deadline_ns;
+    return soonest;
+}
+
+/* ---- groups ---- */
+
+static weft_status group_start(struct weft_operation *operation)
+{
+    (void) operation;
+    return WEFT_IN_PROGRESS;
+}
+
+static weft_status group_progress(struct weft_operation *operation)
+{
+    struct group *group = (struct group *) operation;
+    return group->open ? WEFT_IN_PROGRESS : group->status;
+}
+
+static void group_release(struct weft_operation *operation)
+{
+    struct weft_context *context = operation->context;
+    for (struct weft_operation *o = context->operations; o; o = o->next)
+        if (o->group == operation)
+            o->group = NULL;
+    free(operation);
+}
+
+static void group_describe(const struct weft_operation *operation, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%d operations of the group are not done",
+             ((const struct group *) operation)->open);
+}
+
+static const struct weft_operation_kind group_kind = {
+    .name = "group",
+    .start = group_start,
+    .progress = group_progress,
+    .release = group_release,
+    .describe = group_describe,
+};
+
+weft_status weft_group_begin(weft_context *context)
+{
+    if (!context)
+        return WEFT_INVALID_ARGUMENT;
+    context->group_depth++;
+    return WEFT_OK;
+}
+
+weft_status weft_group_end(weft_context *context, weft_request *request)
+{
+    if (!context)
+        return WEFT_INVALID_ARGUMENT;
+    if (context->group_depth == 0)
+        return weft_fail(&context->error, WEFT_INVALID_USAGE, "group_end without group_begin");
+    if (--context->group_depth > 0) {
+        if (request) // only the outermost end acts; an inner one has nothing to wait for
+            set_request(request, NULL, WEFT_OK, context);
+        return WEFT_OK;
+    }
+    struct group *group = calloc(1, sizeof *group);
+    struct weft_operation *list = context->group_first;
+    context->group_first = context->group_last = NULL;
+    weft_request local;
+    if (!group) {
+        while (list) {
+            struct weft_operation *next = list->next;
+            end(list, WEFT_OUT_OF_MEMORY);
+            list = next;
+        }
+        return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a group");
+    }
+    *group = (struct group){.base = {.kind = &group_kind, .context = context, .deadline_ns = INT64_MAX},
+                            .open = 1};
+    weft_operation_start(&group->base, request ? request : &local);
+    while (list) {
+        struct weft_operation *next = list->next;
+        list->group = &group->base;
+        group->open++;
+        start(list);
+        list = next;
+    }
+    group->open--;
+    return request ? WEFT_OK : weft_context_wait(context, &local);
+}
+
+/* ---- public ---- */
+
+static weft_context *context_of(const weft_request *request)
+{
+    return (weft_context *) (uintptr_t) request->opaque[REQUEST_CONTEXT];
+}
+
+weft_status weft_test(weft_request *request)
+{
+    if (!request)
+        return WEFT_INVALID_ARGUMENT;
+    if (weft_request_status(request) == WEFT_IN_PROGRESS)
+        weft_context_progress(context_of(request), true);
+    return weft_request_status(request);
+}
+
+weft_status weft_wait(weft_request *request)
+{
+    if (!request)
+        return WEFT_INVALID_ARGUMENT;
+    if (weft_request_status(request) != WEFT_IN_PROGRESS)
+        return weft_request_status(request);
+    if (context_of(request)->group_depth > 0)
+        return weft_fail(&context_of(request)->error, WEFT_INVALID_USAGE,
+                         "wait between group_begin and group_end would never end");
+    return weft_context_wait(context_of(request), request);
+}

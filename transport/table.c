@@ -1,0 +1,9 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The table of transports: one line each, best first.
+ */
+#include "transport/transport.h"
+
+const struct weft_transport *const weft_transports[] = {
+    NULL,
+};
