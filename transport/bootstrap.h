@@ -16,15 +16,18 @@ enum { WEFT_BLOB_LIMIT_BYTES = 64 << 10 };
 
 struct weft_meeting;
 
-/* Listens on `address`:`port` (0: any) and makes the id (fresh 32-byte secret from the system), or,
- * with `secret` not NULL (32 bytes), uses that secret. Errors: SYSTEM naming address, port and
- * errno text ("port 1234 on 10.0.0.1 is in use"). */
+/* Listens on `address`:`port` (numeric; 0: any port) and makes the id (fresh 32-byte secret from the
+ * system), or, with `secret` not NULL (32 bytes), uses that secret. With a wildcard address the id
+ * names the loopback. Errors: SYSTEM naming address, port and errno text ("port 1234 on 10.0.0.1 is
+ * in use"), INVALID_ARGUMENT, OUT_OF_MEMORY. */
 weft_status weft_meeting_open(const char *address, int port, const unsigned char *secret,
                               struct weft_meeting **meeting, weft_unique_id *id,
                               struct weft_error *error);
-/* Serves once. IN_PROGRESS; OK when the table went out to every rank; REMOTE when a rank left
- * before that (every rank still there is told so first); MISMATCH (two ranks claim one number or
- * disagree about num_ranks; all are told). */
+/* Serves once. IN_PROGRESS; OK when every rank has the table and was told so; REMOTE when a rank
+ * left before that (every rank still there is told so first); MISMATCH (two ranks claim one number
+ * or disagree about num_ranks; all are told); TIMEOUT when a rank's deadline comes (all are told
+ * who is missing). After a failure it stays IN_PROGRESS until all ranks have heard of it, at most
+ * 1 s longer: call it until then, or late ranks wait for their deadline in vain. */
 weft_status weft_meeting_progress(struct weft_meeting *meeting, struct weft_error *error);
 /* A descriptor that polls readable when progress has something to do. */
 int weft_meeting_descriptor(const struct weft_meeting *meeting);
@@ -32,7 +35,10 @@ int weft_meeting_descriptor(const struct weft_meeting *meeting);
 void weft_meeting_report_death(struct weft_meeting *meeting, int rank, const char *text);
 void weft_meeting_close(struct weft_meeting **meeting);
 
-/* Makes an id for a known address, port and secret, for launchers that give those three. */
+/* Makes an id for a known address, port and secret, for launchers that give those three. Host names
+ * are looked up, which may block. The meeting at that port is opened with the secret that
+ * weft_secret_from_text makes (32 bytes) of the same text. Errors: INVALID_ARGUMENT, NOT_FOUND. */
+void weft_secret_from_text(const char *text, unsigned char *secret);
 weft_status weft_unique_id_from_address(const char *address, int port, const char *secret,
                                         weft_unique_id *id, struct weft_error *error);
 /* Hexadecimal form, 2 * WEFT_UNIQUE_ID_BYTES characters and a NUL, and back. */
