@@ -10,11 +10,12 @@
 
 #include "collectives/program/builder.h"
 
-/* The only input to the choice of a plan: every field is equal on all ranks of a call. */
+/* The only input to the choice of a plan: every field is equal on all ranks of a call (send, recv:
+ * the two ends differ in collective and root, on which no choice depends). */
 struct weft_key {
     weft_collective collective;
     int num_ranks;
-    int root; // broadcast, reduce; otherwise 0
+    int root; // broadcast, reduce; send, recv: the peer; otherwise 0
     int element_bytes;
     int size_class; // floor(log2(bytes of the whole logical vector)), -1 for 0 bytes
     weft_order order;
@@ -27,9 +28,10 @@ struct weft_costs {
     int64_t transfer_ps_per_kib; // moving 1024 bytes from one rank to another
     int64_t combine_ps_per_kib;  // combining 1024 bytes with 1024 bytes
     int64_t copy_ps_per_kib;
-    int64_t step_ps; // executor overhead per step
-    int64_t flat_ps; // one exchange through flat shared-memory slots; -1: not available
-    int32_t sharing; // ranks that share one core or link at the same time, >= 1
+    int64_t step_ps;  // executor overhead per step
+    int64_t flat_ps;  // one exchange through flat shared-memory slots; -1: not available
+    int32_t sharing;  // ranks that share one core at the same time, >= 1
+    int32_t crossing; // neighbouring ranks behind one link out of a host, >= 1; 1 on one machine
 };
 
 enum weft_counts {

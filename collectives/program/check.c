@@ -66,8 +66,20 @@ static weft_status unproved_cell(struct checker *checker, uint32_t step, const s
                      space_names[ref->space], ref->index + cell, reason, number);
 }
 
+// Of what all ranks must declare alike.
+static uint64_t hash_results(const struct weft_program *program)
+{
+    uint64_t hash = 0;
+    if (weft_shape_is_replicated(&program->shape)) {
+        struct weft_window output = weft_shape_output(&program->shape);
+        for (uint32_t c = 0; c < output.cells; c++)
+            hash ^= weft_hash_mix(output.first + c, program->results[c]);
+    }
+    return hash;
+}
+
 static uint64_t lane_seed(const struct weft_program *program, uint32_t from, uint32_t to,
-                          uint32_t channel)
+                          uint32_t channel, uint64_t results)
 {
     const struct weft_shape *shape = &program->shape;
     bool is_pair = shape->collective == WEFT_SEND || shape->collective == WEFT_RECV;
@@ -75,13 +87,7 @@ static uint64_t lane_seed(const struct weft_program *program, uint32_t from, uin
     hash = weft_hash_mix(hash, (uint64_t)shape->num_ranks);
     hash = weft_hash_mix(hash, is_pair ? 0 : (uint64_t)shape->root);
     hash = weft_hash_mix(hash, ((uint64_t)shape->pieces << 32) | channel);
-    hash = weft_hash_mix(hash, ((uint64_t)from << 32) | to);
-    if (weft_shape_is_replicated(shape)) {
-        struct weft_window output = weft_shape_output(shape);
-        for (uint32_t c = 0; c < output.cells; c++)
-            hash ^= weft_hash_mix(output.first + c, program->results[c]);
-    }
-    return hash;
+    return weft_hash_mix(hash, ((uint64_t)from << 32) | to) ^ results;
 }
 
 static weft_status find_lane(struct checker *checker, uint32_t peer, uint32_t channel,
@@ -422,12 +428,14 @@ static void seal_lanes(struct checker *checker)
 {
     const struct weft_program *program = checker->program;
     uint32_t me = (uint32_t)program->shape.rank;
+    uint64_t results = hash_results(program);
     for (uint32_t i = 0; i < checker->num_lanes; i++) {
         struct weft_lane *lane = &checker->lanes[i];
         lane->send_hash = weft_hash_mix(lane->send_hash ^ lane->num_sends,
-                                        lane_seed(program, me, lane->peer, lane->channel));
-        lane->receive_hash = weft_hash_mix(lane->receive_hash ^ lane->num_receives,
-                                           lane_seed(program, lane->peer, me, lane->channel));
+                                        lane_seed(program, me, lane->peer, lane->channel, results));
+        lane->receive_hash =
+            weft_hash_mix(lane->receive_hash ^ lane->num_receives,
+                          lane_seed(program, lane->peer, me, lane->channel, results));
     }
     if (checker->num_lanes)
         qsort(checker->lanes, checker->num_lanes, sizeof *checker->lanes, by_channel_and_peer);

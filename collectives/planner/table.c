@@ -1,0 +1,26 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The table of algorithms. A new one is one line in each list here, and one file.
+ */
+#include <string.h>
+
+#include "collectives/planner/algorithm.h"
+
+extern const struct weft_algorithm weft_algorithm_flat;
+extern const struct weft_algorithm weft_algorithm_direct;
+extern const struct weft_algorithm weft_algorithm_ring;
+
+const struct weft_algorithm *const weft_algorithms[] = {
+    &weft_algorithm_flat,
+    &weft_algorithm_direct,
+    &weft_algorithm_ring,
+    NULL,
+};
+
+const struct weft_algorithm *weft_algorithm_find(const char *name)
+{
+    for (int i = 0; weft_algorithms[i]; i++)
+        if (strcmp(weft_algorithms[i]->name, name) == 0)
+            return weft_algorithms[i];
+    return NULL;
+}
