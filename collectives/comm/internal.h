@@ -17,6 +17,7 @@
 
 #include "base/config.h"
 #include "base/dtype.h"
+#include "base/json.h"
 #include "collectives/executor/flat.h"
 #include "collectives/executor/run.h"
 #include "collectives/planner/algorithm.h"
@@ -79,11 +80,12 @@ struct weft_context {
     uint64_t host_id;
     struct weft_device *devices[WEFT_DEVICES_LIMIT]; // by place in weft_transports; NULL: not here
     char device_reasons[WEFT_DEVICES_LIMIT][128];    // why not
-    char *exposed;                                   // memory peers can attach, and how much is used
+    char *exposed; // memory peers can attach, and how much is used
     size_t exposed_bytes, exposed_used;
-    int exposing_device; // -1: none
-    int poll;            // epoll descriptor over everything that can wake this process
-    int wake;            // eventfd, for weft_comm_abort from other threads
+    int exposing_device;                     // -1: none
+    bool is_device_busy[WEFT_DEVICES_LIMIT]; // has connections: looked at in every round
+    int poll; // epoll descriptor over everything that can wake this process
+    int wake; // eventfd, for weft_comm_abort from other threads
     struct weft_world *worlds;
     struct weft_comm *comms;
     struct weft_meeting *meeting; // of the last weft_unique_id_create
@@ -93,13 +95,17 @@ struct weft_context {
     int group_depth;
     int num_cores; // this process may run on
     bool is_oversubscribed;
-    void *memory; // of weft_mem_alloc
+    int flat_waiters; // operations that wait for flat slots
+    void *memory;     // of weft_mem_alloc
 };
 
-/* One round over transports, control planes and operations. Returns how much happened. */
-int weft_context_progress(struct weft_context *context, bool check_deadlines);
+/* One round over connected transports and operations; thorough: also over listening transports,
+ * control planes, deadlines and aborts. Returns how much happened. */
+int weft_context_progress(struct weft_context *context, bool is_thorough);
 /* Progress until *request has a result. */
 weft_status weft_context_wait(struct weft_context *context, weft_request *request);
+/* What to do after `idle` >= 1 rounds in which nothing happened: spin, yield or sleep. */
+void weft_context_backoff(struct weft_context *context, int idle);
 /* Adds a descriptor to what wakes the process; removes itself when closed. -1 is ignored. */
 void weft_context_watch(struct weft_context *context, int descriptor);
 /* `bytes` zeroed bytes of exposed memory; SIZE_MAX when there is none left. */
@@ -116,8 +122,15 @@ struct weft_process {
     uint64_t device_mask; // bit i: weft_transports[i] has an address
     unsigned char addresses[WEFT_DEVICES_LIMIT][WEFT_ADDRESS_BYTES];
     unsigned char control_address[WEFT_CONTROL_ADDRESS_BYTES];
+    uint64_t flat_bytes;  // its WEFT_FLAT_BYTES
     uint64_t flat_offset; // in its exposed memory, for the world's communicator; UINT64_MAX: none
     struct weft_costs costs; // rank 0's count
+};
+
+struct weft_world_peer {
+    struct weft_world *world;
+    int rank;
+    char reason[128]; // why its connection ended; "" while it has not
 };
 
 struct weft_world {
@@ -129,12 +142,16 @@ struct weft_world {
     struct weft_control *control;
     struct weft_process *processes;       // (num_ranks)
     struct weft_connection **connections; // (num_ranks) NULL: not connected
+    struct weft_world_peer *peers;        // (num_ranks) what connections give back as `user`
 };
 
 /* The blob of this process for a meeting; `control` is opened along with it. */
-weft_status weft_world_make_blob(struct weft_context *context, int num_ranks,
+weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  struct weft_control **control, struct weft_process *process,
                                  struct weft_error *error);
+/* Prices for `num_ranks` ranks here: from WEFT_TOPOLOGY or the machine. */
+weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
+                                  struct weft_costs *costs, struct weft_error *error);
 /* From a finished bootstrap; takes `control`. */
 weft_status weft_world_create(struct weft_context *context, const weft_unique_id *id, int rank,
                               int num_ranks, const struct weft_bootstrap *bootstrap,
@@ -179,7 +196,7 @@ struct weft_comm {
     bool is_flat;
     size_t flat_bytes;
     struct weft_flat flat;
-    struct weft_operation *flat_first; // operations waiting their turn on it
+    struct weft_operation *flat_turn; // the oldest operation on it that has not ended
     struct weft_trace *trace;
 };
 
@@ -188,13 +205,14 @@ weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch
                            int num_ranks, const int *world_ranks, int64_t timeout_ns,
                            const struct weft_costs *costs, struct weft_comm **comm,
                            struct weft_error *error);
-/* Once: connects the ranks that share memory. offsets[r]: where rank r's slots are. IN_PROGRESS until
- * everybody is attached. */
+/* Once: connects the ranks that share memory. offsets[r]: where rank r's slots are. IN_PROGRESS
+ * until everybody is attached. */
 weft_status weft_comm_attach_flat(struct weft_comm *comm, const uint64_t *offsets,
                                   struct weft_error *error);
 /* The connection to `rank`, made on first use. */
 weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_error *error);
-/* The communicator failed: all its operations end with `status`. `tell`: the other ranks too. */
+/* The communicator failed (the first failure counts): the next round of progress ends all its
+ * operations with `status`. `tell`: tells the other ranks. */
 void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 struct weft_comm *weft_comm_find(struct weft_world *world, uint32_t id, uint32_t epoch);

@@ -6,6 +6,7 @@
  * The operation knows its request and writes the result there when it ends, so the caller's memory
  * is all that outlives it.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,14 +18,14 @@ enum { REQUEST_OPERATION, REQUEST_STATUS, REQUEST_CONTEXT };
 static void set_request(weft_request *request, struct weft_operation *operation, weft_status status,
                         struct weft_context *context)
 {
-    request->opaque[REQUEST_OPERATION] = (uint64_t) (uintptr_t) operation;
-    request->opaque[REQUEST_STATUS] = (uint64_t) status;
-    request->opaque[REQUEST_CONTEXT] = (uint64_t) (uintptr_t) context;
+    request->opaque[REQUEST_OPERATION] = (uint64_t)(uintptr_t)operation;
+    request->opaque[REQUEST_STATUS] = (uint64_t)status;
+    request->opaque[REQUEST_CONTEXT] = (uint64_t)(uintptr_t)context;
 }
 
 weft_status weft_request_status(const weft_request *request)
 {
-    return (weft_status) request->opaque[REQUEST_STATUS];
+    return (weft_status)request->opaque[REQUEST_STATUS];
 }
 
 static void unlink_operation(struct weft_operation *operation)
@@ -55,7 +56,7 @@ struct group {
 
 static void end(struct weft_operation *operation, weft_status status)
 {
-    struct group *group = (struct group *) operation->group;
+    struct group *group = (struct group *)operation->group;
     if (operation->is_started)
         unlink_operation(operation);
     if (operation->is_started && operation->comm)
@@ -111,35 +112,32 @@ weft_status weft_operation_submit(struct weft_operation *operation, weft_request
     return request ? WEFT_OK : weft_context_wait(context, &local);
 }
 
-// Whether `a` ends before `b` would be looked at: ends one, and says which one to look at next.
-static int end_matching(struct weft_context *context, struct weft_comm *comm, weft_status status)
+// The newest first: an operation started inside another one ends before it.
+static struct weft_operation *find_operation(struct weft_context *context, struct weft_comm *comm)
 {
-    for (struct weft_operation *o = context->operations; o; o = o->next) {
-        if (o->kind->start == NULL || (comm && o->comm != comm))
-            continue;
-        end(o, status);
-        return 1; // the list has changed: start over
-    }
-    return 0;
+    struct weft_operation *operation = context->operations;
+    while (operation && comm && operation->comm != comm)
+        operation = operation->next;
+    return operation;
 }
 
 void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, weft_status status)
 {
-    while (end_matching(context, comm, status))
-        ;
+    for (struct weft_operation *o; (o = find_operation(context, comm));)
+        end(o, status);
 }
 
 static weft_status late(struct weft_operation *operation)
 {
     char where[256];
     operation->kind->describe(operation, where, sizeof where);
-    if (operation->comm)
-        weft_comm_fail(operation->comm, WEFT_TIMEOUT, true, "%s: deadline passed; %s",
-                       operation->kind->name, where);
-    else
-        weft_fail(&operation->context->error, WEFT_TIMEOUT, "%s: deadline passed; %s",
-                  operation->kind->name, where);
-    return WEFT_TIMEOUT;
+    if (!operation->comm)
+        return weft_fail(&operation->context->error, WEFT_TIMEOUT, "%s: deadline passed; %s",
+                         operation->kind->name, where);
+    // The communicator has failed: the next round ends all its operations, newest first.
+    weft_comm_fail(operation->comm, WEFT_TIMEOUT, true, "%s: deadline passed; %s",
+                   operation->kind->name, where);
+    return WEFT_IN_PROGRESS;
 }
 
 int weft_operations_progress(struct weft_context *context, bool check_deadlines)
@@ -147,23 +145,16 @@ int weft_operations_progress(struct weft_context *context, bool check_deadlines)
     int ended = 0;
     int64_t now = check_deadlines ? weft_clock_ns() : 0;
     for (struct weft_operation *o = context->operations, *next; o; o = next) {
-        next = o->next;
-        weft_status status = o->kind->progress(o);
-        struct weft_comm *comm = o->comm;
-        if (status == WEFT_IN_PROGRESS && check_deadlines && now > o->deadline_ns) {
+        weft_status status = o->comm ? o->comm->status : WEFT_OK;
+        if (status == WEFT_OK)
+            status = o->kind->progress(o);
+        if (status == WEFT_IN_PROGRESS && check_deadlines && now > o->deadline_ns)
             status = late(o);
-            if (comm) // that ended this operation with all others of its communicator
-                return ended + 1;
-        }
+        next = o->next; // ending an operation unlinks no other one
         if (status == WEFT_IN_PROGRESS)
             continue;
         ended++;
-        if (status != WEFT_OK && comm && comm->status != WEFT_OK)
-            return ended; // weft_comm_fail ended it and changed the list
-        // `next` may have ended with this one only through weft_comm_fail, excluded above.
         end(o, status);
-        if (next && !context->operations)
-            return ended;
     }
     return ended;
 }
@@ -181,13 +172,13 @@ int64_t weft_operations_next_deadline(const struct weft_context *context)
 
 static weft_status group_start(struct weft_operation *operation)
 {
-    (void) operation;
+    (void)operation;
     return WEFT_IN_PROGRESS;
 }
 
 static weft_status group_progress(struct weft_operation *operation)
 {
-    struct group *group = (struct group *) operation;
+    struct group *group = (struct group *)operation;
     return group->open ? WEFT_IN_PROGRESS : group->status;
 }
 
@@ -203,7 +194,7 @@ static void group_release(struct weft_operation *operation)
 static void group_describe(const struct weft_operation *operation, char *text, size_t bytes)
 {
     snprintf(text, bytes, "%d operations of the group are not done",
-             ((const struct group *) operation)->open);
+             ((const struct group *)operation)->open);
 }
 
 static const struct weft_operation_kind group_kind = {
@@ -245,8 +236,8 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
         }
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a group");
     }
-    *group = (struct group){.base = {.kind = &group_kind, .context = context, .deadline_ns = INT64_MAX},
-                            .open = 1};
+    *group = (struct group){
+        .base = {.kind = &group_kind, .context = context, .deadline_ns = INT64_MAX}, .open = 1};
     weft_operation_start(&group->base, request ? request : &local);
     while (list) {
         struct weft_operation *next = list->next;
@@ -263,7 +254,7 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
 
 static weft_context *context_of(const weft_request *request)
 {
-    return (weft_context *) (uintptr_t) request->opaque[REQUEST_CONTEXT];
+    return (weft_context *)(uintptr_t)request->opaque[REQUEST_CONTEXT];
 }
 
 weft_status weft_test(weft_request *request)

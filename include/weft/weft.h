@@ -127,14 +127,15 @@ typedef struct weft_unique_id {
 
 /* ---- context ---- */
 
-/* Reads the configuration (`weft env` lists it) and opens the transports. Blocking, local.
+/* Reads the configuration (`weft env` lists it) and opens the transports. Blocking, local. There is
+ * no object yet to ask for the reason of a failure: it is logged (level error).
  * Errors: INVALID_ARGUMENT (a WEFT_* variable has a bad value), OUT_OF_MEMORY, SYSTEM. */
 WEFT_API WEFT_NODISCARD weft_status weft_context_create(weft_context **context);
 /* Closes everything below it: outstanding requests end with ABORTED, communicators that are still
  * open are aborted. NULL and pointer to NULL are allowed; clears *context. */
 WEFT_API void weft_context_destroy(weft_context **context);
-/* The sentence behind the last failure of a call on this context that had no communicator (a NULL
- * context: of the last weft_context_create of this thread). Valid until the next call. */
+/* The sentence behind the last failure of a call on this context that had no communicator, such as
+ * weft_comm_create; "" if none. Valid until the next call. */
 WEFT_API const char *weft_context_error_text(const weft_context *context);
 
 /* ---- communicators ---- */

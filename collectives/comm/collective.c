@@ -1,0 +1,458 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Collectives and point-to-point from call to wire: flat slots where all ranks share memory and the
+ * message is small, else a proved plan run over the transports. Operations of one communicator are
+ * numbered in order of submission; the number and the call's signature travel with every message.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "collectives/comm/describe.h"
+#include "collectives/comm/request.h"
+#include "collectives/comm/trace.h"
+
+enum { PAIR_LANE = 0x8000, FLAT_POLLS = 64 };
+
+struct collective {
+    struct weft_operation base;
+    struct weft_call call;
+    char *algorithm; // forced by the caller; NULL: none
+    uint32_t sequence;
+    bool is_flat;
+    struct weft_flat_call flat;
+    struct weft_planned planned;
+    weft_status result; // of the run; IN_PROGRESS while it lasts
+    int64_t begin_ns;   // for the trace
+};
+
+/* ---- mismatches ---- */
+
+static void fail_mismatch(struct weft_comm *comm, int peer, uint64_t theirs, uint64_t ours)
+{
+    char their_text[96], our_text[96];
+    weft_call_describe(theirs, their_text, sizeof their_text);
+    weft_call_describe(ours, our_text, sizeof our_text);
+    weft_comm_fail(comm, WEFT_MISMATCH, true, "rank %d calls %s, rank %d calls %s", peer,
+                   their_text, comm->rank, our_text);
+}
+
+static struct collective *find_collective(const struct weft_comm *comm, uint32_t sequence);
+
+void weft_collective_unexpected(struct weft_comm *comm, int peer,
+                                const struct weft_message_key *key, uint64_t call)
+{
+    if (key->lane >= PAIR_LANE || peer < 0 || comm->status != WEFT_OK)
+        return;
+    struct collective *mine = find_collective(comm, key->sequence);
+    if (mine) {
+        if (mine->call.signature != call)
+            fail_mismatch(comm, peer, call, mine->call.signature);
+        return;
+    }
+    comm->early[comm->num_early++ % WEFT_EARLY_CALLS] =
+        (struct weft_early_call){true, key->sequence, call, peer};
+}
+
+// What arrived before this rank made call number `sequence`.
+static void compare_early_calls(struct weft_comm *comm, uint32_t sequence, uint64_t call)
+{
+    for (int i = 0; i < WEFT_EARLY_CALLS; i++) {
+        struct weft_early_call *early = &comm->early[i];
+        if (!early->is_valid || early->sequence != sequence)
+            continue;
+        early->is_valid = false;
+        if (early->call != call)
+            fail_mismatch(comm, early->peer, early->call, call);
+    }
+}
+
+/* ---- the flat path ---- */
+
+static struct weft_flat_call flat_call(const struct weft_call *call)
+{
+    const weft_op_desc *desc = &call->desc;
+    return (struct weft_flat_call){
+        .collective = desc->collective,
+        .root = desc->root,
+        .send = desc->send,
+        .recv = desc->recv,
+        .bytes = call->block_bytes,
+        .element_bytes = call->element_bytes,
+        .reduce = weft_reduce_lookup(desc->dtype, desc->op),
+        .call = call->signature,
+    };
+}
+
+// From agreed facts only: all ranks decide alike.
+static bool goes_flat(const struct weft_comm *comm, const struct weft_call *call)
+{
+    const char *forced =
+        call->desc.algorithm ? call->desc.algorithm : comm->context->config.algorithm;
+    return comm->is_flat && !call->tables && (!*forced || !strcmp(forced, "flat")) &&
+           weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
+                              comm->flat_bytes);
+}
+
+static void scale_average(const struct weft_comm *comm, const struct weft_call *call)
+{
+    const weft_op_desc *desc = &call->desc;
+    if (weft_ops[desc->op].scales && weft_collective_reduces(desc->collective) &&
+        call->output_elements)
+        weft_scale_lookup(desc->dtype)(desc->recv, call->output_elements, comm->num_ranks);
+}
+
+static void trace(const struct weft_call *call, struct weft_comm *comm, const char *algorithm,
+                  const char *transport, uint32_t sequence, int64_t begin_ns, uint64_t sent,
+                  int64_t predicted_ps)
+{
+    const struct weft_trace_event event = {
+        .collective = weft_collective_names[call->desc.collective],
+        .algorithm = algorithm,
+        .transport = transport,
+        .sequence = sequence,
+        .bytes = call->output_elements * call->element_bytes,
+        .bytes_sent = sent,
+        .begin_ns = begin_ns,
+        .end_ns = weft_clock_ns(),
+        .predicted_ps = predicted_ps,
+    };
+    weft_trace_add(comm, &event);
+}
+
+static weft_status poll_flat(struct weft_comm *comm, const struct weft_flat_call *flat)
+{
+    int peer;
+    uint64_t theirs;
+    weft_status status = weft_flat_progress(&comm->flat, flat, &peer, &theirs);
+    if (status != WEFT_MISMATCH)
+        return status;
+    fail_mismatch(comm, peer, theirs, flat->call);
+    return comm->status;
+}
+
+// A blocking flat operation with nothing else in flight: no operation object, no list, no clock
+// until the others keep us waiting.
+static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *call)
+{
+    struct weft_context *context = comm->context;
+    const struct weft_flat_call flat = flat_call(call);
+    bool is_traced = *context->config.trace;
+    int64_t begin_ns = is_traced ? weft_clock_ns() : 0, deadline_ns = 0;
+    uint32_t sequence = comm->sequence++;
+    weft_context_fault_point(context, "collective", comm->rank);
+    weft_status status = poll_flat(comm, &flat);
+    for (int idle = 1; status == WEFT_IN_PROGRESS; idle++) {
+        if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
+            context->flat_waiters++;
+            weft_context_backoff(context, idle);
+            context->flat_waiters--;
+        }
+        if (idle % (4 * FLAT_POLLS) == 0) {
+            weft_context_progress(context, true);
+            int64_t timeout_ns = call->desc.timeout_ns ? call->desc.timeout_ns : comm->timeout_ns;
+            if (!deadline_ns)
+                deadline_ns = weft_deadline_after(timeout_ns);
+            else if (weft_clock_ns() > deadline_ns)
+                weft_comm_fail(comm, WEFT_TIMEOUT, true,
+                               "%s: deadline passed; flat exchange waits for rank %d",
+                               weft_collective_names[call->desc.collective],
+                               weft_flat_missing(&comm->flat));
+            if (comm->status != WEFT_OK)
+                return comm->status;
+        }
+        status = poll_flat(comm, &flat);
+    }
+    if (status == WEFT_OK)
+        scale_average(comm, call);
+    if (is_traced)
+        trace(call, comm, "flat", "shm", sequence, begin_ns, 0, INT64_MAX);
+    return status;
+}
+
+/* ---- operations ---- */
+
+static void run_done(void *argument, weft_status status)
+{
+    struct collective *collective = argument;
+    collective->result = status;
+}
+
+static weft_status connect_lanes(struct weft_comm *comm, const struct weft_plan *plan)
+{
+    uint32_t num_lanes;
+    const struct weft_lane *lanes = weft_plan_lanes(plan, &num_lanes);
+    for (uint32_t i = 0; i < num_lanes; i++)
+        WEFT_TRY(weft_comm_connect(comm, (int)lanes[i].peer, &comm->error));
+    return WEFT_OK;
+}
+
+static weft_status launch(struct collective *collective)
+{
+    struct weft_comm *comm = collective->base.comm;
+    const struct weft_call *call = &collective->call;
+    const weft_op_desc *desc = &call->desc;
+    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    WEFT_TRY(weft_plans_get(comm, &call->key, comm->rank, collective->algorithm, call->is_in_place,
+                            &collective->planned, &comm->error));
+    WEFT_TRY(connect_lanes(comm, collective->planned.plan));
+    const struct weft_launch launch = {
+        .send = desc->send,
+        .recv = desc->recv,
+        .sizes = call->sizes,
+        .element_bytes = call->element_bytes,
+        .reduce = weft_reduce_lookup(desc->dtype, desc->op),
+        .key = {.comm = comm->id, .sequence = collective->sequence, .epoch = (uint16_t)comm->epoch},
+        .first_lane = is_pair ? PAIR_LANE : 0,
+        .call = call->signature,
+        .peers = comm->peers,
+        .done = run_done,
+        .argument = collective,
+    };
+    return weft_run_launch(collective->planned.run, &launch, &comm->error);
+}
+
+static uint32_t next_sequence(struct weft_comm *comm, const weft_op_desc *desc)
+{
+    if (desc->collective == WEFT_SEND)
+        return comm->sends[desc->peer]++;
+    if (desc->collective == WEFT_RECV)
+        return comm->receives[desc->peer]++;
+    return comm->sequence++;
+}
+
+static weft_status collective_start(struct weft_operation *operation)
+{
+    struct collective *collective = (struct collective *)operation;
+    struct weft_comm *comm = operation->comm;
+    collective->sequence = next_sequence(comm, &collective->call.desc);
+    collective->result = WEFT_IN_PROGRESS;
+    collective->begin_ns = *comm->context->config.trace ? weft_clock_ns() : 0;
+    weft_context_fault_point(operation->context, "collective", comm->rank);
+    if (collective->is_flat) {
+        collective->flat = flat_call(&collective->call);
+        comm->context->flat_waiters++;
+        return WEFT_IN_PROGRESS;
+    }
+    if (collective->call.desc.collective != WEFT_SEND &&
+        collective->call.desc.collective != WEFT_RECV)
+        compare_early_calls(comm, collective->sequence, collective->call.signature);
+    weft_status status = launch(collective);
+    if (status != WEFT_OK) { // peers that wait for this rank must hear of it
+        struct weft_error why = comm->error;
+        weft_comm_fail(comm, status, true, "%.480s", why.text);
+    }
+    return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
+}
+
+// The flat operations of a communicator take turns, in order of submission.
+static bool is_its_turn(const struct collective *collective)
+{
+    const struct weft_context *context = collective->base.context;
+    for (const struct weft_operation *o = context->operations; o; o = o->next) {
+        const struct collective *other = (const struct collective *)o;
+        if (o->kind == collective->base.kind && o->comm == collective->base.comm &&
+            other->is_flat && other->sequence != collective->sequence &&
+            (int32_t)(other->sequence - collective->sequence) < 0)
+            return false;
+    }
+    return true;
+}
+
+static weft_status explain_failure(struct collective *collective)
+{
+    struct weft_comm *comm = collective->base.comm;
+    int peer;
+    struct weft_transfer failed = weft_run_failure(collective->planned.run, &peer);
+    const char *name = weft_collective_names[collective->call.desc.collective];
+    if (collective->result == WEFT_MISMATCH && peer >= 0) {
+        if (failed.peer_call != failed.call)
+            fail_mismatch(comm, peer, failed.peer_call, failed.call);
+        else if (failed.peer_plan != failed.plan)
+            weft_comm_fail(
+                comm, WEFT_MISMATCH, true,
+                "%s: rank %d runs another plan than rank %d (is an algorithm forced there "
+                "or here?)",
+                name, peer, comm->rank);
+        else
+            weft_comm_fail(comm, WEFT_MISMATCH, true,
+                           "%s: rank %d and rank %d disagree about a message: %llu and %zu bytes",
+                           name, peer, comm->rank, (unsigned long long)failed.peer_bytes,
+                           failed.bytes);
+    } else if (collective->result == WEFT_REMOTE && peer >= 0) {
+        const char *reason = comm->world->peers[comm->world_ranks[peer]].reason;
+        weft_comm_fail(comm, WEFT_REMOTE, true, "%s: rank %d is gone: %s", name, peer,
+                       *reason ? reason : "connection lost");
+    } else {
+        weft_comm_fail(comm, collective->result, true, "%s: %s", name,
+                       weft_status_text(collective->result));
+    }
+    return comm->status;
+}
+
+static weft_status collective_progress(struct weft_operation *operation)
+{
+    struct collective *collective = (struct collective *)operation;
+    struct weft_comm *comm = operation->comm;
+    if (collective->is_flat) {
+        if (!is_its_turn(collective))
+            return WEFT_IN_PROGRESS;
+        WEFT_TRY(poll_flat(comm, &collective->flat));
+    } else {
+        if (collective->result == WEFT_IN_PROGRESS)
+            return WEFT_IN_PROGRESS;
+        if (collective->result != WEFT_OK)
+            return explain_failure(collective);
+    }
+    scale_average(comm, &collective->call);
+    if (*comm->context->config.trace)
+        trace(&collective->call, comm, collective->is_flat ? "flat" : collective->planned.algorithm,
+              collective->is_flat ? "shm" : weft_comm_transport(comm), collective->sequence,
+              collective->begin_ns,
+              collective->is_flat ? 0 : weft_run_bytes_sent(collective->planned.run),
+              collective->is_flat ? INT64_MAX : collective->planned.predicted_ps);
+    return WEFT_OK;
+}
+
+static void collective_release(struct weft_operation *operation)
+{
+    struct collective *collective = (struct collective *)operation;
+    if (collective->is_flat && operation->is_started)
+        operation->context->flat_waiters--;
+    weft_plans_return(operation->comm, &collective->planned);
+    weft_call_free(&collective->call);
+    free(collective->algorithm);
+    free(collective);
+}
+
+static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
+{
+    const struct collective *collective = (const struct collective *)operation;
+    const char *name = weft_collective_names[collective->call.desc.collective];
+    if (collective->is_flat) {
+        snprintf(text, bytes, "%s #%u: flat exchange waits for rank %d", name, collective->sequence,
+                 weft_flat_missing(&operation->comm->flat));
+        return;
+    }
+    struct weft_run_wait where = weft_run_where(collective->planned.run);
+    if (where.peer < 0)
+        snprintf(text, bytes, "%s #%u waits for nobody", name, collective->sequence);
+    else
+        snprintf(text, bytes, "%s #%u (%s): step %u waits for rank %d to %s", name,
+                 collective->sequence, collective->planned.algorithm, where.step, where.peer,
+                 where.is_receive ? "send" : "receive");
+}
+
+static const struct weft_operation_kind collective_kind = {
+    .name = "collective",
+    .start = collective_start,
+    .progress = collective_progress,
+    .release = collective_release,
+    .describe = collective_describe,
+};
+
+static struct collective *find_collective(const struct weft_comm *comm, uint32_t sequence)
+{
+    for (struct weft_operation *o = comm->context->operations; o; o = o->next) {
+        struct collective *collective = (struct collective *)o;
+        if (o->kind == &collective_kind && o->comm == comm && collective->sequence == sequence &&
+            collective->call.desc.collective != WEFT_SEND &&
+            collective->call.desc.collective != WEFT_RECV)
+            return collective;
+    }
+    return NULL;
+}
+
+// Takes `call` on success.
+static weft_status make_collective(struct weft_comm *comm, struct weft_call *call,
+                                   struct collective **collective, struct weft_error *error)
+{
+    const weft_op_desc *desc = &call->desc;
+    struct collective *made = calloc(1, sizeof *made);
+    char *algorithm = made && desc->algorithm ? strdup(desc->algorithm) : NULL;
+    if (!made || (desc->algorithm && !algorithm)) {
+        free(made);
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an operation");
+    }
+    int64_t timeout_ns = desc->timeout_ns ? desc->timeout_ns : comm->timeout_ns;
+    *made = (struct collective){
+        .base = {.kind = &collective_kind,
+                 .context = comm->context,
+                 .comm = comm,
+                 .deadline_ns = weft_deadline_after(timeout_ns)},
+        .call = *call,
+        .algorithm = algorithm,
+        .is_flat = goes_flat(comm, call),
+    };
+    // The caller's arrays may go away now; what is needed of them is in call.tables.
+    made->call.desc.send_counts = made->call.desc.recv_counts = NULL;
+    made->call.desc.algorithm = NULL;
+    *collective = made;
+    return WEFT_OK;
+}
+
+weft_status weft_collective_start(struct weft_comm *comm, const weft_op_desc *desc,
+                                  weft_request *request, struct weft_error *error)
+{
+    struct weft_call call;
+    struct collective *collective;
+    WEFT_TRY(weft_call_make(comm, desc, &call, error));
+    weft_status status = make_collective(comm, &call, &collective, error);
+    if (status != WEFT_OK) {
+        weft_call_free(&call);
+        return status;
+    }
+    return weft_operation_start(&collective->base, request);
+}
+
+weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request *request)
+{
+    struct weft_call call;
+    struct collective *collective;
+    if (!comm || !desc)
+        return WEFT_INVALID_ARGUMENT;
+    if (comm->status != WEFT_OK)
+        return comm->status;
+    if (comm->is_finalized)
+        return weft_fail(&comm->error, WEFT_INVALID_USAGE, "the communicator is finalized");
+    WEFT_TRY(weft_call_make(comm, desc, &call, &comm->error));
+    if (!request && comm->context->group_depth == 0 && comm->outstanding == 0 &&
+        goes_flat(comm, &call))
+        return run_flat_now(comm, &call);
+    weft_status status = make_collective(comm, &call, &collective, &comm->error);
+    if (status != WEFT_OK) {
+        weft_call_free(&call);
+        return status;
+    }
+    return weft_operation_submit(&collective->base, request);
+}
+
+/* ---- description ---- */
+
+const char *weft_comm_transport(const struct weft_comm *comm)
+{
+    for (int rank = 0; rank < comm->num_ranks; rank++)
+        if (comm->peers[rank])
+            return comm->peers[rank]->device->transport->name;
+    return "none";
+}
+
+const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc)
+{
+    struct weft_call call;
+    struct weft_planned planned;
+    struct weft_error error;
+    if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
+        return "invalid";
+    bool is_flat = goes_flat(comm, &call);
+    weft_call_free(&call);
+    if (is_flat)
+        return "flat";
+    if (weft_plans_get(comm, &call.key, comm->rank, desc->algorithm, call.is_in_place, &planned,
+                       &error) != WEFT_OK)
+        return "none";
+    const char *algorithm = planned.algorithm;
+    weft_plans_return(comm, &planned);
+    return algorithm;
+}

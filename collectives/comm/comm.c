@@ -1,0 +1,215 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Communicators: their life after creation, failure, and the queries of the public header. They own
+ * no connection: destroying one closes nothing another one uses.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "collectives/comm/internal.h"
+#include "collectives/comm/trace.h"
+
+weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
+                           int num_ranks, const int *world_ranks, int64_t timeout_ns,
+                           const struct weft_costs *costs, struct weft_comm **comm,
+                           struct weft_error *error)
+{
+    if (weft_comm_find(world, id, epoch))
+        return weft_fail(error, WEFT_INTERNAL, "communicator id %08x.%04x is in use", id, epoch);
+    struct weft_comm *made = calloc(1, sizeof *made);
+    size_t n = (size_t)num_ranks;
+    if (!made)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
+    made->context = world->context;
+    made->id = id;
+    made->epoch = epoch;
+    made->rank = rank;
+    made->num_ranks = num_ranks;
+    made->timeout_ns = timeout_ns;
+    made->costs = *costs;
+    made->flat_bytes = (size_t)world->context->config.flat_bytes;
+    made->world_ranks = malloc(n * sizeof *made->world_ranks);
+    made->peers = calloc(n, sizeof *made->peers);
+    made->sends = calloc(n, sizeof *made->sends);
+    made->receives = calloc(n, sizeof *made->receives);
+    if (!made->world_ranks || !made->peers || !made->sends || !made->receives) {
+        weft_comm_destroy(&made);
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
+    }
+    memcpy(made->world_ranks, world_ranks, n * sizeof *made->world_ranks);
+    made->world = world;
+    world->references++;
+    made->next = world->context->comms;
+    world->context->comms = made;
+    *comm = made;
+    return WEFT_OK;
+}
+
+void weft_comm_destroy(weft_comm **comm)
+{
+    if (!comm || !*comm)
+        return;
+    struct weft_comm *old = *comm;
+    *comm = NULL;
+    if (old->outstanding > 0 && old->status == WEFT_OK)
+        weft_comm_fail(old, WEFT_ABORTED, true,
+                       "rank %d destroyed the communicator with %d operations "
+                       "outstanding",
+                       old->rank, old->outstanding);
+    weft_operations_fail(old->context, old, WEFT_ABORTED);
+    for (struct weft_comm **link = &old->context->comms; *link; link = &(*link)->next)
+        if (*link == old) {
+            *link = old->next;
+            break;
+        }
+    weft_trace_close(&old->trace);
+    weft_plans_destroy(&old->plans);
+    weft_world_release(&old->world);
+    free(old->world_ranks);
+    free(old->peers);
+    free(old->sends);
+    free(old->receives);
+    free(old);
+}
+
+struct weft_comm *weft_comm_find(struct weft_world *world, uint32_t id, uint32_t epoch)
+{
+    struct weft_comm *comm = world->context->comms;
+    while (comm && (comm->world != world || comm->id != id || comm->epoch != epoch))
+        comm = comm->next;
+    return comm;
+}
+
+int weft_comm_rank_of(const struct weft_comm *comm, int world_rank)
+{
+    for (int rank = 0; rank < comm->num_ranks; rank++)
+        if (comm->world_ranks[rank] == world_rank)
+            return rank;
+    return -1;
+}
+
+void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const char *format, ...)
+{
+    if (comm->status != WEFT_OK)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    comm->status = comm->error.status = status;
+    vsnprintf(comm->error.text, sizeof comm->error.text, format, arguments);
+    va_end(arguments);
+    WEFT_LOG(WEFT_LOG_INFO, "rank %d: %s", comm->rank, comm->error.text);
+    if (!tell || !comm->world->control)
+        return;
+    struct weft_notice notice = {
+        .kind = status == WEFT_ABORTED ? WEFT_NOTICE_ABORT : WEFT_NOTICE_FAILURE,
+        .comm = comm->id,
+        .epoch = comm->epoch,
+        .subject = comm->world_ranks[comm->rank],
+        .status = (int32_t)status,
+    };
+    snprintf(notice.text, sizeof notice.text, "rank %d: %.220s", comm->rank, comm->error.text);
+    weft_control_post(comm->world->control, &notice);
+}
+
+weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_error *error)
+{
+    if (comm->peers[rank] || rank == comm->rank)
+        return WEFT_OK;
+    WEFT_TRY(weft_world_connect(comm->world, comm->world_ranks[rank], error));
+    comm->peers[rank] = comm->world->connections[comm->world_ranks[rank]];
+    return WEFT_OK;
+}
+
+/* ---- flat slots ---- */
+
+// Whether all ranks share memory with this one; decided from facts that all ranks have.
+static bool all_share_memory(const struct weft_comm *comm, const uint64_t *offsets)
+{
+    const struct weft_context *context = comm->context;
+    int device = context->exposing_device;
+    if (comm->num_ranks < 2 || comm->num_ranks > WEFT_FLAT_RANKS_LIMIT || device < 0)
+        return false;
+    for (int rank = 0; rank < comm->num_ranks; rank++) {
+        const struct weft_process *process = &comm->world->processes[comm->world_ranks[rank]];
+        const char *reason;
+        if (offsets[rank] == UINT64_MAX || process->flat_bytes != comm->flat_bytes ||
+            !(process->device_mask >> device & 1))
+            return false;
+        if (rank != comm->rank &&
+            !weft_transports[device]->reachable(context->devices[device],
+                                                process->addresses[device], &reason))
+            return false;
+    }
+    return true;
+}
+
+weft_status weft_comm_attach_flat(struct weft_comm *comm, const uint64_t *offsets,
+                                  struct weft_error *error)
+{
+    size_t area = weft_flat_area_bytes(comm->flat_bytes);
+    if (comm->is_flat || !all_share_memory(comm, offsets))
+        return WEFT_OK;
+    for (int rank = 0; rank < comm->num_ranks; rank++) {
+        void *base = comm->context->exposed;
+        if (offsets[rank] > comm->context->exposed_bytes ||
+            area > comm->context->exposed_bytes - offsets[rank])
+            return weft_fail(error, WEFT_INVALID_FORMAT, "rank %d: slots outside its memory", rank);
+        if (rank != comm->rank) {
+            WEFT_TRY(weft_comm_connect(comm, rank, error));
+            const struct weft_transport *transport = comm->peers[rank]->device->transport;
+            if (!(transport->capabilities & WEFT_TRANSPORT_EXPOSES))
+                return WEFT_OK;
+            weft_status status = transport->attach(comm->peers[rank], &base);
+            if (status != WEFT_OK)
+                return status == WEFT_IN_PROGRESS
+                           ? status
+                           : weft_fail(error, status, "shared memory of rank %d: %s", rank,
+                                       weft_status_text(status));
+        }
+        comm->flat.areas[rank] = (char *)base + offsets[rank];
+    }
+    comm->flat.rank = comm->rank;
+    comm->flat.num_ranks = comm->num_ranks;
+    comm->flat.data_bytes = comm->flat_bytes;
+    comm->is_flat = true;
+    return WEFT_OK;
+}
+
+/* ---- public queries ---- */
+
+void weft_comm_abort(weft_comm *comm)
+{
+    if (!comm)
+        return;
+    atomic_store_explicit(&comm->abort_requested, true, memory_order_release);
+    uint64_t one = 1;
+    ssize_t ignored = write(comm->context->wake, &one, sizeof one);
+    (void)ignored; // full means that a wake-up is already on its way
+}
+
+weft_status weft_comm_async_error(weft_comm *comm)
+{
+    if (!comm)
+        return WEFT_INVALID_ARGUMENT;
+    weft_context_progress(comm->context, true);
+    return comm->status;
+}
+
+const char *weft_comm_error_text(const weft_comm *comm)
+{
+    return comm ? comm->error.text : "";
+}
+
+int weft_comm_rank(const weft_comm *comm)
+{
+    return comm ? comm->rank : -1;
+}
+
+int weft_comm_num_ranks(const weft_comm *comm)
+{
+    return comm ? comm->num_ranks : -1;
+}

@@ -1,0 +1,408 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The context: devices, the one loop that makes everything progress, and waiting. Waiting spins
+ * briefly, then yields, then sleeps on one epoll descriptor that transports, control planes and
+ * other threads can wake; with more ranks than cores it never spins.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "collectives/comm/internal.h"
+#include "collectives/comm/trace.h"
+
+enum {
+    EXPOSED_BYTES = 4 << 20,
+    SPIN_ROUNDS = 4000,       // a few hundred microseconds
+    YIELD_ROUNDS = 200,       // after spinning, or instead of it
+    HOUSEKEEPING_ROUNDS = 64, // rounds between looks at sockets and clocks
+    SLEEP_LIMIT_MS = 100,
+    FLAT_NAP_NS = 50000,
+};
+
+/* ---- creation ---- */
+
+static uint64_t hash_text(const char *text)
+{
+    uint64_t hash = 0;
+    for (; *text; text++)
+        hash = weft_hash_mix(hash, (unsigned char)*text);
+    return hash;
+}
+
+static uint64_t find_host_id(void)
+{
+    char *text;
+    size_t bytes;
+    if (weft_file_read("/proc/sys/kernel/random/boot_id", 256, &text, &bytes, NULL) != WEFT_OK)
+        return 0;
+    uint64_t hash = hash_text(text);
+    free(text);
+    return hash;
+}
+
+// Cores this process may run on: affinity, and the cgroup's quota rounded up.
+static int count_cores(void)
+{
+    cpu_set_t set;
+    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    char *text;
+    size_t bytes;
+    if (weft_file_read("/sys/fs/cgroup/cpu.max", 256, &text, &bytes, NULL) == WEFT_OK) {
+        long long quota, period;
+        if (sscanf(text, "%lld %lld", &quota, &period) == 2 && period > 0 &&
+            (quota + period - 1) / period < cores)
+            cores = (int)((quota + period - 1) / period);
+        free(text);
+    }
+    return cores > 0 ? cores : 1;
+}
+
+static bool is_wanted(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    if (!*list)
+        return true;
+    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
+static weft_status check_transport_names(const char *list, struct weft_error *error)
+{
+    for (const char *at = list; *at;) {
+        size_t length = strcspn(at, ",");
+        bool is_known = false;
+        for (int i = 0; weft_transports[i]; i++)
+            is_known |= strlen(weft_transports[i]->name) == length &&
+                        strncmp(weft_transports[i]->name, at, length) == 0;
+        if (!is_known)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                             "WEFT_TRANSPORTS: there is no transport '%.*s'", (int)length, at);
+        at += length + (at[length] == ',');
+    }
+    return WEFT_OK;
+}
+
+static weft_status open_devices(struct weft_context *context, struct weft_error *error)
+{
+    struct weft_device_options options = {
+        .listen_address = context->config.bootstrap_address,
+        .eager_bytes = (size_t)context->config.eager_bytes,
+        .exposed_bytes = EXPOSED_BYTES,
+        .events = weft_world_device_events_prototype,
+    };
+    memcpy(options.process_id, context->process_id, sizeof options.process_id);
+    int opened = 0;
+    for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++) {
+        struct weft_error why = {.text = "not in WEFT_TRANSPORTS"};
+        if (!is_wanted(context->config.transports, weft_transports[i]->name) ||
+            weft_transports[i]->open(&options, &context->devices[i], &why) != WEFT_OK) {
+            snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.120s",
+                     why.text);
+            WEFT_LOG(WEFT_LOG_INFO, "transport %s: %s", weft_transports[i]->name, why.text);
+            continue;
+        }
+        opened++;
+        weft_context_watch(context, weft_transports[i]->descriptor(context->devices[i]));
+        void *exposed;
+        if (context->exposing_device < 0 &&
+            (weft_transports[i]->capabilities & WEFT_TRANSPORT_EXPOSES) &&
+            weft_transports[i]->expose(context->devices[i], &exposed) == WEFT_OK) {
+            context->exposing_device = i;
+            context->exposed = exposed;
+            context->exposed_bytes = EXPOSED_BYTES;
+        }
+    }
+    return opened ? WEFT_OK : weft_fail(error, WEFT_SYSTEM, "no transport works here");
+}
+
+static weft_status open_context(struct weft_context *context, struct weft_error *error)
+{
+    context->exposing_device = -1;
+    context->poll = context->wake = -1;
+    WEFT_TRY(weft_config_load(&context->config, error));
+    WEFT_TRY(check_transport_names(context->config.transports, error));
+    static const char *const policies[] = {"auto", "spin", "yield", "sleep"};
+    bool is_policy = false;
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        is_policy |= !strcmp(policies[i], context->config.spin);
+    if (!is_policy)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "WEFT_SPIN: '%.32s' is none of auto spin yield sleep",
+                         context->config.spin);
+    if (getrandom(context->process_id, sizeof context->process_id, 0) !=
+        (ssize_t)sizeof context->process_id)
+        return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
+    context->host_id = find_host_id();
+    context->num_cores = count_cores();
+    context->poll = epoll_create1(EPOLL_CLOEXEC);
+    context->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (context->poll < 0 || context->wake < 0)
+        return weft_fail(error, WEFT_SYSTEM, "epoll or eventfd: %s", strerror(errno));
+    weft_context_watch(context, context->wake);
+    return open_devices(context, error);
+}
+
+weft_status weft_context_create(weft_context **context)
+{
+    if (!context)
+        return WEFT_INVALID_ARGUMENT;
+    struct weft_context *made = calloc(1, sizeof *made);
+    struct weft_error error;
+    if (!made)
+        return WEFT_OUT_OF_MEMORY;
+    weft_status status = open_context(made, &error);
+    if (status != WEFT_OK) {
+        WEFT_LOG(WEFT_LOG_ERROR, "%s", error.text);
+        weft_context_destroy(&made);
+        return status;
+    }
+    *context = made;
+    return WEFT_OK;
+}
+
+/* ---- memory ---- */
+
+struct block {
+    struct block *next;
+    void *memory;
+    size_t bytes;
+};
+
+weft_status weft_mem_alloc(weft_context *context, size_t bytes, void **memory)
+{
+    if (!context || !memory)
+        return WEFT_INVALID_ARGUMENT;
+    struct block *block = malloc(sizeof *block);
+    if (!block)
+        return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
+    block->bytes = bytes ? bytes : 1;
+    // A memfd mapping rather than anonymous memory: what a peer can be given a descriptor of.
+    int descriptor = memfd_create("weft", MFD_CLOEXEC);
+    block->memory = MAP_FAILED;
+    if (descriptor >= 0 && ftruncate(descriptor, (off_t)block->bytes) == 0)
+        block->memory = mmap(NULL, block->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    int error = errno;
+    if (descriptor >= 0)
+        close(descriptor);
+    if (block->memory == MAP_FAILED) {
+        free(block);
+        return weft_fail(&context->error, error == ENOMEM ? WEFT_OUT_OF_MEMORY : WEFT_SYSTEM,
+                         "%zu bytes of shared memory: %s", bytes, strerror(error));
+    }
+    block->next = context->memory;
+    context->memory = block;
+    *memory = block->memory;
+    return WEFT_OK;
+}
+
+weft_status weft_mem_free(weft_context *context, void *memory)
+{
+    if (!context)
+        return WEFT_INVALID_ARGUMENT;
+    for (struct block **link = (struct block **)&context->memory; memory && *link;
+         link = &(*link)->next) {
+        struct block *block = *link;
+        if (block->memory != memory)
+            continue;
+        *link = block->next;
+        munmap(block->memory, block->bytes);
+        free(block);
+        return WEFT_OK;
+    }
+    return memory ? weft_fail(&context->error, WEFT_INVALID_ARGUMENT,
+                              "memory not from weft_mem_alloc of this context")
+                  : WEFT_OK;
+}
+
+void weft_context_destroy(weft_context **context)
+{
+    if (!context || !*context)
+        return;
+    struct weft_context *old = *context;
+    weft_operations_fail(old, NULL, WEFT_ABORTED);
+    while (old->comms) {
+        struct weft_comm *comm = old->comms;
+        weft_comm_destroy(&comm);
+    }
+    while (old->memory) {
+        weft_status status = weft_mem_free(old, ((struct block *)old->memory)->memory);
+        (void)status; // it is ours
+    }
+    weft_meeting_close(&old->meeting);
+    for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+        if (old->devices[i])
+            weft_transports[i]->close(&old->devices[i]);
+    if (old->wake >= 0)
+        close(old->wake);
+    if (old->poll >= 0)
+        close(old->poll);
+    weft_config_free(&old->config);
+    free(old);
+    *context = NULL;
+}
+
+const char *weft_context_error_text(const weft_context *context)
+{
+    return context ? context->error.text : "";
+}
+
+/* ---- progress and waiting ---- */
+
+void weft_context_watch(struct weft_context *context, int descriptor)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
+    if (descriptor >= 0 && epoll_ctl(context->poll, EPOLL_CTL_ADD, descriptor, &event) != 0)
+        WEFT_LOG(WEFT_LOG_WARN, "epoll_ctl: %s", strerror(errno)); // waits then poll instead
+}
+
+size_t weft_context_expose(struct weft_context *context, size_t bytes)
+{
+    bytes = (bytes + 127) & ~(size_t)127;
+    if (context->exposing_device < 0 || bytes > context->exposed_bytes - context->exposed_used)
+        return SIZE_MAX;
+    size_t offset = context->exposed_used;
+    context->exposed_used += bytes;
+    return offset;
+}
+
+void weft_context_fault_point(struct weft_context *context, const char *phase, int rank)
+{
+    char wanted[64];
+    if (!*context->config.fault)
+        return;
+    snprintf(wanted, sizeof wanted, "kill:%s:%d", phase, rank);
+    if (!strcmp(wanted, context->config.fault))
+        raise(SIGKILL);
+}
+
+// Aborts that other threads asked for.
+static int notice_aborts(struct weft_context *context)
+{
+    int noticed = 0;
+    for (struct weft_comm *comm = context->comms; comm; comm = comm->next)
+        if (atomic_load_explicit(&comm->abort_requested, memory_order_acquire) &&
+            comm->status == WEFT_OK) {
+            weft_comm_fail(comm, WEFT_ABORTED, true, "aborted by rank %d", comm->rank);
+            noticed++;
+        }
+    return noticed;
+}
+
+static bool has_connections(const struct weft_context *context, const struct weft_device *device)
+{
+    for (const struct weft_world *world = context->worlds; world; world = world->next)
+        for (int i = 0; i < world->num_ranks; i++)
+            if (world->connections[i] && world->connections[i]->device == device)
+                return true;
+    return false;
+}
+
+static int housekeeping(struct weft_context *context)
+{
+    int events = notice_aborts(context);
+    // A failed meeting tells its ranks, this one included, through their own ends of it.
+    if (context->meeting && weft_meeting_progress(context->meeting, NULL) == WEFT_OK)
+        weft_meeting_close(&context->meeting);
+    for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+        context->is_device_busy[i] =
+            context->devices[i] && has_connections(context, context->devices[i]);
+    for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+        if (context->devices[i] && !context->is_device_busy[i])
+            events += weft_transports[i]->progress(context->devices[i]);
+    for (struct weft_world *world = context->worlds; world; world = world->next)
+        events += weft_control_progress(world->control);
+    return events;
+}
+
+int weft_context_progress(struct weft_context *context, bool is_thorough)
+{
+    int events = 0;
+    for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+        if (context->is_device_busy[i])
+            events += weft_transports[i]->progress(context->devices[i]);
+    if (is_thorough)
+        events += housekeeping(context);
+    return events + weft_operations_progress(context, is_thorough);
+}
+
+static void arm(struct weft_context *context, bool sleeping)
+{
+    for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+        if (context->devices[i])
+            weft_transports[i]->arm(context->devices[i], sleeping);
+}
+
+static void sleep_until_event(struct weft_context *context, int limit_ms)
+{
+    struct epoll_event events[8];
+    if (context->flat_waiters > 0) { // nobody rings a bell for flat slots: look often
+        const struct timespec nap = {.tv_nsec = FLAT_NAP_NS};
+        nanosleep(&nap, NULL);
+        weft_context_progress(context, true);
+        return;
+    }
+    arm(context, true);
+    if (weft_context_progress(context, true) == 0) {
+        int64_t left = weft_operations_next_deadline(context) - weft_clock_ns();
+        int timeout_ms = left / 1000000 < limit_ms ? (int)(left / 1000000) + 1 : limit_ms;
+        int ready = epoll_wait(context->poll, events, 8, timeout_ms < 0 ? 0 : timeout_ms);
+        for (int i = 0; i < ready; i++)
+            if (events[i].data.fd == context->wake) {
+                uint64_t count;
+                ssize_t ignored = read(context->wake, &count, sizeof count);
+                (void)ignored; // only empties it
+            }
+    }
+    arm(context, false);
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void weft_context_backoff(struct weft_context *context, int idle)
+{
+    const char *policy = context->config.spin;
+    bool may_spin =
+        !strcmp(policy, "spin") || (!strcmp(policy, "auto") && !context->is_oversubscribed);
+    int spins = may_spin ? SPIN_ROUNDS : 0;
+    int yields = strcmp(policy, "sleep") ? YIELD_ROUNDS : 0;
+    if (idle < spins || !strcmp(policy, "spin"))
+        relax();
+    else if (idle < spins + yields)
+        sched_yield();
+    else
+        sleep_until_event(context, SLEEP_LIMIT_MS);
+}
+
+weft_status weft_context_wait(struct weft_context *context, weft_request *request)
+{
+    unsigned rounds = 0;
+    for (int idle = 0; weft_request_status(request) == WEFT_IN_PROGRESS;) {
+        if (weft_context_progress(context, ++rounds % HOUSEKEEPING_ROUNDS == 0) > 0)
+            idle = 0;
+        else
+            weft_context_backoff(context, idle < INT_MAX ? ++idle : idle);
+    }
+    return weft_request_status(request);
+}

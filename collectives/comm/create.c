@@ -1,0 +1,449 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Operations that make or close communicators: create (meet, build the world), split and duplicate
+ * (an all-gather on the parent, then local work), finalize (a barrier). State machines on the
+ * progress engine, so that they work inside groups and without blocking.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "collectives/comm/internal.h"
+#include "transport/launcher.h"
+
+/* ---- create ---- */
+
+struct creation {
+    struct weft_operation base;
+    weft_comm **comm;
+    int rank, num_ranks;
+    int64_t timeout_ns;
+    struct weft_launch_meeting *launch; // how a launcher lets ranks meet; NULL: `id` is known
+    weft_unique_id id;
+    struct weft_bootstrap *bootstrap;
+    struct weft_control *control;
+    struct weft_comm *made;
+    uint64_t *offsets; // (num_ranks) of flat slots
+};
+
+static weft_status begin_meeting(struct creation *creation)
+{
+    struct weft_context *context = creation->base.context;
+    struct weft_process process;
+    weft_context_fault_point(context, "meeting", creation->rank);
+    WEFT_TRY(weft_world_make_blob(context, creation->rank, creation->num_ranks, &creation->control,
+                                  &process, &context->error));
+    WEFT_TRY(weft_bootstrap_start(&creation->id, creation->rank, creation->num_ranks, &process,
+                                  sizeof process, creation->base.deadline_ns, &creation->bootstrap,
+                                  &context->error));
+    weft_context_watch(context, weft_bootstrap_descriptor(creation->bootstrap));
+    return WEFT_OK;
+}
+
+static weft_status build_world(struct creation *creation)
+{
+    struct weft_context *context = creation->base.context;
+    struct weft_world *world;
+    WEFT_TRY(weft_world_create(context, &creation->id, creation->rank, creation->num_ranks,
+                               creation->bootstrap, &creation->control, &world, &context->error));
+    int *ranks = malloc((size_t)creation->num_ranks * sizeof *ranks);
+    creation->offsets = malloc((size_t)creation->num_ranks * sizeof *creation->offsets);
+    weft_status status = WEFT_OUT_OF_MEMORY;
+    for (int rank = 0; ranks && creation->offsets && rank < creation->num_ranks; rank++) {
+        ranks[rank] = rank;
+        creation->offsets[rank] = world->processes[rank].flat_offset;
+    }
+    if (ranks && creation->offsets)
+        status = weft_comm_make(world, (uint32_t)world->tag, (uint16_t)(world->tag >> 32),
+                                creation->rank, creation->num_ranks, ranks, creation->timeout_ns,
+                                &world->processes[0].costs, &creation->made, &context->error);
+    free(ranks);
+    weft_world_release(&world); // the communicator holds it now
+    return status;
+}
+
+static weft_status creation_start(struct weft_operation *operation)
+{
+    struct creation *creation = (struct creation *)operation;
+    if (creation->launch)
+        return WEFT_IN_PROGRESS;
+    weft_status status = begin_meeting(creation);
+    return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
+}
+
+static weft_status creation_progress(struct weft_operation *operation)
+{
+    struct creation *creation = (struct creation *)operation;
+    struct weft_context *context = operation->context;
+    // 1. Learn the id, 2. meet, 3. build the world, 4. attach the slots of ranks that share memory.
+    if (creation->launch) {
+        WEFT_TRY(weft_launch_meeting_progress(creation->launch, &creation->id, &context->error));
+        weft_launch_meeting_close(&creation->launch);
+        WEFT_TRY(begin_meeting(creation));
+    }
+    if (!creation->made) {
+        WEFT_TRY(weft_bootstrap_progress(creation->bootstrap, &context->error));
+        WEFT_TRY(build_world(creation));
+        weft_context_fault_point(context, "init", creation->rank);
+    }
+    if (creation->made->status != WEFT_OK)
+        return weft_fail(&context->error, creation->made->status, "%s", creation->made->error.text);
+    WEFT_TRY(weft_comm_attach_flat(creation->made, creation->offsets, &context->error));
+    *creation->comm = creation->made;
+    creation->made = NULL;
+    return WEFT_OK;
+}
+
+static void creation_release(struct weft_operation *operation)
+{
+    struct creation *creation = (struct creation *)operation;
+    weft_launch_meeting_close(&creation->launch);
+    weft_bootstrap_close(&creation->bootstrap);
+    weft_control_close(&creation->control);
+    weft_comm_destroy(&creation->made);
+    free(creation->offsets);
+    free(creation);
+}
+
+static void creation_describe(const struct weft_operation *operation, char *text, size_t bytes)
+{
+    const struct creation *creation = (const struct creation *)operation;
+    if (creation->launch)
+        snprintf(text, bytes, "rank 0 has not published where to meet");
+    else if (!creation->made)
+        snprintf(text, bytes, "%d ranks have not all arrived", creation->num_ranks);
+    else
+        snprintf(text, bytes, "shared memory of the other ranks is not attached");
+}
+
+static const struct weft_operation_kind creation_kind = {
+    .name = "comm_create",
+    .start = creation_start,
+    .progress = creation_progress,
+    .release = creation_release,
+    .describe = creation_describe,
+};
+
+static weft_status agree_on_id(struct weft_context *context, const weft_comm_options *options,
+                               weft_unique_id *id)
+{
+    weft_unique_id mine;
+    memset(&mine, 0, sizeof mine);
+    if (options->id) {
+        *id = *options->id;
+        return WEFT_OK;
+    }
+    if (options->rank == 0)
+        WEFT_TRY(weft_unique_id_create(context, &mine));
+    weft_unique_id *all = calloc((size_t)options->num_ranks, sizeof *all);
+    if (!all)
+        return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for %d ids",
+                         options->num_ranks);
+    int failed = options->exchange(options->exchange_argument, &mine, all, sizeof mine);
+    *id = all[0];
+    free(all);
+    return failed ? weft_fail(&context->error, WEFT_SYSTEM, "the caller's exchange failed (%d)",
+                              failed)
+                  : WEFT_OK;
+}
+
+static weft_status submit_creation(struct weft_context *context, int rank, int num_ranks,
+                                   int64_t timeout_ns, const weft_unique_id *id,
+                                   struct weft_launch_meeting *launch, weft_comm **comm,
+                                   weft_request *request)
+{
+    struct creation *creation = calloc(1, sizeof *creation);
+    if (!creation) {
+        weft_launch_meeting_close(&launch);
+        return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
+    }
+    *creation = (struct creation){
+        .base = {.kind = &creation_kind,
+                 .context = context,
+                 .deadline_ns = weft_deadline_after(timeout_ns)},
+        .comm = comm,
+        .rank = rank,
+        .num_ranks = num_ranks,
+        .timeout_ns = timeout_ns,
+        .launch = launch,
+    };
+    if (id)
+        creation->id = *id;
+    return weft_operation_submit(&creation->base, request);
+}
+
+weft_status weft_comm_create(weft_context *context, const weft_comm_options *options,
+                             weft_comm **comm, weft_request *request)
+{
+    weft_unique_id id;
+    if (!context || !options || !comm)
+        return WEFT_INVALID_ARGUMENT;
+    struct weft_error *error = &context->error;
+    if (options->struct_bytes != sizeof *options)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "weft_comm_options.struct_bytes is %zu, not %zu", options->struct_bytes,
+                         sizeof *options);
+    if (options->num_ranks < 1 || options->rank < 0 || options->rank >= options->num_ranks)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "rank %d of %d ranks", options->rank,
+                         options->num_ranks);
+    if (!options->id && !options->exchange)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "neither an id nor an exchange is given");
+    if (options->timeout_ns < 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a negative timeout");
+    WEFT_TRY(agree_on_id(context, options, &id));
+    return submit_creation(context, options->rank, options->num_ranks,
+                           options->timeout_ns ? options->timeout_ns : context->config.timeout_ns,
+                           &id, NULL, comm, request);
+}
+
+weft_status weft_comm_create_from_environment(weft_context *context, weft_comm **comm,
+                                              weft_request *request)
+{
+    struct weft_launcher_info info;
+    struct weft_launch_meeting *launch;
+    if (!context || !comm)
+        return WEFT_INVALID_ARGUMENT;
+    WEFT_TRY(weft_launcher_detect(&info, &context->config, &context->error));
+    WEFT_TRY(weft_launch_meeting_open(&info, &launch, &context->error));
+    return submit_creation(context, info.rank, info.num_ranks, context->config.timeout_ns, NULL,
+                           launch, comm, request);
+}
+
+weft_status weft_unique_id_create(weft_context *context, weft_unique_id *id)
+{
+    struct weft_meeting *meeting;
+    if (!context || !id)
+        return WEFT_INVALID_ARGUMENT;
+    WEFT_TRY(weft_meeting_open(context->config.bootstrap_address,
+                               (int)context->config.bootstrap_port, NULL, &meeting, id,
+                               &context->error));
+    weft_meeting_close(&context->meeting);
+    context->meeting = meeting;
+    weft_context_watch(context, weft_meeting_descriptor(meeting));
+    return WEFT_OK;
+}
+
+/* ---- split and duplicate ---- */
+
+struct ballot {
+    int32_t colour;
+    int32_t key;
+    uint64_t flat_offset;
+};
+
+struct split {
+    struct weft_operation base;
+    weft_comm **child;
+    weft_request gathering;
+    struct ballot mine;
+    struct ballot *all; // (num_ranks)
+    uint64_t *offsets;  // (child's ranks)
+    int *members;       // (child's ranks) rank in the parent
+    struct weft_comm *made;
+    uint32_t number; // of the split within the parent
+};
+
+static weft_status split_start(struct weft_operation *operation)
+{
+    struct split *split = (struct split *)operation;
+    struct weft_comm *parent = operation->comm;
+    const weft_op_desc gather = {
+        .struct_bytes = sizeof gather,
+        .collective = WEFT_ALL_GATHER,
+        .dtype = WEFT_UINT8,
+        .send = &split->mine,
+        .recv = split->all,
+        .count = sizeof split->mine,
+        .timeout_ns = operation->deadline_ns - weft_clock_ns(),
+    };
+    split->number = parent->splits++;
+    weft_context_fault_point(operation->context, "split", parent->rank);
+    weft_status status = weft_collective_start(parent, &gather, &split->gathering, &parent->error);
+    return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
+}
+
+static weft_status count_members(struct split *split, int *num_members, int *rank)
+{
+    struct weft_comm *parent = split->base.comm;
+    int count = 0;
+    split->members = malloc((size_t)parent->num_ranks * sizeof *split->members);
+    split->offsets = malloc((size_t)parent->num_ranks * sizeof *split->offsets);
+    if (!split->members || !split->offsets)
+        return weft_fail(&parent->error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
+    // Insertion by (key, old rank); old ranks come in order.
+    for (int i = 0; i < parent->num_ranks; i++) {
+        int at = count;
+        if (split->all[i].colour != split->mine.colour)
+            continue;
+        for (; at > 0 && split->all[split->members[at - 1]].key > split->all[i].key; at--)
+            split->members[at] = split->members[at - 1];
+        split->members[at] = i;
+        count++;
+    }
+    for (int i = 0; i < count; i++) {
+        split->offsets[i] = split->all[split->members[i]].flat_offset;
+        if (split->members[i] == parent->rank)
+            *rank = i;
+        split->members[i] = parent->world_ranks[split->members[i]];
+    }
+    *num_members = count;
+    return WEFT_OK;
+}
+
+static weft_status make_child(struct split *split)
+{
+    struct weft_comm *parent = split->base.comm;
+    int num_members = 0, rank = 0;
+    WEFT_TRY(count_members(split, &num_members, &rank));
+    uint64_t name = weft_hash_mix(((uint64_t)parent->id << 16) | parent->epoch, split->number);
+    name = weft_hash_mix(name, (uint64_t)split->mine.colour);
+    return weft_comm_make(parent->world, (uint32_t)name, (uint16_t)(name >> 32), rank, num_members,
+                          split->members, parent->timeout_ns, &parent->costs, &split->made,
+                          &parent->error);
+}
+
+static weft_status split_progress(struct weft_operation *operation)
+{
+    struct split *split = (struct split *)operation;
+    WEFT_TRY(weft_request_status(&split->gathering));
+    if (split->mine.colour < 0) {
+        *split->child = NULL;
+        return WEFT_OK;
+    }
+    if (!split->made)
+        WEFT_TRY(make_child(split));
+    if (split->made->status != WEFT_OK)
+        return weft_fail(&operation->comm->error, split->made->status, "%s",
+                         split->made->error.text);
+    WEFT_TRY(weft_comm_attach_flat(split->made, split->offsets, &operation->comm->error));
+    *split->child = split->made;
+    split->made = NULL;
+    return WEFT_OK;
+}
+
+static void split_release(struct weft_operation *operation)
+{
+    struct split *split = (struct split *)operation;
+    weft_comm_destroy(&split->made);
+    free(split->all);
+    free(split->members);
+    free(split->offsets);
+    free(split);
+}
+
+static void split_describe(const struct weft_operation *operation, char *text, size_t bytes)
+{
+    const struct split *split = (const struct split *)operation;
+    snprintf(text, bytes, "%s",
+             split->made ? "shared memory of the other ranks is not attached"
+                         : "not all ranks have called it");
+}
+
+static const struct weft_operation_kind split_kind = {
+    .name = "comm_split",
+    .start = split_start,
+    .progress = split_progress,
+    .release = split_release,
+    .describe = split_describe,
+};
+
+static weft_status check_usable(weft_comm *comm)
+{
+    if (!comm)
+        return WEFT_INVALID_ARGUMENT;
+    if (comm->status != WEFT_OK)
+        return comm->status;
+    if (comm->is_finalized)
+        return weft_fail(&comm->error, WEFT_INVALID_USAGE, "the communicator is finalized");
+    return WEFT_OK;
+}
+
+weft_status weft_comm_split(weft_comm *comm, int colour, int key, weft_comm **child,
+                            weft_request *request)
+{
+    WEFT_TRY(check_usable(comm));
+    if (!child)
+        return weft_fail(&comm->error, WEFT_INVALID_ARGUMENT, "child is NULL");
+    struct split *split = calloc(1, sizeof *split);
+    if (split)
+        split->all = calloc((size_t)comm->num_ranks, sizeof *split->all);
+    if (!split || !split->all) {
+        free(split);
+        return weft_fail(&comm->error, WEFT_OUT_OF_MEMORY, "no memory for a split");
+    }
+    split->base = (struct weft_operation){.kind = &split_kind,
+                                          .context = comm->context,
+                                          .comm = comm,
+                                          .deadline_ns = weft_deadline_after(comm->timeout_ns)};
+    split->child = child;
+    split->mine = (struct ballot){.colour = colour, .key = key, .flat_offset = UINT64_MAX};
+    if (colour >= 0 && comm->flat_bytes > 0)
+        split->mine.flat_offset =
+            weft_context_expose(comm->context, weft_flat_area_bytes(comm->flat_bytes));
+    return weft_operation_submit(&split->base, request);
+}
+
+weft_status weft_comm_duplicate(weft_comm *comm, weft_comm **child, weft_request *request)
+{
+    return weft_comm_split(comm, 0, comm ? comm->rank : 0, child, request);
+}
+
+/* ---- finalize ---- */
+
+struct finalization {
+    struct weft_operation base;
+    weft_request barrier;
+};
+
+static weft_status finalization_start(struct weft_operation *operation)
+{
+    struct finalization *finalization = (struct finalization *)operation;
+    const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
+                                  .collective = WEFT_BARRIER,
+                                  .timeout_ns = operation->deadline_ns - weft_clock_ns()};
+    weft_status status = weft_collective_start(operation->comm, &barrier, &finalization->barrier,
+                                               &operation->comm->error);
+    operation->comm->is_finalized = true;
+    return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
+}
+
+static weft_status finalization_progress(struct weft_operation *operation)
+{
+    struct finalization *finalization = (struct finalization *)operation;
+    // Everything submitted before must be done too, not only the barrier; this one counts itself.
+    WEFT_TRY(weft_request_status(&finalization->barrier));
+    return operation->comm->outstanding > 1 ? WEFT_IN_PROGRESS : WEFT_OK;
+}
+
+static void finalization_release(struct weft_operation *operation)
+{
+    free(operation);
+}
+
+static void finalization_describe(const struct weft_operation *operation, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%d operations are outstanding", operation->comm->outstanding - 1);
+}
+
+static const struct weft_operation_kind finalization_kind = {
+    .name = "comm_finalize",
+    .start = finalization_start,
+    .progress = finalization_progress,
+    .release = finalization_release,
+    .describe = finalization_describe,
+};
+
+weft_status weft_comm_finalize(weft_comm *comm, weft_request *request)
+{
+    WEFT_TRY(check_usable(comm));
+    struct finalization *finalization = calloc(1, sizeof *finalization);
+    if (!finalization)
+        return weft_fail(&comm->error, WEFT_OUT_OF_MEMORY, "no memory to finalize");
+    finalization->base =
+        (struct weft_operation){.kind = &finalization_kind,
+                                .context = comm->context,
+                                .comm = comm,
+                                .deadline_ns = weft_deadline_after(comm->timeout_ns)};
+    return weft_operation_submit(&finalization->base, request);
+}

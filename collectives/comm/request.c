@@ -1,0 +1,231 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Argument checks, sizes, signatures of calls.
+ */
+#include "collectives/comm/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- signatures: collective 4 | type 3 | operation 3 | root 13 | count or hash of counts 41 ----
+ */
+
+static uint64_t count_word(const weft_op_desc *desc, int num_ranks)
+{
+    uint64_t hash = 0;
+    switch (desc->collective) {
+    case WEFT_ALL_GATHER_V:
+    case WEFT_REDUCE_SCATTER_V:
+        for (int i = 0; i < num_ranks; i++)
+            hash = weft_hash_mix(hash, desc->recv_counts[i]);
+        return hash;
+    case WEFT_ALL_TO_ALL_V: // known to pairs only: messages carry their sizes
+    case WEFT_SEND:
+    case WEFT_RECV:
+        return 0;
+    default:
+        return desc->count;
+    }
+}
+
+uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
+{
+    weft_collective collective = desc->collective == WEFT_RECV ? WEFT_SEND : desc->collective;
+    bool reduces = weft_collective_reduces(collective) && collective != WEFT_BARRIER;
+    bool is_rooted = collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
+    uint64_t count = count_word(desc, num_ranks);
+    return ((uint64_t)collective << 60) | ((uint64_t)desc->dtype << 57) |
+           ((uint64_t)(reduces ? desc->op : 0) << 54) |
+           ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << 41) |
+           ((count ^ count >> 41) & ((UINT64_C(1) << 41) - 1));
+}
+
+void weft_call_describe(uint64_t call, char *text, size_t bytes)
+{
+    weft_collective collective = (weft_collective)(call >> 60);
+    unsigned dtype = call >> 57 & 7, op = call >> 54 & 7, root = call >> 41 & 0x1fff;
+    unsigned long long count = call & ((UINT64_C(1) << 41) - 1);
+    if ((unsigned) collective >= WEFT_NUM_COLLECTIVES || dtype >= WEFT_NUM_DTYPES || op >= WEFT_NUM_OPS) {
+        snprintf(text, bytes, "an unknown call");
+        return;
+    }
+    int used = snprintf(text, bytes, "%s", weft_collective_names[collective]);
+    if (collective == WEFT_BARRIER)
+        return;
+    used += snprintf(text + used, bytes - (size_t)used, " of %s", weft_dtypes[dtype].name);
+    if (weft_collective_reduces(collective))
+        used += snprintf(text + used, bytes - (size_t)used, " %s", weft_ops[op].name);
+    if (collective == WEFT_BROADCAST || collective == WEFT_REDUCE)
+        used += snprintf(text + used, bytes - (size_t)used, ", root %u", root);
+    if (collective == WEFT_ALL_GATHER_V || collective == WEFT_REDUCE_SCATTER_V)
+        snprintf(text + used, bytes - (size_t)used, ", counts #%llx", count);
+    else if (collective != WEFT_ALL_TO_ALL_V && collective != WEFT_SEND)
+        snprintf(text + used, bytes - (size_t)used, ", count %llu", count);
+}
+
+/* ---- checks ---- */
+
+static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *desc,
+                              struct weft_error *error)
+{
+    int n = comm->num_ranks;
+    if (desc->struct_bytes != sizeof *desc)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_op_desc.struct_bytes is %zu, not %zu",
+                         desc->struct_bytes, sizeof *desc);
+    if ((unsigned)desc->collective >= WEFT_NUM_COLLECTIVES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "collective %d does not exist",
+                         (int)desc->collective);
+    const char *name = weft_collective_names[desc->collective];
+    if ((unsigned)desc->dtype >= WEFT_NUM_DTYPES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: type %d does not exist", name,
+                         (int)desc->dtype);
+    if ((unsigned)desc->op >= WEFT_NUM_OPS)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: operation %d does not exist", name,
+                         (int)desc->op);
+    if (desc->queue)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: streams need a build with CUDA", name);
+    if (desc->order == WEFT_ORDER_REPRODUCIBLE)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: no reproducible plan exists yet", name);
+    if (desc->order != WEFT_ORDER_FREE || desc->timeout_ns < 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: bad order or negative timeout", name);
+    bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
+    if (is_rooted && (desc->root < 0 || desc->root >= n))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: root %d of %d ranks", name, desc->root,
+                         n);
+    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    if (is_pair && (desc->peer < 0 || desc->peer >= n || desc->peer == comm->rank))
+        return weft_fail(
+            error, WEFT_INVALID_ARGUMENT,
+            "%s: peer %d of %d ranks (this is rank %d; a rank does not send to itself)", name,
+            desc->peer, n, comm->rank);
+    bool needs_recv_counts = desc->collective == WEFT_ALL_GATHER_V ||
+                             desc->collective == WEFT_REDUCE_SCATTER_V ||
+                             desc->collective == WEFT_ALL_TO_ALL_V;
+    if ((needs_recv_counts && !desc->recv_counts) ||
+        (desc->collective == WEFT_ALL_TO_ALL_V && !desc->send_counts))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: counts are NULL", name);
+    return WEFT_OK;
+}
+
+static weft_status sum_counts(const size_t *counts, int n, size_t limit, size_t *ends,
+                              const char *name, struct weft_error *error)
+{
+    ends[0] = 0;
+    for (int i = 0; i < n; i++) {
+        if (counts[i] > limit - ends[i])
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: counts are too large", name);
+        ends[i + 1] = ends[i] + counts[i];
+    }
+    return WEFT_OK;
+}
+
+static weft_status make_sizes(const struct weft_comm *comm, struct weft_call *call,
+                              const struct weft_shape *shape, struct weft_error *error)
+{
+    const weft_op_desc *desc = &call->desc;
+    const char *name = weft_collective_names[desc->collective];
+    size_t n = (size_t)comm->num_ranks, limit = SIZE_MAX / 2 / call->element_bytes;
+    bool is_pairwise = desc->collective == WEFT_ALL_TO_ALL_V;
+    call->sizes = (struct weft_sizes){.count = desc->count};
+    if (!is_pairwise && desc->collective != WEFT_ALL_GATHER_V &&
+        desc->collective != WEFT_REDUCE_SCATTER_V) {
+        if (desc->count > limit / weft_shape_blocks(shape))
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: count %zu is too large", name,
+                             desc->count);
+        call->block_bytes = desc->count * call->element_bytes;
+        return WEFT_OK;
+    }
+    call->tables = malloc(2 * (n + 1) * sizeof *call->tables);
+    if (!call->tables)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for counts", name);
+    size_t *input_ends = call->tables, *output_ends = call->tables + n + 1;
+    WEFT_TRY(sum_counts(desc->recv_counts, comm->num_ranks, limit, output_ends, name, error));
+    WEFT_TRY(sum_counts(is_pairwise ? desc->send_counts : desc->recv_counts, comm->num_ranks, limit,
+                        input_ends, name, error));
+    call->sizes.input_ends = input_ends;
+    call->sizes.output_ends = output_ends;
+    return WEFT_OK;
+}
+
+static int log2_floor(uint64_t x)
+{
+    return x ? 63 - __builtin_clzll(x) : -1;
+}
+
+static size_t window_bytes(const struct weft_call *call, const struct weft_shape *shape,
+                           enum weft_space space, struct weft_window window)
+{
+    return call->element_bytes *
+           (weft_sizes_offset(shape, &call->sizes, space, window.first + window.cells) -
+            weft_sizes_offset(shape, &call->sizes, space, window.first));
+}
+
+// In place, or disjoint; anything else would read what it has overwritten.
+static weft_status check_buffers(struct weft_call *call, const struct weft_shape *shape,
+                                 struct weft_error *error)
+{
+    const weft_op_desc *desc = &call->desc;
+    const char *name = weft_collective_names[desc->collective];
+    struct weft_window input = weft_shape_input(shape), output = weft_shape_output(shape);
+    size_t in = window_bytes(call, shape, WEFT_INPUT, input);
+    size_t out = window_bytes(call, shape, WEFT_OUTPUT, output);
+    call->output_elements = out / call->element_bytes;
+    if ((in && !desc->send) || (out && !desc->recv))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: the %s buffer is NULL", name,
+                         in && !desc->send ? "send" : "recv");
+    if (!in || !out)
+        return WEFT_OK;
+    uintptr_t send = (uintptr_t)desc->send, recv = (uintptr_t)desc->recv;
+    size_t shift =
+        call->element_bytes * (weft_sizes_offset(shape, &call->sizes, WEFT_OUTPUT, input.first) -
+                               weft_sizes_offset(shape, &call->sizes, WEFT_OUTPUT, output.first));
+    call->is_in_place = send == recv + shift;
+    if (call->is_in_place && desc->collective == WEFT_ALL_TO_ALL_V &&
+        memcmp(call->sizes.input_ends, call->sizes.output_ends,
+               ((size_t)shape->num_ranks + 1) * sizeof(size_t)) != 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "%s: in place needs equal counts in both directions", name);
+    if (!call->is_in_place && send < recv + out && recv < send + in)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "%s: send and recv overlap without being in place", name);
+    return WEFT_OK;
+}
+
+weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
+                           struct weft_call *call, struct weft_error *error)
+{
+    WEFT_TRY(check_desc(comm, desc, error));
+    *call = (struct weft_call){.desc = *desc};
+    if (desc->collective == WEFT_BARRIER) {
+        call->desc.dtype = WEFT_UINT8;
+        call->desc.count = 0;
+    }
+    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
+    int root = is_pair ? desc->peer : is_rooted ? desc->root : 0;
+    const struct weft_shape shape = {desc->collective, comm->num_ranks, comm->rank, root, 1};
+    call->element_bytes = weft_dtypes[call->desc.dtype].bytes;
+    weft_status status = make_sizes(comm, call, &shape, error);
+    if (status == WEFT_OK)
+        status = check_buffers(call, &shape, error);
+    if (status != WEFT_OK) {
+        weft_call_free(call);
+        return status;
+    }
+    uint64_t bytes = call->block_bytes * weft_shape_blocks(&shape);
+    if (call->tables && desc->collective != WEFT_ALL_TO_ALL_V)
+        bytes = call->sizes.output_ends[comm->num_ranks] * call->element_bytes;
+    if (is_pair)
+        bytes = 0; // plans of pairs do not depend on sizes
+    call->key = (struct weft_key){desc->collective,         comm->num_ranks,   root,
+                                  (int)call->element_bytes, log2_floor(bytes), desc->order};
+    call->signature = weft_call_signature(&call->desc, comm->num_ranks);
+    return WEFT_OK;
+}
+
+void weft_call_free(struct weft_call *call)
+{
+    free(call->tables);
+    call->tables = NULL;
+}

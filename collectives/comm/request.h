@@ -1,0 +1,28 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What a caller asks for, checked and brought into the form that planning and executing need.
+ */
+#ifndef WEFT_COLLECTIVES_COMM_REQUEST_H
+#define WEFT_COLLECTIVES_COMM_REQUEST_H
+
+#include "collectives/comm/internal.h"
+
+struct weft_call {
+    weft_op_desc desc; // count tables point into `tables`
+    struct weft_key key;
+    uint64_t signature;
+    size_t element_bytes;
+    size_t block_bytes;     // of a uniform collective; 0 otherwise
+    size_t output_elements; // this rank's output, for scaling
+    bool is_in_place;
+    size_t *tables; // prefix sums: input_ends, output_ends; NULL for uniform collectives
+    struct weft_sizes sizes;
+};
+
+/* Checks `desc` for `comm` and fills *call. Errors: INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY.
+ */
+weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
+                           struct weft_call *call, struct weft_error *error);
+void weft_call_free(struct weft_call *call);
+
+#endif
