@@ -5,5 +5,6 @@
 #include "transport/transport.h"
 
 const struct weft_transport *const weft_transports[] = {
+    &weft_shm_transport,
     NULL,
 };

@@ -150,6 +150,7 @@ struct weft_transport {
 /* Every transport of this build, best first; NULL at the end. Loopback (all ends in this process,
  * seeded delivery order; for tests) is weft_loopback_transport and is not in the table. */
 extern const struct weft_transport *const weft_transports[];
+extern const struct weft_transport weft_shm_transport;
 extern const struct weft_transport weft_loopback_transport;
 /* Loopback only: the seed of the delivery order of a device and everything it is connected to. */
 void weft_loopback_seed(struct weft_device *device, uint64_t seed);
