@@ -28,10 +28,11 @@ struct weft_costs {
     int64_t transfer_ps_per_kib; // moving 1024 bytes from one rank to another
     int64_t combine_ps_per_kib;  // combining 1024 bytes with 1024 bytes
     int64_t copy_ps_per_kib;
-    int64_t step_ps;  // executor overhead per step
-    int64_t flat_ps;  // one exchange through flat shared-memory slots; -1: not available
-    int32_t sharing;  // ranks that share one core at the same time, >= 1
-    int32_t crossing; // neighbouring ranks behind one link out of a host, >= 1; 1 on one machine
+    int64_t step_ps;    // executor overhead per step
+    int64_t flat_ps;    // one exchange through flat shared-memory slots; -1: not available
+    int64_t flat_bytes; // what one rank may put into such a slot
+    int32_t sharing;    // ranks that share one core at the same time, >= 1
+    int32_t crossing;   // neighbouring ranks behind one link out of a host, >= 1; 1 on one machine
 };
 
 enum weft_counts {

@@ -49,6 +49,7 @@ weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *
         {"copy_ps_per_kib", costs->copy_ps_per_kib, 0},
         {"step_ps", costs->step_ps, 0},
         {"flat_ps", costs->flat_ps, -1},
+        {"flat_bytes", costs->flat_bytes, 0},
         {"sharing", costs->sharing, 1},
         {"crossing", costs->crossing, 1},
     };

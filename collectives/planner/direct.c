@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * direct: every pair of ranks exchanges what one has for the other. A reduction gives each rank one
- * block, which it combines alone in a fixed order: its own value, then those of the ranks above it.
- * Few hops and the least bytes, but as many lanes as ranks.
+ * block, which it combines alone in a fixed order: its own value, then those of the ranks above it,
+ * or the canonical tree where the order must be reproducible. Few hops and the least bytes, but as
+ * many lanes as ranks.
  *
  * Rank r starts with its neighbour r - 1, then r - 2, and so on, which is also the order in which
  * those peers (to whom it is the first, second, ... rank above) take the messages in; so nobody is
@@ -16,12 +17,12 @@ struct direct {
     struct weft_builder *builder;
     int num_ranks;
     int rank;
+    int width; // of the reduction; 0: canonical order
 };
 
 static const char *direct_supports(const struct weft_key *key)
 {
-    if (weft_collective_reduces(key->collective) && key->order == WEFT_ORDER_REPRODUCIBLE)
-        return "each rank combines in an order that begins with itself";
+    (void)key;
     return NULL;
 }
 
@@ -30,35 +31,66 @@ static uint32_t pieces_of(const struct weft_key *key)
     return key->collective == WEFT_ALL_REDUCE ? (uint32_t)key->num_ranks : 1;
 }
 
-// Everybody's block r to rank r, which combines them into its output.
-static void scatter_and_combine(const struct direct *direct)
+// Of the messages that a rank combines.
+static int width_of(const struct weft_key *key)
 {
-    uint32_t own = (uint32_t)direct->rank;
-    for (int i = 1; i < direct->num_ranks; i++) {
-        int to = weft_circle(direct->rank, -i, direct->num_ranks);
-        weft_builder_move(direct->builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)to),
-                          weft_to(to, weft_emit_fold_round(i)));
-    }
-    struct weft_emit_fold fold = {.builder = direct->builder, .into = weft_cells(WEFT_OUTPUT, own)};
-    weft_emit_fold_cell(&fold, WEFT_INPUT, own);
-    for (int i = 1; i < direct->num_ranks; i++) {
-        int from = weft_circle(direct->rank, i, direct->num_ranks);
-        weft_emit_fold_message(&fold, from, weft_emit_fold_round(i), weft_label_leaf(from, own));
+    bool is_whole = key->collective == WEFT_REDUCE || key->collective == WEFT_BARRIER;
+    return weft_emit_fold_width(key, weft_key_bytes(key) / (is_whole ? 1 : key->num_ranks));
+}
+
+// Place of `from` in the order in which `at` combines.
+static int place_of(const struct direct *direct, int from, int at)
+{
+    return direct->width ? weft_circle(from, -at, direct->num_ranks) : from;
+}
+
+// The values of output cell `cell` of this rank: from itself on around the circle, or canonically.
+static void combine_cell(const struct direct *direct, uint32_t cell)
+{
+    struct weft_emit_fold fold;
+    weft_emit_fold_begin(&fold, direct->builder, weft_cells(WEFT_OUTPUT, cell), direct->num_ranks,
+                         direct->width, cell);
+    for (int i = 0; i < direct->num_ranks; i++) {
+        int from = direct->width ? weft_circle(direct->rank, i, direct->num_ranks) : i;
+        if (from == direct->rank)
+            weft_emit_fold_cell(&fold, WEFT_INPUT, cell);
+        else
+            weft_emit_fold_message(&fold, from, weft_emit_fold_round(direct->width, i),
+                                   weft_label_leaf(from, cell));
     }
     weft_emit_fold_end(&fold);
 }
 
-static weft_status all_reduce(const struct direct *direct, struct weft_error *error)
+static void send_input(const struct direct *direct, int to, uint32_t cell)
 {
-    struct weft_folds *folds = weft_folds_create(direct->num_ranks, NULL);
-    if (!folds)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
-    scatter_and_combine(direct);
-    uint32_t stamp = weft_emit_fold_rounds(direct->num_ranks);
+    int place = place_of(direct, direct->rank, to);
+    weft_builder_move(direct->builder, 0, 1, weft_cells(WEFT_INPUT, cell),
+                      weft_to(to, weft_emit_fold_round(direct->width, place)));
+}
+
+// Everybody's block r to rank r, which combines them into its output.
+static void scatter_and_combine(const struct direct *direct)
+{
     for (int i = 1; i < direct->num_ranks; i++) {
         int to = weft_circle(direct->rank, -i, direct->num_ranks);
-        int from = weft_circle(direct->rank, i, direct->num_ranks);
-        struct weft_label result = weft_folds_label(folds, from, direct->num_ranks, (uint32_t)from);
+        send_input(direct, to, (uint32_t)to);
+    }
+    combine_cell(direct, (uint32_t)direct->rank);
+}
+
+static weft_status all_reduce(const struct direct *direct, struct weft_error *error)
+{
+    int n = direct->num_ranks;
+    struct weft_folds *folds = weft_folds_create(n, NULL);
+    if (!folds)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
+    struct weft_label canonical = weft_emit_tree_label(0, n, 0);
+    scatter_and_combine(direct);
+    uint32_t stamp = weft_emit_fold_rounds(direct->width, n);
+    for (int i = 1; i < n; i++) {
+        int to = weft_circle(direct->rank, -i, n), from = weft_circle(direct->rank, i, n);
+        struct weft_label result = direct->width ? weft_folds_label(folds, from, n, (uint32_t)from)
+                                                 : weft_label_at(canonical, (uint32_t)from);
         weft_builder_move(direct->builder, 0, 1, weft_cells(WEFT_OUTPUT, (uint32_t)direct->rank),
                           weft_to(to, stamp));
         weft_builder_move(direct->builder, 0, 1, weft_from(from, stamp, &result),
@@ -70,44 +102,10 @@ static weft_status all_reduce(const struct direct *direct, struct weft_error *er
 
 static void reduce(const struct direct *direct, int root)
 {
-    if (direct->rank != root) {
-        int distance = weft_circle(direct->rank, -root, direct->num_ranks);
-        weft_builder_move(direct->builder, 0, 1, weft_cells(WEFT_INPUT, 0),
-                          weft_to(root, weft_emit_fold_round(distance)));
-        return;
-    }
-    struct weft_emit_fold fold = {.builder = direct->builder, .into = weft_cells(WEFT_OUTPUT, 0)};
-    weft_emit_fold_cell(&fold, WEFT_INPUT, 0);
-    for (int i = 1; i < direct->num_ranks; i++) {
-        int from = weft_circle(root, i, direct->num_ranks);
-        weft_emit_fold_message(&fold, from, weft_emit_fold_round(i), weft_label_leaf(from, 0));
-    }
-    weft_emit_fold_end(&fold);
-}
-
-// In place, what arrives waits in scratch until the block it replaces has left.
-static void all_to_all(const struct direct *direct, unsigned aliasing)
-{
-    struct weft_builder *builder = direct->builder;
-    uint32_t own = (uint32_t)direct->rank, num_ranks = (uint32_t)direct->num_ranks, waiting = 0;
-    bool is_in_place = aliasing & WEFT_IN_PLACE;
-    if (is_in_place)
-        waiting = weft_builder_scratch(builder, WEFT_OUTPUT, 0, num_ranks);
-    weft_emit_copy(builder, own, 1);
-    for (int i = 1; i < direct->num_ranks; i++) {
-        int to = weft_circle(direct->rank, -i, direct->num_ranks);
-        int from = weft_circle(direct->rank, i, direct->num_ranks);
-        uint32_t block = (uint32_t)from;
-        struct weft_label value = weft_label_leaf(from, own);
-        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)to), weft_to(to, 0));
-        weft_builder_move(builder, 0, 1, weft_from(from, 0, &value),
-                          is_in_place ? weft_cells(WEFT_SCRATCH, waiting + block)
-                                      : weft_cells(WEFT_OUTPUT, block));
-    }
-    for (uint32_t block = 0; is_in_place && block < num_ranks; block++)
-        if (block != own)
-            weft_builder_move(builder, 0, 1, weft_cells(WEFT_SCRATCH, waiting + block),
-                              weft_cells(WEFT_OUTPUT, block));
+    if (direct->rank == root)
+        combine_cell(direct, 0);
+    else
+        send_input(direct, root, 0);
 }
 
 static void point_to_point(const struct direct *direct, weft_collective collective, int peer)
@@ -127,7 +125,7 @@ static weft_status write_steps(const struct direct *direct, const struct weft_ke
     case WEFT_ALL_REDUCE:
         return all_reduce(direct, error);
     case WEFT_BARRIER:
-        weft_one_hop_reduce(direct->builder, direct->num_ranks, direct->rank);
+        weft_one_hop_reduce(direct->builder, key, direct->rank, direct->width);
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
@@ -145,7 +143,7 @@ static weft_status write_steps(const struct direct *direct, const struct weft_ke
         break;
     case WEFT_ALL_TO_ALL:
     case WEFT_ALL_TO_ALL_V:
-        all_to_all(direct, aliasing);
+        weft_one_hop_all_to_all(direct->builder, direct->num_ranks, direct->rank, aliasing);
         break;
     case WEFT_SEND:
     case WEFT_RECV:
@@ -159,14 +157,11 @@ static weft_status direct_emit(const struct weft_key *key, int rank, unsigned al
                                struct weft_program **program, struct weft_error *error)
 {
     bool is_pair = key->collective == WEFT_SEND || key->collective == WEFT_RECV;
-    bool is_exchange = key->collective == WEFT_ALL_TO_ALL || key->collective == WEFT_ALL_TO_ALL_V;
     if (is_pair && key->root == rank)
         return weft_fail(error, WEFT_UNSUPPORTED, "rank %d cannot send to or receive from itself",
                          rank);
-    if (is_exchange && aliasing == (WEFT_OUT_OF_PLACE | WEFT_IN_PLACE))
-        return weft_fail(error, WEFT_UNSUPPORTED,
-                         "all-to-all in place and out of place are two programs");
-    struct direct direct = {NULL, key->num_ranks, rank};
+    WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
+    struct direct direct = {NULL, key->num_ranks, rank, width_of(key)};
     WEFT_TRY(
         weft_emit_begin(key, rank, pieces_of(key), "direct", aliasing, &direct.builder, error));
     weft_status status = WEFT_OK;
@@ -183,28 +178,26 @@ static weft_status direct_emit(const struct weft_key *key, int rank, unsigned al
 
 static int64_t direct_estimate(const struct weft_key *key, const struct weft_costs *costs)
 {
-    int64_t n = key->num_ranks, bytes = weft_key_bytes(key);
-    __int128 others = (__int128)bytes * (n - 1) / n;
-    struct weft_load load = {.messages = n > 1, .steps = 2 * n, .moved = others, .crosses = true};
+    int64_t n = key->num_ranks, bytes = weft_key_bytes(key), hop = n > 1;
+    int64_t rounds = hop ? weft_emit_fold_rounds(width_of(key), key->num_ranks) : 0;
+    __int128 others = (__int128)bytes * (n - 1) / n, whole = (__int128)bytes * (n - 1);
+    struct weft_load load = {.messages = hop, .steps = 2 * n, .moved = others, .crosses = true};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
-        load = (struct weft_load){2 * (n > 1), 4 * n, 2 * others, others, 0, 0, true};
+        load = (struct weft_load){rounds + hop, 3 * n + rounds, 2 * others, others, 0, 0, true};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
-        load.combined = others;
+        load = (struct weft_load){rounds, n + rounds, others, others, 0, 0, true};
         break;
-    case WEFT_REDUCE:
-        load = (struct weft_load){
-            n > 1, n, (__int128)bytes * (n - 1), (__int128)bytes * (n - 1), 0, 1, true};
+    case WEFT_REDUCE: // the root is busy, the others only send
+        load = (struct weft_load){rounds, 1 + rounds, whole, whole, 0, 1, true};
         break;
     case WEFT_BARRIER:
-        load.moved = load.combined = (__int128)bytes * (n - 1);
+        load = (struct weft_load){rounds, n + rounds, whole, whole, 0, 0, true};
         break;
     case WEFT_BROADCAST:
-        load.moved = (__int128)bytes * (n - 1);
-        load.steps = n;
-        load.active = 1;
+        load = (struct weft_load){hop, n, whole, 0, 0, 1, true};
         break;
     case WEFT_SEND:
     case WEFT_RECV:

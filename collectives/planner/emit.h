@@ -11,35 +11,59 @@
 weft_status weft_emit_begin(const struct weft_key *key, int rank, uint32_t pieces,
                             const char *algorithm, unsigned aliasing, struct weft_builder **builder,
                             struct weft_error *error);
+/* All-to-all in place and out of place are two programs: UNSUPPORTED for both in one. */
+weft_status weft_emit_check_aliasing(const struct weft_key *key, unsigned aliasing,
+                                     struct weft_error *error);
 /* One rank alone: every input cell to its output cell. */
 void weft_emit_alone(struct weft_builder *builder, const struct weft_key *key, uint32_t pieces);
 /* Input cells to the output cells of the same numbers. */
 void weft_emit_copy(struct weft_builder *builder, uint32_t first, uint32_t num_cells);
 
-/* A left fold of many values of one cell, as many in one step as a step can take. Value number i is
- * read in step weft_emit_fold_round(i) of the fold, and so is the least stamp of a message that
- * brings it, counted from the stamp at which the fold begins. `into` must not be one of the later
- * values. Zero the rest. */
+/* A reduction of many values of one cell into one place. Values are added in order, as messages or
+ * as memory cells; value i is read in round weft_emit_fold_round(width, i), and so is the least
+ * stamp of a message that brings it, counted from the stamp at which the reduction begins.
+ *
+ * Chains combine left to right, `width` operands in one step: 2 streams a large message straight
+ * into the sum, more take small ones in together. Trees (width 0) combine in the canonical order
+ * over values 0 .. num_values - 1: the first largest-power-of-two values, then the rest. `into`
+ * must not be one of the later values of a chain. */
 struct weft_emit_fold {
     struct weft_builder *builder;
     struct weft_operand into;
+    int num_values; // all that will be added; >= 1
+    int width;
+    int num_added;
     int num_pending;
     struct weft_operand pending[WEFT_REFS_LIMIT];
     struct weft_label labels[WEFT_REFS_LIMIT];
+    int num_combined; // tree: combinations so far
+    uint32_t stack;   // tree: first of the scratch cells for finished subtrees
+    int depth;        // tree: how many there are
+    int heights[32];  // tree: of each
 };
+/* `like`: an input cell as large as the values. */
+void weft_emit_fold_begin(struct weft_emit_fold *fold, struct weft_builder *builder,
+                          struct weft_operand into, int num_values, int width, uint32_t like);
+/* Width for messages of `bytes`; 0 where the order must be canonical. Equal on all ranks. */
+int weft_emit_fold_width(const struct weft_key *key, int64_t bytes);
 void weft_emit_fold_cell(struct weft_emit_fold *fold, enum weft_space space, uint32_t cell);
 void weft_emit_fold_message(struct weft_emit_fold *fold, int peer, uint32_t stamp,
                             struct weft_label label);
+/* After the last value. */
 void weft_emit_fold_end(struct weft_emit_fold *fold);
-static inline uint32_t weft_emit_fold_round(int value)
+static inline uint32_t weft_emit_fold_round(int width, int value)
 {
-    return value ? (uint32_t)(value - 1) / (WEFT_REFS_LIMIT - 1) : 0;
+    if (width == 0)
+        return (uint32_t)value / 2;
+    return value ? (uint32_t)(value - 1) / (uint32_t)(width - 1) : 0;
 }
-/* Steps, and rounds, of a fold of `num_values`. */
-static inline uint32_t weft_emit_fold_rounds(int num_values)
+/* Rounds of a reduction of `num_values`. */
+static inline uint32_t weft_emit_fold_rounds(int width, int num_values)
 {
-    return weft_emit_fold_round(num_values - 1) + 1;
+    return weft_emit_fold_round(width, num_values - 1) + 1;
 }
+/* What the canonical tree makes of ranks [first, first + count). */
+struct weft_label weft_emit_tree_label(int first, int count, uint32_t cell);
 
 static inline int weft_circle(int rank, int distance, int num_ranks)
 {

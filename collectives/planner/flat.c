@@ -13,49 +13,63 @@ static const char *flat_supports(const struct weft_key *key)
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
     case WEFT_BARRIER:
+    case WEFT_REDUCE:
+    case WEFT_REDUCE_SCATTER:
         return key->order == WEFT_ORDER_REPRODUCIBLE ? "combines in rank order, not as a tree"
                                                      : NULL;
     case WEFT_ALL_GATHER:
     case WEFT_BROADCAST:
+    case WEFT_ALL_TO_ALL:
         return NULL;
     default:
-        return "only all_reduce, all_gather, broadcast and barrier";
+        return "only collectives whose blocks have one size";
     }
+}
+
+// Of what a rank sends each other rank.
+static int64_t message_bytes(const struct weft_key *key)
+{
+    bool has_blocks = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_TO_ALL ||
+                      key->collective == WEFT_REDUCE_SCATTER;
+    return weft_key_bytes(key) / (has_blocks ? key->num_ranks : 1);
 }
 
 static int64_t flat_estimate(const struct weft_key *key, const struct weft_costs *costs)
 {
-    int64_t n = key->num_ranks, bytes = weft_key_bytes(key);
-    int64_t reads = key->collective == WEFT_BROADCAST ? 1 : n - 1;
-    int64_t each = key->collective == WEFT_ALL_GATHER ? bytes / n : bytes;
+    int64_t n = key->num_ranks, bytes = message_bytes(key);
     bool is_reduction = weft_collective_reduces(key->collective);
-    struct weft_load load = {.copied = each,
-                             .moved = (__int128)(n - 1) * each,
-                             .combined = is_reduction ? (__int128)reads * each : 0,
-                             .crosses = true};
-    __int128 price;
-    if (n > 1 && costs->flat_ps >= 0 && key->collective == WEFT_ALL_REDUCE) {
-        price = costs->flat_ps;
-        load.moved = (__int128)reads * each;
-    } else {
-        load.messages = n > 1;
-        load.steps = n > 1 ? 2 * (n - 1) + 1 : 1;
-        price = 0;
+    struct weft_load load = {.copied = bytes, .crosses = true};
+    // Slots: write one, read the others. They must have room for the class's upper edge.
+    int64_t slot = key->collective == WEFT_ALL_GATHER ? bytes : weft_key_bytes(key);
+    if (n > 1 && costs->flat_ps >= 0 && slot <= costs->flat_bytes / 2) {
+        load.copied += is_reduction ? 0 : bytes * (n - 1);
+        load.combined = is_reduction ? bytes * (n - 1) : 0;
+        return weft_price_clamp(costs->flat_ps + weft_price(key, costs, &load));
     }
-    return weft_price_clamp(price + weft_price(key, costs, &load));
+    int rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), key->num_ranks);
+    if (n > 1) {
+        load.messages = is_reduction ? rounds : 1;
+        load.steps = n + load.messages + 1;
+        load.moved = (__int128)bytes * (n - 1);
+        load.combined = is_reduction ? load.moved : 0;
+    }
+    return weft_price_clamp(weft_price(key, costs, &load));
 }
 
 static weft_status flat_emit(const struct weft_key *key, int rank, unsigned aliasing,
                              struct weft_program **program, struct weft_error *error)
 {
     struct weft_builder *builder = NULL;
+    WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
     WEFT_TRY(weft_emit_begin(key, rank, 1, "flat", aliasing, &builder, error));
     if (key->num_ranks == 1)
         weft_emit_alone(builder, key, 1);
     else if (weft_collective_reduces(key->collective))
-        weft_one_hop_reduce(builder, key->num_ranks, rank);
+        weft_one_hop_reduce(builder, key, rank, weft_emit_fold_width(key, message_bytes(key)));
     else if (key->collective == WEFT_ALL_GATHER)
         weft_one_hop_gather(builder, key->num_ranks, rank);
+    else if (key->collective == WEFT_ALL_TO_ALL)
+        weft_one_hop_all_to_all(builder, key->num_ranks, rank, aliasing);
     else
         weft_one_hop_broadcast(builder, key->num_ranks, rank, key->root);
     return weft_builder_finish(&builder, program, error);

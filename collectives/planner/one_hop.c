@@ -6,24 +6,40 @@
 
 #include "collectives/planner/emit.h"
 
+// Whether `rank` gets a sum, and of which cell.
+static bool wants(const struct weft_key *key, int rank, uint32_t *cell)
+{
+    *cell = key->collective == WEFT_REDUCE_SCATTER ? (uint32_t)rank : 0;
+    return key->collective != WEFT_REDUCE || rank == key->root;
+}
+
 // The sum grows in scratch: in place, the output is what our own messages still read, and nobody
 // could receive before everybody has sent.
-void weft_one_hop_reduce(struct weft_builder *builder, int num_ranks, int rank)
+void weft_one_hop_reduce(struct weft_builder *builder, const struct weft_key *key, int rank,
+                         int width)
 {
-    uint32_t sum = weft_builder_scratch(builder, WEFT_OUTPUT, 0, 1);
-    struct weft_emit_fold fold = {.builder = builder, .into = weft_cells(WEFT_SCRATCH, sum)};
-    for (int i = 1; i < num_ranks; i++)
-        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, 0),
-                          weft_to(weft_circle(rank, i, num_ranks), weft_emit_fold_round(rank)));
-    for (int from = 0; from < num_ranks; from++) {
+    uint32_t cell;
+    for (int i = 1; i < key->num_ranks; i++) {
+        int to = weft_circle(rank, i, key->num_ranks);
+        if (wants(key, to, &cell))
+            weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, cell),
+                              weft_to(to, weft_emit_fold_round(width, rank)));
+    }
+    if (!wants(key, rank, &cell))
+        return;
+    struct weft_operand sum =
+        weft_cells(WEFT_SCRATCH, weft_builder_scratch(builder, WEFT_OUTPUT, cell, 1));
+    struct weft_emit_fold fold;
+    weft_emit_fold_begin(&fold, builder, sum, key->num_ranks, width, cell);
+    for (int from = 0; from < key->num_ranks; from++) {
         if (from == rank)
-            weft_emit_fold_cell(&fold, WEFT_INPUT, 0);
+            weft_emit_fold_cell(&fold, WEFT_INPUT, cell);
         else
-            weft_emit_fold_message(&fold, from, weft_emit_fold_round(from),
-                                   weft_label_leaf(from, 0));
+            weft_emit_fold_message(&fold, from, weft_emit_fold_round(width, from),
+                                   weft_label_leaf(from, cell));
     }
     weft_emit_fold_end(&fold);
-    weft_builder_move(builder, 0, 1, weft_cells(WEFT_SCRATCH, sum), weft_cells(WEFT_OUTPUT, 0));
+    weft_builder_move(builder, 0, 1, sum, weft_cells(WEFT_OUTPUT, cell));
 }
 
 void weft_one_hop_gather(struct weft_builder *builder, int num_ranks, int rank)
@@ -49,4 +65,29 @@ void weft_one_hop_broadcast(struct weft_builder *builder, int num_ranks, int ran
     for (int i = 1; i < num_ranks; i++)
         weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, 0),
                           weft_to(weft_circle(rank, i, num_ranks), 0));
+}
+
+// In place, what arrives waits in scratch until the block it replaces has left.
+void weft_one_hop_all_to_all(struct weft_builder *builder, int num_ranks, int rank,
+                             unsigned aliasing)
+{
+    uint32_t own = (uint32_t)rank, num_blocks = (uint32_t)num_ranks, waiting = 0;
+    bool is_in_place = aliasing & WEFT_IN_PLACE;
+    if (is_in_place)
+        waiting = weft_builder_scratch(builder, WEFT_OUTPUT, 0, num_blocks);
+    weft_emit_copy(builder, own, 1);
+    for (int i = 1; i < num_ranks; i++) {
+        int to = weft_circle(rank, -i, num_ranks);
+        int from = weft_circle(rank, i, num_ranks);
+        uint32_t block = (uint32_t)from;
+        struct weft_label value = weft_label_leaf(from, own);
+        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)to), weft_to(to, 0));
+        weft_builder_move(builder, 0, 1, weft_from(from, 0, &value),
+                          is_in_place ? weft_cells(WEFT_SCRATCH, waiting + block)
+                                      : weft_cells(WEFT_OUTPUT, block));
+    }
+    for (uint32_t block = 0; is_in_place && block < num_blocks; block++)
+        if (block != own)
+            weft_builder_move(builder, 0, 1, weft_cells(WEFT_SCRATCH, waiting + block),
+                              weft_cells(WEFT_OUTPUT, block));
 }

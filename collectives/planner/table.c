@@ -8,13 +8,13 @@
 
 extern const struct weft_algorithm weft_algorithm_flat;
 extern const struct weft_algorithm weft_algorithm_direct;
+extern const struct weft_algorithm weft_algorithm_tree;
+extern const struct weft_algorithm weft_algorithm_halving;
 extern const struct weft_algorithm weft_algorithm_ring;
 
 const struct weft_algorithm *const weft_algorithms[] = {
-    &weft_algorithm_flat,
-    &weft_algorithm_direct,
-    &weft_algorithm_ring,
-    NULL,
+    &weft_algorithm_flat,    &weft_algorithm_direct, &weft_algorithm_tree,
+    &weft_algorithm_halving, &weft_algorithm_ring,   NULL,
 };
 
 const struct weft_algorithm *weft_algorithm_find(const char *name)

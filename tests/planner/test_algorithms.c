@@ -50,6 +50,17 @@ static void require_equal(const struct weft_program *a, const struct weft_progra
         assert_true(a->results[i] == b->results[i]);
 }
 
+// [first, end) splits at the largest power of two below its length.
+static struct weft_label canonical(int first, int end)
+{
+    int half = 1;
+    if (end - first == 1)
+        return weft_label_leaf(first, 0);
+    while (half * 2 < end - first)
+        half *= 2;
+    return weft_label_combine(canonical(first, first + half), canonical(first + half, end));
+}
+
 // The plan of one rank, written twice.
 static struct weft_plan *make_plan(const struct weft_algorithm *algorithm,
                                    const struct weft_key *key, int rank, unsigned aliasing)
@@ -120,6 +131,31 @@ static void test_every_collective_has_an_algorithm(void **state)
             }
 }
 
+// Reproducible: every output cell is the canonical tree over the ranks, whoever computes it.
+static void test_reproducible_is_canonical(void **state)
+{
+    (void)state;
+    struct request_walk walk = {0};
+    long num_cells = 0;
+    while (next_request(&walk)) {
+        if (walk.key.order != WEFT_ORDER_REPRODUCIBLE || walk.key.num_ranks > 17)
+            continue;
+        for (int i = 0; weft_algorithms[i]; i++)
+            for (int r = 0; r < walk.key.num_ranks && !weft_algorithms[i]->supports(&walk.key);
+                 r++) {
+                struct weft_error error = {0};
+                struct weft_program *program = NULL;
+                require_ok(weft_algorithms[i]->emit(&walk.key, r, WEFT_IN_PLACE, &program, &error),
+                           &error, weft_algorithms[i], &walk.key, "emit");
+                uint64_t wanted = canonical(0, walk.key.num_ranks).expression;
+                for (uint32_t c = 0; c < weft_shape_output(&program->shape).cells; c++, num_cells++)
+                    assert_true(program->results[c] == wanted);
+                weft_program_destroy(&program);
+            }
+    }
+    assert_true(num_cells > 1000);
+}
+
 static void test_one_rank_of_many(void **state)
 {
     (void)state;
@@ -167,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_is_proved),
         cmocka_unit_test(test_every_collective_has_an_algorithm),
+        cmocka_unit_test(test_reproducible_is_canonical),
         cmocka_unit_test(test_one_rank_of_many),
         cmocka_unit_test(test_self_message_is_refused),
     };
