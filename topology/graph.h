@@ -99,7 +99,8 @@ struct weft_link_kind {
 enum weft_link_kind_id {
     WEFT_LINK_MEMORY,  // core to the memory of its NUMA domain
     WEFT_LINK_SOCKET,  // between NUMA domains of one host
-    WEFT_LINK_PCIE,    // PCIe, the joint of root complex and memory included
+    WEFT_LINK_ROOT,    // root complex (or a device on no known bus) to memory, inside the package
+    WEFT_LINK_PCIE,    // PCIe, between two ports
     WEFT_LINK_NVLINK,  // NVLink, to a GPU, NVSwitch or CPU
     WEFT_LINK_XGMI,    // AMD's GPU to GPU link
     WEFT_LINK_C2C,     // coherent CPU to GPU link on one board

@@ -73,7 +73,7 @@ static weft_status read_attribute(struct reader *r, int node, const char *key, c
 {
     static const char *const keys[] = {"value", "source", NULL};
     WEFT_TRY(check_keys(r, object, keys));
-    enum weft_source source;
+    enum weft_source source = WEFT_SOURCE_UNKNOWN;
     WEFT_TRY(read_source(r, object, &source));
     const json_t *value = json_object_get(object, "value");
     if (json_is_string(value)) {

@@ -28,6 +28,8 @@ const char *const weft_source_names[WEFT_NUM_SOURCES] = {
  *   the latency once each way, so 80 ns per link.
  * socket: one UPI link of 10.4 GT/s carries 2 bytes per transfer, 20.8 GB/s; a remote load takes
  *   about 60 ns longer than a local one.
+ * root: as wide as a PCIe 6 port of 16 lanes, 128 GB/s, so that the joint never looks narrower than
+ *   what is plugged into it; about 150 ns of the usual 400 to 500 ns of a DMA read are in it.
  * pcie: generation 3, 16 lanes (8 GT/s, 128b/130b): 15.75 GB/s; a DMA read across a root port or a
  *   switch takes some hundred nanoseconds.
  * nvlink: one NVLink 2 to 4 link, 25 GB/s per direction. xgmi: one link, 50 GB/s. c2c: Grace
@@ -36,6 +38,7 @@ const char *const weft_source_names[WEFT_NUM_SOURCES] = {
 const struct weft_link_kind weft_link_kinds[WEFT_NUM_LINK_KINDS] = {
     [WEFT_LINK_MEMORY] = {"memory", 10 * GB, 80 * NS},
     [WEFT_LINK_SOCKET] = {"socket", 20800 * GB / 1000, 60 * NS},
+    [WEFT_LINK_ROOT] = {"root", 128 * GB, 150 * NS},
     [WEFT_LINK_PCIE] = {"pcie", 15750 * GB / 1000, 250 * NS},
     [WEFT_LINK_NVLINK] = {"nvlink", 25 * GB, 500 * NS},
     [WEFT_LINK_XGMI] = {"xgmi", 50 * GB, 500 * NS},

@@ -5,7 +5,6 @@
  */
 #include "topology/synthetic.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -127,7 +126,7 @@ static weft_status parse(const char *text, struct recipe *recipe, struct weft_er
         if (!*c.at)
             break;
         const char *word = c.at;
-        int kind;
+        int kind = 0;
         WEFT_TRY(parse_kind(&c, &kind));
         if (recipe->column[kind])
             return refuse(&c, word, "%s is given twice", synthetic_rows[kind].name);
@@ -234,7 +233,8 @@ static weft_status add_pcie(struct builder *b, int first_numa, int *first, int *
         WEFT_TRY(
             add(b, has_switches ? WEFT_NODE_PCIE_SWITCH : WEFT_NODE_PCIE_ROOT, i, numa, &node));
         *first = i == 0 ? node : *first;
-        WEFT_TRY(join(b, WEFT_LINK_PCIE, numa, node, r->rate[PCIE]));
+        WEFT_TRY(
+            join(b, has_switches ? WEFT_LINK_PCIE : WEFT_LINK_ROOT, numa, node, r->rate[PCIE]));
     }
     return WEFT_OK;
 }
