@@ -24,24 +24,25 @@ enum {
     WEFT_TOPOLOGY_NAME_BYTES = 256, // longest name, key or text of an attribute, with its NUL
 };
 
-/* X(ID, name in files, plural, ranks, switch, forwards). "ranks" orders what may hold ranks: ranks
- * go to the kind with the highest number that is present; 0 never. "forwards": traffic may pass. */
+/* X(ID, name in files, singular, plural, ranks, switch, forwards). "ranks" orders what may hold
+ * ranks: ranks go to the kind with the highest number that is present; 0 never. "forwards": traffic
+ * may pass. */
 #define WEFT_NODE_KIND_MAP(X)                                                                      \
-    X(HOST, "host", "hosts", 0, false, true)                                                       \
-    X(CPU, "cpu", "packages", 0, false, true)                                                      \
-    X(NUMA, "numa", "NUMA domains", 1, false, true)                                                \
-    X(CORE, "core", "cores", 2, false, false)                                                      \
-    X(PCIE_ROOT, "pcie-root", "PCIe roots", 0, true, true)                                         \
-    X(PCIE_SWITCH, "pcie-switch", "PCIe switches", 0, true, true)                                  \
-    X(GPU, "gpu", "GPUs", 3, false, false)                                                         \
-    X(NVSWITCH, "nvswitch", "NVSwitches", 0, true, true)                                           \
-    X(NIC, "nic", "NICs", 0, false, true)                                                          \
-    X(LEAF, "leaf", "leaf switches", 0, true, true)                                                \
-    X(SPINE, "spine", "spine switches", 0, true, true)                                             \
-    X(SWITCH, "switch", "switches", 0, true, true)
+    X(HOST, "host", "host", "hosts", 0, false, true)                                               \
+    X(CPU, "cpu", "package", "packages", 0, false, true)                                           \
+    X(NUMA, "numa", "NUMA domain", "NUMA domains", 1, false, true)                                 \
+    X(CORE, "core", "core", "cores", 2, false, false)                                              \
+    X(PCIE_ROOT, "pcie-root", "PCIe root", "PCIe roots", 0, true, true)                            \
+    X(PCIE_SWITCH, "pcie-switch", "PCIe switch", "PCIe switches", 0, true, true)                   \
+    X(GPU, "gpu", "GPU", "GPUs", 3, false, false)                                                  \
+    X(NVSWITCH, "nvswitch", "NVSwitch", "NVSwitches", 0, true, true)                               \
+    X(NIC, "nic", "NIC", "NICs", 0, false, true)                                                   \
+    X(LEAF, "leaf", "leaf switch", "leaf switches", 0, true, true)                                 \
+    X(SPINE, "spine", "spine switch", "spine switches", 0, true, true)                             \
+    X(SWITCH, "switch", "switch", "switches", 0, true, true)
 
 enum weft_node_kind_id {
-#define WEFT_NODE_KIND_ENUM(id, name, plural, ranks, is_switch, forwards) WEFT_NODE_##id,
+#define WEFT_NODE_KIND_ENUM(id, name, singular, plural, ranks, is_switch, forwards) WEFT_NODE_##id,
     WEFT_NODE_KIND_MAP(WEFT_NODE_KIND_ENUM)
 #undef WEFT_NODE_KIND_ENUM
         WEFT_NUM_NODE_KINDS
@@ -49,8 +50,8 @@ enum weft_node_kind_id {
 
 struct weft_node_kind {
     const char *name;
-    const char *plural;
-    int can_hold_ranks; // 0: no; the highest number present is preferred
+    const char *singular, *plural; // as people say it
+    int can_hold_ranks;            // 0: no; the highest number present is preferred
     bool is_switch;
     bool forwards;
 };
@@ -225,8 +226,9 @@ weft_status weft_topology_order(const struct weft_topology *topology, int *order
                                 struct weft_error *error);
 /* Renumbers nodes and links into canonical order: two graphs of the same content become equal. */
 weft_status weft_topology_sort(struct weft_topology *topology, struct weft_error *error);
-/* A hash of nodes, attributes, links and nominal numbers; the same for every order of insertion,
- * and for any current or measured number. Measurements are filed under it. */
+/* A hash of nodes, attributes (memory sizes excepted), links and nominal numbers; the same for
+ * every order of insertion, and for any current or measured number. Measurements are filed under
+ * it. */
 uint64_t weft_topology_fingerprint(const struct weft_topology *topology);
 
 #endif

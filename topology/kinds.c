@@ -7,8 +7,8 @@
 #include "topology/graph.h"
 
 const struct weft_node_kind weft_node_kinds[WEFT_NUM_NODE_KINDS] = {
-#define NODE_KIND_ROW(id, name, plural, ranks, is_switch, forwards)                                \
-    {name, plural, ranks, is_switch, forwards},
+#define NODE_KIND_ROW(id, name, singular, plural, ranks, is_switch, forwards)                      \
+    {name, singular, plural, ranks, is_switch, forwards},
     WEFT_NODE_KIND_MAP(NODE_KIND_ROW)
 #undef NODE_KIND_ROW
 };

@@ -176,7 +176,8 @@ static uint64_t hash_node(const struct weft_topology *t, const struct weft_node 
     hash_text(&hash, node->name);
     hash_text(&hash, node->parent >= 0 ? t->nodes[node->parent].name : "");
     for (const struct weft_attribute *a = node->attributes; a; a = a->next) {
-        if (strncmp(a->key, "process.", 8) == 0)
+        // memory sizes move a little from boot to boot, and on balloons; they join nothing
+        if (strncmp(a->key, "process.", 8) == 0 || strcmp(a->key, "memory_bytes") == 0)
             continue;
         hash_text(&hash, a->key);
         hash_integer(&hash, a->text ? -1 : a->number);
