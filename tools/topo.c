@@ -1,0 +1,177 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * See topo.h. Reads a topology from anywhere, writes it as a report, a summary or JSON. Output to a
+ * file appears whole or not at all.
+ */
+#include "tools/topo.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "topology/findings.h"
+#include "topology/json.h"
+#include "topology/load.h"
+#include "topology/report.h"
+
+enum { EXIT_FINE = 0, EXIT_FINDINGS = 1, EXIT_USAGE = 2, EXIT_RUNTIME = 3 };
+
+struct arguments {
+    const char *source; // NULL: WEFT_TOPOLOGY, or this machine
+    const char *output; // NULL: standard output
+    bool json;
+    bool summary;
+    bool verbose;
+};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'j':
+        arguments->json = true;
+        return 0;
+    case 's':
+        arguments->summary = true;
+        return 0;
+    case 'v':
+        arguments->verbose = true;
+        return 0;
+    case 'o':
+        arguments->output = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->source)
+            argp_error(state, "more than one SOURCE (quote a synthetic string: \"host:2 gpu:8\")");
+        arguments->source = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"json", 'j', NULL, 0, "Print JSON (it can be edited and given back as SOURCE)", 0},
+    {"summary", 's', NULL, 0, "Only what it is and what to know", 0},
+    {"verbose", 'v', NULL, 0, "Fold nothing, show every attribute", 0},
+    {"output", 'o', "FILE", 0, "Write to FILE", 0},
+    {0},
+};
+static const struct argp parser = {
+    .options = options,
+    .parser = parse_option,
+    .args_doc = "[SOURCE]",
+    .doc =
+        "Show how processors, memory, GPUs, NICs and switches are joined, how fast each link is, "
+        "and where every number comes from."
+        "\vSOURCE is a file (Weft's JSON or hwloc's XML; - for standard input) or a synthetic "
+        "string such as \"host:4 nvswitch:1 gpu:8 nic:8@400\": counts are per host, @ gives Gbit/s "
+        "for nic and GB/s otherwise; kinds are host cpu numa core pcie gpu nvswitch nic. Without "
+        "SOURCE the variable WEFT_TOPOLOGY decides; without that, this machine is probed.\n\n"
+        "Exit codes: 0 fine, 1 a finding of severity error, 2 bad usage or input, 3 could not "
+        "finish.",
+};
+
+static int fail(const char *command, const struct weft_error *error)
+{
+    bool is_system = error->status == WEFT_SYSTEM || error->status == WEFT_OUT_OF_MEMORY ||
+                     error->status == WEFT_INTERNAL;
+    fprintf(stderr, "%s: %s\n", command, error->text);
+    return is_system ? EXIT_RUNTIME : EXIT_USAGE;
+}
+
+/* Box drawing characters, unless the locale names an encoding without them. */
+static bool wants_ascii(void)
+{
+    static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (int i = 0; i < 3; i++) {
+        const char *value = weft_config_environment(variables[i]);
+        if (value)
+            return strchr(value, '.') && !strcasestr(value, "utf-8") && !strcasestr(value, "utf8");
+    }
+    return false;
+}
+
+static bool wants_colour(FILE *stream)
+{
+    const char *terminal = weft_config_environment("TERM");
+    return isatty(fileno(stream)) && !weft_config_environment("NO_COLOR") && terminal &&
+           strcmp(terminal, "dumb") != 0;
+}
+
+static weft_status write_topology(const struct weft_topology *topology,
+                                  const struct arguments *arguments, FILE *stream,
+                                  struct weft_error *error)
+{
+    if (arguments->json && arguments->summary)
+        return weft_topology_summary_json(topology, stream, error);
+    if (arguments->json)
+        return weft_topology_write_json(topology, stream, error);
+    const struct weft_report_options report = {.verbose = arguments->verbose,
+                                               .summary = arguments->summary,
+                                               .colour = wants_colour(stream),
+                                               .ascii = wants_ascii()};
+    return weft_topology_report(topology, &report, stream, error);
+}
+
+/* Into a file beside the wanted one first, so that a failure leaves the old content. */
+static weft_status write_file(const struct weft_topology *topology,
+                              const struct arguments *arguments, struct weft_error *error)
+{
+    char *partial;
+    if (asprintf(&partial, "%s.partial", arguments->output) < 0)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory");
+    FILE *stream = fopen(partial, "we");
+    if (!stream) {
+        weft_status failed = weft_fail(error, errno == ENOENT ? WEFT_NOT_FOUND : WEFT_SYSTEM,
+                                       "%s: %s", arguments->output, strerror(errno));
+        free(partial);
+        return failed;
+    }
+    weft_status status = write_topology(topology, arguments, stream, error);
+    if (fclose(stream) != 0 && status == WEFT_OK)
+        status = weft_fail(error, WEFT_SYSTEM, "%s: %s", arguments->output, strerror(errno));
+    if (status == WEFT_OK && rename(partial, arguments->output) != 0)
+        status = weft_fail(error, WEFT_SYSTEM, "%s: %s", arguments->output, strerror(errno));
+    if (status != WEFT_OK)
+        unlink(partial);
+    free(partial);
+    return status;
+}
+
+static weft_status find_errors(const struct weft_topology *topology, bool *found,
+                               struct weft_error *error)
+{
+    struct weft_findings findings;
+    WEFT_TRY(weft_topology_findings(topology, &findings, error));
+    *found = findings.count > 0 && findings.items[0].severity == WEFT_SEVERITY_ERROR;
+    weft_findings_free(&findings);
+    return WEFT_OK;
+}
+
+int weft_command_topo(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    const char *source = arguments.source;
+    if (!source)
+        source = weft_config_environment("WEFT_TOPOLOGY");
+    struct weft_topology *topology = NULL;
+    struct weft_error error = {0};
+    bool has_errors = false;
+    weft_status status = weft_topology_load(source, &topology, &error);
+    if (status == WEFT_OK)
+        status = arguments.output ? write_file(topology, &arguments, &error)
+                                  : write_topology(topology, &arguments, stdout, &error);
+    if (status == WEFT_OK)
+        status = find_errors(topology, &has_errors, &error);
+    weft_topology_destroy(&topology);
+    if (status != WEFT_OK)
+        return fail(argv[0], &error);
+    return has_errors ? EXIT_FINDINGS : EXIT_FINE;
+}

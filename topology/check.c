@@ -1,0 +1,118 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The graph check and its islands. The check trusts nothing: it is what stands between a hostile
+ * file and code that follows indexes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "topology/graph.h"
+#include "topology/graph_private.h"
+
+static weft_status refuse(struct weft_error *error, const char *name, const char *why)
+{
+    return weft_fail(error, WEFT_INVALID_FORMAT, "topology: node \"%.255s\" %s", name, why);
+}
+
+static weft_status check_nodes(const struct weft_topology *t, struct weft_error *error)
+{
+    for (int i = 0; i < t->num_nodes; i++) {
+        const struct weft_node *node = &t->nodes[i];
+        if (!node->name || !node->name[0])
+            return weft_fail(error, WEFT_INVALID_FORMAT, "topology: node %d has no name", i);
+        if (node->kind < 0 || node->kind >= WEFT_NUM_NODE_KINDS)
+            return refuse(error, node->name, "has an unknown kind");
+        if (node->parent < -1 || node->parent >= t->num_nodes)
+            return refuse(error, node->name, "has a parent that does not exist");
+        if (weft_topology_find_node(t, node->name) != i)
+            return refuse(error, node->name, "has a name that is not unique");
+        for (const struct weft_attribute *a = node->attributes; a; a = a->next)
+            if (!a->text && a->number < 0)
+                return weft_fail(error, WEFT_INVALID_FORMAT,
+                                 "topology: node \"%s\" has a negative number under \"%s\"",
+                                 node->name, a->key);
+    }
+    return WEFT_OK;
+}
+
+/* Walks up from every node; a node seen on the own walk closes a cycle. Each is walked once. */
+static weft_status check_parents(const struct weft_topology *t, struct weft_error *error)
+{
+    if (t->num_nodes == 0)
+        return WEFT_OK;
+    int *walk_of = calloc((size_t)t->num_nodes, sizeof *walk_of);
+    if (!walk_of)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory to check parents");
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < t->num_nodes && status == WEFT_OK; i++) {
+        int node = i;
+        for (; node >= 0 && walk_of[node] == 0; node = t->nodes[node].parent)
+            walk_of[node] = i + 1;
+        if (node >= 0 && walk_of[node] == i + 1)
+            status = refuse(error, t->nodes[node].name, "contains itself through its parents");
+    }
+    free(walk_of);
+    return status;
+}
+
+weft_status weft_topology_check(const struct weft_topology *t, struct weft_error *error)
+{
+    WEFT_TRY(check_nodes(t, error));
+    WEFT_TRY(check_parents(t, error));
+    for (int i = 0; i < t->num_links; i++)
+        if (weft_link_check(&t->links[i], t->num_nodes, error) != WEFT_OK) {
+            weft_fail_prefix(error, "topology: links[%d]", i);
+            if (error)
+                error->status = WEFT_INVALID_FORMAT;
+            return WEFT_INVALID_FORMAT;
+        }
+    return WEFT_OK;
+}
+
+static int root_of(int *up, int node)
+{
+    while (up[node] != node)
+        node = up[node] = up[up[node]];
+    return node;
+}
+
+/* The lower root wins, so a root is the first node of its island. */
+static void unite(int *up, int a, int b)
+{
+    a = root_of(up, a);
+    b = root_of(up, b);
+    if (a < b)
+        up[b] = a;
+    else
+        up[a] = b;
+}
+
+weft_status weft_topology_islands(const struct weft_topology *t, int *island_of_node,
+                                  int *num_islands, struct weft_error *error)
+{
+    int *up = malloc(((size_t)t->num_nodes + 1) * sizeof *up);
+    if (!up)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory to find islands");
+    for (int i = 0; i < t->num_nodes; i++)
+        up[i] = i;
+    for (int i = 0; i < t->num_nodes; i++)
+        if (t->nodes[i].parent >= 0)
+            unite(up, i, t->nodes[i].parent);
+    for (int i = 0; i < t->num_links; i++)
+        unite(up, t->links[i].from, t->links[i].to);
+    for (int i = 0; i < t->num_nodes; i++)
+        up[i] = root_of(up, i);
+    int islands = 0;
+    for (int i = 0; i < t->num_nodes; i++) {
+        // a root comes before its members, so up[up[i]] already holds ~number when i is a member
+        if (up[i] == i)
+            up[i] = ~islands++;
+        else
+            up[i] = up[up[i]];
+        if (island_of_node)
+            island_of_node[i] = ~up[i];
+    }
+    free(up);
+    *num_islands = islands;
+    return WEFT_OK;
+}

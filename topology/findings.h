@@ -1,0 +1,30 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What a person should know about a topology: each finding has a kind, a severity and one sentence.
+ * They come worst first. A new kind of finding is one function and one row in findings.c.
+ */
+#ifndef WEFT_TOPOLOGY_FINDINGS_H
+#define WEFT_TOPOLOGY_FINDINGS_H
+
+#include "topology/graph.h"
+
+enum weft_severity { WEFT_SEVERITY_ERROR, WEFT_SEVERITY_WARNING, WEFT_SEVERITY_NOTE };
+extern const char *const weft_severity_names[3];
+
+struct weft_finding {
+    enum weft_severity severity;
+    const char *kind; // a stable word for scripts; static
+    char sentence[400];
+};
+
+struct weft_findings {
+    struct weft_finding *items;
+    int count;
+};
+
+/* Errors: OUT_OF_MEMORY. Free with weft_findings_free. */
+weft_status weft_topology_findings(const struct weft_topology *topology,
+                                   struct weft_findings *findings, struct weft_error *error);
+void weft_findings_free(struct weft_findings *findings);
+
+#endif

@@ -1,0 +1,405 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Storage of the graph: growing arrays of nodes and links, one arena for every string and
+ * attribute, one open-addressing hash table from name to node.
+ */
+#include "topology/graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "topology/graph_private.h"
+
+enum { ARENA_BLOCK_BYTES = 1 << 16, FIRST_INDEX_SLOTS = 64, MAX_LINK_COUNT = 1 << 20 };
+
+struct arena_block {
+    struct arena_block *next;
+    size_t used, room;
+    _Alignas(max_align_t) char bytes[];
+};
+
+struct weft_topology_private {
+    struct arena_block *blocks;
+    int room_nodes, room_links, room_probes;
+    int *slots; // node index or -1; a power of two, at most half full
+    size_t num_slots;
+};
+
+static void *arena_allocate(struct weft_topology_private *private, size_t bytes)
+{
+    bytes = (bytes + 7) & ~(size_t)7;
+    struct arena_block *block = private->blocks;
+    if (!block || block->room - block->used < bytes) {
+        size_t room = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
+        block = malloc(sizeof *block + room);
+        if (!block)
+            return NULL;
+        *block = (struct arena_block){.next = private->blocks, .room = room};
+        private->blocks = block;
+    }
+    void *memory = block->bytes + block->used;
+    block->used += bytes;
+    return memory;
+}
+
+static char *arena_copy(struct weft_topology_private *private, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = arena_allocate(private, bytes);
+    if (copy)
+        memcpy(copy, text, bytes);
+    return copy;
+}
+
+/* `array`, moved where needed, with room for one more of `size` bytes; NULL: no memory, and the
+ * array is as it was. */
+static void *grown(void *array, int used, int *room, size_t size)
+{
+    if (used < *room)
+        return array;
+    int larger_room = *room ? *room * 2 : 64;
+    void *larger = realloc(array, (size_t)larger_room * size);
+    if (larger)
+        *room = larger_room;
+    return larger;
+}
+
+static weft_status no_memory(struct weft_error *error)
+{
+    return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory");
+}
+
+weft_status weft_topology_create(struct weft_topology **topology, struct weft_error *error)
+{
+    struct weft_topology *made = calloc(1, sizeof *made);
+    if (made)
+        made->private = calloc(1, sizeof *made->private);
+    if (!made || !made->private) {
+        weft_topology_destroy(&made);
+        return no_memory(error);
+    }
+    *topology = made;
+    return WEFT_OK;
+}
+
+void weft_topology_destroy(struct weft_topology **topology)
+{
+    if (!topology || !*topology)
+        return;
+    struct weft_topology *t = *topology;
+    if (t->private) {
+        for (struct arena_block *block = t->private->blocks, *next; block; block = next) {
+            next = block->next;
+            free(block);
+        }
+        free(t->private->slots);
+    }
+    free(t->private);
+    free(t->nodes);
+    free(t->links);
+    free(t->probes);
+    free(t);
+    *topology = NULL;
+}
+
+/* ---- names ---- */
+
+static weft_status check_text(const char *what, const char *text, size_t shortest,
+                              struct weft_error *error)
+{
+    size_t bytes = 0;
+    for (; bytes < WEFT_TOPOLOGY_NAME_BYTES && text[bytes]; bytes++)
+        if (text[bytes] < 0x20 || text[bytes] > 0x7e)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                             "topology: %s has byte 0x%02x at %zu; only printable ASCII is allowed",
+                             what, (unsigned char)text[bytes], bytes);
+    if (bytes < shortest || bytes >= WEFT_TOPOLOGY_NAME_BYTES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: %s is %s", what,
+                         bytes < shortest ? "empty" : "longer than 255 bytes");
+    return WEFT_OK;
+}
+
+/* The slot that holds `name`, or the empty one where it belongs. */
+static size_t slot_of(const struct weft_topology *t, const char *name)
+{
+    size_t mask = t->private->num_slots - 1;
+    size_t slot = XXH3_64bits(name, strlen(name)) & mask;
+    while (t->private->slots[slot] >= 0 &&
+           strcmp(t->nodes[t->private->slots[slot]].name, name) != 0)
+        slot = (slot + 1) & mask;
+    return slot;
+}
+
+weft_status weft_topology_reindex(struct weft_topology *t, size_t num_slots,
+                                  struct weft_error *error)
+{
+    if (num_slots == 0)
+        num_slots = t->private->num_slots;
+    if (num_slots == 0)
+        return WEFT_OK;
+    int *slots = malloc(num_slots * sizeof *slots);
+    if (!slots)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory for %zu names", num_slots);
+    for (size_t i = 0; i < num_slots; i++)
+        slots[i] = -1;
+    free(t->private->slots);
+    t->private->slots = slots;
+    t->private->num_slots = num_slots;
+    for (int i = 0; i < t->num_nodes; i++)
+        slots[slot_of(t, t->nodes[i].name)] = i;
+    return WEFT_OK;
+}
+
+int weft_topology_find_node(const struct weft_topology *t, const char *name)
+{
+    return t->private->num_slots ? t->private->slots[slot_of(t, name)] : -1;
+}
+
+/* ---- adding ---- */
+
+weft_status weft_topology_add_node(struct weft_topology *t, int kind, const char *name, int parent,
+                                   int *node, struct weft_error *error)
+{
+    if (kind < 0 || kind >= WEFT_NUM_NODE_KINDS)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: %d is no node kind", kind);
+    WEFT_TRY(check_text("a node name", name, 1, error));
+    if (parent < -1 || parent >= t->num_nodes)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: node \"%s\" has no parent %d",
+                         name, parent);
+    if (t->num_nodes >= WEFT_TOPOLOGY_MAX_NODES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: more than %d nodes",
+                         WEFT_TOPOLOGY_MAX_NODES);
+    if ((size_t)t->num_nodes * 2 >= t->private->num_slots) {
+        size_t larger = t->private->num_slots ? t->private->num_slots * 2 : FIRST_INDEX_SLOTS;
+        WEFT_TRY(weft_topology_reindex(t, larger, error));
+    }
+    size_t slot = slot_of(t, name);
+    if (t->private->slots[slot] >= 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: two nodes are named \"%s\"",
+                         name);
+    struct weft_node *nodes = grown(t->nodes, t->num_nodes, &t->private->room_nodes, sizeof *nodes);
+    if (!nodes)
+        return no_memory(error);
+    t->nodes = nodes;
+    char *copy = arena_copy(t->private, name);
+    if (!copy)
+        return no_memory(error);
+    t->nodes[t->num_nodes] = (struct weft_node){.kind = kind, .parent = parent, .name = copy};
+    t->private->slots[slot] = t->num_nodes;
+    if (node)
+        *node = t->num_nodes;
+    t->num_nodes++;
+    return WEFT_OK;
+}
+
+static weft_status set_attribute(struct weft_topology *t, int node, struct weft_attribute value,
+                                 struct weft_error *error)
+{
+    if (node < 0 || node >= t->num_nodes)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: there is no node %d", node);
+    if ((int)value.source <= WEFT_SOURCE_UNKNOWN || value.source >= WEFT_NUM_SOURCES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: %d is no source of a number",
+                         (int)value.source);
+    WEFT_TRY(check_text("an attribute key", value.key, 1, error));
+    if (value.text) {
+        WEFT_TRY(check_text("an attribute text", value.text, 0, error));
+        value.text = arena_copy(t->private, value.text);
+        if (!value.text)
+            return no_memory(error);
+    } else if (value.number < 0) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: \"%s\" is negative (%lld)",
+                         value.key, (long long)value.number);
+    }
+    struct weft_attribute **place = &t->nodes[node].attributes;
+    while (*place && strcmp((*place)->key, value.key) < 0)
+        place = &(*place)->next;
+    bool is_there = *place && strcmp((*place)->key, value.key) == 0;
+    struct weft_attribute *attribute =
+        is_there ? *place : arena_allocate(t->private, sizeof *attribute);
+    value.next = is_there ? attribute->next : *place;
+    value.key = is_there ? attribute->key : arena_copy(t->private, value.key);
+    if (!attribute || !value.key)
+        return no_memory(error);
+    *attribute = value;
+    *place = attribute;
+    return WEFT_OK;
+}
+
+weft_status weft_topology_set_number(struct weft_topology *topology, int node, const char *key,
+                                     int64_t number, enum weft_source source,
+                                     struct weft_error *error)
+{
+    struct weft_attribute value = {.key = key, .number = number, .source = source};
+    return set_attribute(topology, node, value, error);
+}
+
+weft_status weft_topology_set_text(struct weft_topology *topology, int node, const char *key,
+                                   const char *text, enum weft_source source,
+                                   struct weft_error *error)
+{
+    struct weft_attribute value = {.key = key, .text = text, .source = source};
+    return set_attribute(topology, node, value, error);
+}
+
+struct weft_link weft_link_make(int kind, int from, int to)
+{
+    const struct weft_figure nothing = {WEFT_QUANTITY_UNKNOWN, WEFT_QUANTITY_UNKNOWN,
+                                        WEFT_QUANTITY_UNKNOWN};
+    return (struct weft_link){
+        .kind = kind, .from = from, .to = to, .count = 1, .bandwidth = nothing, .latency = nothing};
+}
+
+static weft_status check_figure(const struct weft_figure *figure, const char *what,
+                                struct weft_error *error)
+{
+    const struct weft_quantity *forms[] = {&figure->nominal, &figure->current, &figure->measured};
+    for (int i = 0; i < 3; i++) {
+        if (forms[i]->value < -1)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link's %s is negative (%lld)", what,
+                             (long long)forms[i]->value);
+        if ((int)forms[i]->source < 0 || forms[i]->source >= WEFT_NUM_SOURCES ||
+            (forms[i]->value >= 0) != (forms[i]->source != WEFT_SOURCE_UNKNOWN))
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link's %s has source %d, value %lld",
+                             what, (int)forms[i]->source, (long long)forms[i]->value);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_link_check(const struct weft_link *link, int num_nodes, struct weft_error *error)
+{
+    if (link->kind < 0 || link->kind >= WEFT_NUM_LINK_KINDS)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d is no link kind", link->kind);
+    if (link->from < 0 || link->from >= num_nodes || link->to < 0 || link->to >= num_nodes)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link joins nodes %d and %d of %d",
+                         link->from, link->to, num_nodes);
+    if (link->from == link->to)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link joins node %d with itself",
+                         link->from);
+    if (link->count < 1 || link->count > MAX_LINK_COUNT)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link has count %d, not from 1 to %d",
+                         link->count, MAX_LINK_COUNT);
+    WEFT_TRY(check_figure(&link->bandwidth, "bandwidth", error));
+    return check_figure(&link->latency, "latency", error);
+}
+
+weft_status weft_topology_add_link(struct weft_topology *t, const struct weft_link *link,
+                                   int *index, struct weft_error *error)
+{
+    if (weft_link_check(link, t->num_nodes, error) != WEFT_OK)
+        return weft_fail_prefix(error, "topology");
+    if (t->num_links >= WEFT_TOPOLOGY_MAX_LINKS)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: more than %d links",
+                         WEFT_TOPOLOGY_MAX_LINKS);
+    struct weft_link *links = grown(t->links, t->num_links, &t->private->room_links, sizeof *links);
+    if (!links)
+        return no_memory(error);
+    t->links = links;
+    t->links[t->num_links] = *link;
+    if (index)
+        *index = t->num_links;
+    t->num_links++;
+    return WEFT_OK;
+}
+
+weft_status weft_topology_add_probe(struct weft_topology *t, const char *name, bool available,
+                                    const char *reason, struct weft_error *error)
+{
+    WEFT_TRY(check_text("a probe name", name, 1, error));
+    WEFT_TRY(check_text("a probe's reason", reason, 0, error));
+    struct weft_probe_record *probes =
+        grown(t->probes, t->num_probes, &t->private->room_probes, sizeof *probes);
+    if (!probes)
+        return no_memory(error);
+    t->probes = probes;
+    struct weft_probe_record record = {arena_copy(t->private, name), available,
+                                       arena_copy(t->private, reason)};
+    if (!record.name || !record.reason)
+        return no_memory(error);
+    t->probes[t->num_probes++] = record;
+    return WEFT_OK;
+}
+
+static weft_status copy_attributes(struct weft_topology *to, int node,
+                                   const struct weft_attribute *a, struct weft_error *error)
+{
+    for (; a; a = a->next) {
+        const struct weft_attribute value = {a->key, a->text, a->number, a->source, NULL};
+        WEFT_TRY(set_attribute(to, node, value, error));
+    }
+    return WEFT_OK;
+}
+
+static weft_status copy_into(const struct weft_topology *t, struct weft_topology *to,
+                             struct weft_error *error)
+{
+    for (int i = 0; i < t->num_nodes; i++) {
+        WEFT_TRY(weft_topology_add_node(to, t->nodes[i].kind, t->nodes[i].name, -1, NULL, error));
+        WEFT_TRY(copy_attributes(to, i, t->nodes[i].attributes, error));
+        to->nodes[i].parent = t->nodes[i].parent;
+    }
+    for (int i = 0; i < t->num_links; i++)
+        WEFT_TRY(weft_topology_add_link(to, &t->links[i], NULL, error));
+    for (int i = 0; i < t->num_probes; i++)
+        WEFT_TRY(weft_topology_add_probe(to, t->probes[i].name, t->probes[i].available,
+                                         t->probes[i].reason, error));
+    return WEFT_OK;
+}
+
+weft_status weft_topology_copy(const struct weft_topology *topology, struct weft_topology **copy,
+                               struct weft_error *error)
+{
+    struct weft_topology *made = NULL;
+    WEFT_TRY(weft_topology_create(&made, error));
+    weft_status status = copy_into(topology, made, error);
+    if (status != WEFT_OK) {
+        weft_topology_destroy(&made);
+        return status;
+    }
+    *copy = made;
+    return WEFT_OK;
+}
+
+/* ---- reading ---- */
+
+int weft_topology_num_nodes(const struct weft_topology *topology)
+{
+    return topology->num_nodes;
+}
+
+int weft_topology_count(const struct weft_topology *topology, int kind)
+{
+    int count = 0;
+    for (int i = 0; i < topology->num_nodes; i++)
+        count += topology->nodes[i].kind == kind;
+    return count;
+}
+
+int weft_topology_ancestor(const struct weft_topology *topology, int node, int kind)
+{
+    while (node >= 0 && topology->nodes[node].kind != kind)
+        node = topology->nodes[node].parent;
+    return node;
+}
+
+const struct weft_attribute *weft_topology_attribute(const struct weft_topology *topology, int node,
+                                                     const char *key)
+{
+    const struct weft_attribute *attribute = topology->nodes[node].attributes;
+    while (attribute && strcmp(attribute->key, key) != 0)
+        attribute = attribute->next;
+    return attribute;
+}
+
+int64_t weft_topology_number(const struct weft_topology *topology, int node, const char *key,
+                             int64_t fallback)
+{
+    const struct weft_attribute *found = weft_topology_attribute(topology, node, key);
+    return found && !found->text ? found->number : fallback;
+}
+
+const char *weft_topology_text(const struct weft_topology *topology, int node, const char *key)
+{
+    const struct weft_attribute *found = weft_topology_attribute(topology, node, key);
+    return found ? found->text : NULL;
+}

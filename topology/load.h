@@ -1,0 +1,17 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * One door for every source of a topology: this machine, a file of any known form, or a synthetic
+ * string. A new file form is one importer file and one row in load.c.
+ */
+#ifndef WEFT_TOPOLOGY_LOAD_H
+#define WEFT_TOPOLOGY_LOAD_H
+
+#include "topology/graph.h"
+
+/* NULL or "": probe this machine. The name of a file that exists ("-": standard input): by content.
+ * Anything else: a synthetic string (synthetic.h). *topology has passed the check and is in
+ * canonical order. Errors: INVALID_FORMAT, NOT_FOUND, SYSTEM, UNSUPPORTED, OUT_OF_MEMORY. */
+weft_status weft_topology_load(const char *source, struct weft_topology **topology,
+                               struct weft_error *error);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The table of probes and the loop over it.
+ */
+#include "topology/probe.h"
+
+#include <ctype.h>
+#include <string.h>
+
+const struct weft_probe *const weft_probes[] = {
+    &weft_probe_hwloc,
+    &weft_probe_system,
+};
+const int weft_num_probes = sizeof weft_probes / sizeof weft_probes[0];
+
+/* A record's text must be printable and short; library messages need not be. */
+static void clean(char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && text[i]; i++)
+        if (!isascii((unsigned char)text[i]) || !isprint((unsigned char)text[i]))
+            text[i] = '?';
+}
+
+/* Discovers into a copy, so that a failure leaves nothing behind. */
+static weft_status run_probe(struct weft_topology **topology, const struct weft_probe *probe,
+                             struct weft_error *error)
+{
+    const char *reason = "";
+    if (!probe->available(&reason))
+        return weft_topology_add_probe(*topology, probe->name, false, reason, error);
+    struct weft_topology *attempt = NULL;
+    struct weft_error failure = {0};
+    WEFT_TRY(weft_topology_copy(*topology, &attempt, error));
+    weft_status status = probe->discover(attempt, &failure);
+    if (status == WEFT_OK)
+        status = weft_topology_check(attempt, &failure);
+    if (status == WEFT_OK) {
+        weft_topology_destroy(topology);
+        *topology = attempt;
+        return weft_topology_add_probe(*topology, probe->name, true, "", error);
+    }
+    weft_topology_destroy(&attempt);
+    if (status == WEFT_OUT_OF_MEMORY)
+        return weft_fail(error, status, "%s", failure.text);
+    failure.text[WEFT_TOPOLOGY_NAME_BYTES - 1] = '\0';
+    clean(failure.text, sizeof failure.text);
+    return weft_topology_add_probe(*topology, probe->name, false, failure.text, error);
+}
+
+weft_status weft_topology_probe(struct weft_topology **topology, struct weft_error *error)
+{
+    for (int phase = 0; phase <= WEFT_PROBE_PHASE_FALLBACK; phase++)
+        for (int i = 0; i < weft_num_probes; i++)
+            if ((int)weft_probes[i]->phase == phase)
+                WEFT_TRY(run_probe(topology, weft_probes[i], error));
+    return WEFT_OK;
+}
