@@ -1,0 +1,363 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * One size: check first (fresh input, output poisoned, guards around it), then warm up, then time
+ * every iteration. The time printed is the mean of the loop as in nccl-tests; the percentiles are
+ * of the slowest rank's time of each iteration.
+ */
+#include "tools/bench_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/dtype.h"
+#include "tools/bench_data.h"
+#if __has_include("collectives/comm/describe.h")
+#include "collectives/comm/describe.h"
+#define DESCRIBE(comm, desc) weft_comm_describe(comm, desc)
+#else
+#define DESCRIBE(comm, desc) NULL
+#endif
+
+enum { GUARD_BYTES = 64, RANK_LINE_BYTES = 64, POISON = 0xa5 };
+
+struct bench {
+    const struct weft_bench_settings *settings;
+    const struct weft_bench_printer *printer;
+    weft_context *context;
+    weft_comm *comm;
+    int rank, num_ranks;
+    unsigned char *send, *recv; // guard, max_bytes, guard each
+    int64_t *times_ns;          // (iterations)
+    uint64_t salt;
+    uint64_t wrong;
+    double bus_sum;
+    int num_timings;
+    int num_rows;
+    struct weft_error *error;
+};
+
+/* Where the data lie for one placement. */
+struct placement {
+    unsigned char *send, *recv;
+    unsigned char *region; // what the output lies in, between guards
+    size_t region_bytes;
+};
+
+static weft_status check(struct bench *bench, weft_status status, const char *what)
+{
+    if (status == WEFT_OK)
+        return WEFT_OK;
+    const char *text = weft_comm_error_text(bench->comm);
+    return weft_fail(bench->error, status, "rank %d: %s: %s", bench->rank, what,
+                     *text ? text : weft_status_text(status));
+}
+
+/* ---- one operation ---- */
+
+static weft_status submit(struct bench *bench, const struct weft_bench_case *c,
+                          const struct weft_op_desc *desc)
+{
+    if (c->collective != WEFT_SEND)
+        return check(bench, weft_submit(bench->comm, desc, NULL), "the operation");
+    struct weft_op_desc send = *desc, recv = *desc;
+    send.peer = (c->rank + 1) % c->num_ranks;
+    recv.collective = WEFT_RECV;
+    recv.peer = (c->rank + c->num_ranks - 1) % c->num_ranks;
+    WEFT_TRY(check(bench, weft_group_begin(bench->context), "group"));
+    weft_status sent = weft_submit(bench->comm, &send, NULL);
+    weft_status received = weft_submit(bench->comm, &recv, NULL);
+    weft_status ended = weft_group_end(bench->context, NULL);
+    WEFT_TRY(check(bench, sent, "send"));
+    WEFT_TRY(check(bench, received, "receive"));
+    return check(bench, ended, "group");
+}
+
+static struct placement place(const struct bench *bench, const struct weft_bench_case *c,
+                              bool in_place)
+{
+    size_t element = weft_dtype_bytes(c->dtype);
+    size_t send_bytes = weft_bench_send_elements(c) * element;
+    size_t recv_bytes = weft_bench_recv_elements(c) * element;
+    unsigned char *send = bench->send + GUARD_BYTES, *recv = bench->recv + GUARD_BYTES;
+    struct placement apart = {send, recv, recv, recv_bytes};
+    if (!in_place)
+        return apart;
+    size_t own_block = (size_t)c->rank * c->count * element;
+    struct placement within = {recv, recv, recv, send_bytes > recv_bytes ? send_bytes : recv_bytes};
+    if (c->collective == WEFT_ALL_GATHER)
+        within.send = recv + own_block;
+    if (c->collective == WEFT_REDUCE_SCATTER)
+        within.recv = recv + own_block;
+    return within;
+}
+
+static size_t count_damaged_guards(const struct placement *placement)
+{
+    size_t damaged = 0;
+    for (size_t i = 0; i < GUARD_BYTES; i++)
+        damaged += (placement->region[-GUARD_BYTES + (ptrdiff_t)i] != POISON) +
+                   (placement->region[placement->region_bytes + i] != POISON);
+    return damaged;
+}
+
+static weft_status check_once(struct bench *bench, struct weft_bench_case *c,
+                              const struct weft_op_desc *desc, const struct placement *placement,
+                              uint64_t *wrong)
+{
+    c->salt = ++bench->salt;
+    memset(placement->region - GUARD_BYTES, POISON, placement->region_bytes + 2 * GUARD_BYTES);
+    weft_bench_fill(c, placement->send);
+    WEFT_TRY(submit(bench, c, desc));
+    *wrong += weft_bench_count_wrong(c, placement->recv) + count_damaged_guards(placement);
+    return WEFT_OK;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static weft_status time_loop(struct bench *bench, const struct weft_bench_case *c,
+                             const struct weft_op_desc *desc, struct weft_bench_timing *timing)
+{
+    size_t iterations = (size_t)bench->settings->iterations;
+    for (int i = 0; i < bench->settings->warmup_iterations; i++)
+        WEFT_TRY(submit(bench, c, desc));
+    WEFT_TRY(check(bench, weft_barrier(bench->comm, NULL), "barrier"));
+    int64_t start = weft_clock_ns(), last = start;
+    for (size_t i = 0; i < iterations; i++) {
+        WEFT_TRY(submit(bench, c, desc));
+        int64_t now = weft_clock_ns();
+        bench->times_ns[i] = now - last;
+        last = now;
+    }
+    double mean_us = (double)(last - start) / 1e3 / (double)iterations, sum_us;
+    WEFT_TRY(check(bench,
+                   weft_all_reduce(&mean_us, &sum_us, 1, WEFT_FLOAT64, WEFT_SUM, bench->comm, NULL),
+                   "averaging the times"));
+    WEFT_TRY(check(bench,
+                   weft_all_reduce(bench->times_ns, bench->times_ns, iterations, WEFT_INT64,
+                                   WEFT_MAX, bench->comm, NULL),
+                   "collecting the times"));
+    qsort(bench->times_ns, iterations, sizeof *bench->times_ns, compare_times);
+    timing->mean_us = sum_us / c->num_ranks;
+    timing->p50_us = (double)bench->times_ns[(iterations - 1) / 2] / 1e3;
+    timing->p99_us = (double)bench->times_ns[(iterations * 99 + 99) / 100 - 1] / 1e3;
+    return WEFT_OK;
+}
+
+static weft_status run_placement(struct bench *bench, struct weft_bench_case *c, bool in_place,
+                                 struct weft_bench_timing *timing, const char **plan)
+{
+    if (in_place && c->collective == WEFT_SEND)
+        return WEFT_OK; // sending from the buffer that is received into has no right result
+    struct placement placement = place(bench, c, in_place);
+    struct weft_op_desc desc = {
+        .struct_bytes = sizeof desc,
+        .collective = c->collective,
+        .dtype = c->dtype,
+        .op = c->op,
+        .root = c->root,
+        .send = placement.send,
+        .recv = placement.recv,
+        .count = c->count,
+        .algorithm = bench->settings->algorithm,
+    };
+    int64_t wrong = 0, total = 0;
+    uint64_t mine = 0;
+    for (int i = 0; i < bench->settings->check_iterations; i++)
+        WEFT_TRY(check_once(bench, c, &desc, &placement, &mine));
+    wrong = (int64_t)mine;
+    WEFT_TRY(check(bench,
+                   weft_all_reduce(&wrong, &total, 1, WEFT_INT64, WEFT_SUM, bench->comm, NULL),
+                   "adding up the errors"));
+    // If even that sum is wrong, this rank still knows of its own.
+    timing->wrong = (uint64_t)(total < wrong ? wrong : total);
+    timing->was_run = true;
+    timing->was_checked = bench->settings->check_iterations > 0;
+    WEFT_TRY(time_loop(bench, c, &desc, timing));
+    size_t bytes =
+        weft_bench_total_bytes(c->collective, c->count, weft_dtype_bytes(c->dtype), c->num_ranks);
+    timing->algorithm_gbps = timing->mean_us > 0 ? (double)bytes / 1e3 / timing->mean_us : 0;
+    timing->bus_gbps = timing->algorithm_gbps * weft_bench_bus_factor(c->collective, c->num_ranks);
+    bench->wrong += timing->wrong;
+    bench->bus_sum += timing->bus_gbps;
+    bench->num_timings++;
+    *plan = DESCRIBE(bench->comm, &desc);
+    return WEFT_OK;
+}
+
+/* ---- the sweep ---- */
+
+static bool reduces(weft_collective collective)
+{
+    return collective == WEFT_ALL_REDUCE || collective == WEFT_REDUCE_SCATTER ||
+           collective == WEFT_REDUCE;
+}
+
+static bool has_root(weft_collective collective)
+{
+    return collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
+}
+
+static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype, weft_op op,
+                            int root)
+{
+    weft_collective collective = bench->settings->collective;
+    size_t element = weft_dtype_bytes(dtype);
+    struct weft_bench_case c = {
+        .collective = collective,
+        .dtype = dtype,
+        .op = op,
+        .root = root,
+        .rank = bench->rank,
+        .num_ranks = bench->num_ranks,
+        .count = weft_bench_count_for_bytes(collective, bytes, element, bench->num_ranks),
+    };
+    struct weft_bench_row row = {
+        .bytes = weft_bench_total_bytes(collective, c.count, element, bench->num_ranks),
+        .count = c.count,
+        .type = weft_dtypes[dtype].nccl_name,
+        .op = reduces(collective) ? weft_ops[op].name : "none",
+        .root = has_root(collective) ? root : -1,
+    };
+    for (int i = 0; i < 2; i++)
+        WEFT_TRY(run_placement(bench, &c, i == 1, &row.timings[i], &row.plan));
+    if (bench->rank == 0)
+        bench->printer->row(stdout, &row, bench->num_rows == 0);
+    bench->num_rows++;
+    return WEFT_OK;
+}
+
+static weft_status run_sizes(struct bench *bench, weft_dtype dtype, weft_op op, int root)
+{
+    const struct weft_bench_settings *s = bench->settings;
+    for (size_t bytes = s->min_bytes;;) {
+        WEFT_TRY(run_size(bench, bytes, dtype, op, root));
+        size_t next;
+        bool overflows = s->step_factor > 1
+                             ? __builtin_mul_overflow(bytes, (size_t)s->step_factor, &next)
+                             : __builtin_add_overflow(bytes, s->step_bytes, &next);
+        if (overflows || next <= bytes || next > s->max_bytes)
+            return WEFT_OK;
+        bytes = next;
+    }
+}
+
+static weft_status run_all(struct bench *bench)
+{
+    const struct weft_bench_settings *s = bench->settings;
+    for (int dtype = 0; dtype < WEFT_NUM_DTYPES; dtype++)
+        for (int op = 0; op < WEFT_NUM_OPS; op++)
+            for (int root = 0; root < bench->num_ranks; root++) {
+                if (s->dtype >= 0 && s->dtype != dtype)
+                    continue;
+                if (reduces(s->collective) ? s->op >= 0 && s->op != op : op > 0)
+                    continue;
+                if (has_root(s->collective) ? s->root >= 0 && s->root != root : root > 0)
+                    continue;
+                WEFT_TRY(run_sizes(bench, (weft_dtype)dtype, (weft_op)op, root));
+            }
+    return WEFT_OK;
+}
+
+static weft_status print_header(struct bench *bench)
+{
+    const struct weft_bench_settings *s = bench->settings;
+    size_t num_ranks = (size_t)bench->num_ranks;
+    char mine[RANK_LINE_BYTES], host[40] = "";
+    gethostname(host, sizeof host - 1);
+    memset(mine, 0, sizeof mine);
+    snprintf(mine, sizeof mine, "Pid %6d on %s", (int)getpid(), host);
+    char *all = calloc(num_ranks, sizeof mine);
+    const char **lines = calloc(num_ranks, sizeof *lines);
+    weft_status status =
+        all && lines
+            ? check(bench, weft_all_gather(mine, all, sizeof mine, WEFT_UINT8, bench->comm, NULL),
+                    "collecting the ranks' names")
+            : weft_fail(bench->error, WEFT_OUT_OF_MEMORY, "no memory for names of ranks");
+    if (status == WEFT_OK && bench->rank == 0) {
+        char version[32];
+        int number = weft_version();
+        snprintf(version, sizeof version, "%d.%d.%d", number / 10000, number / 100 % 100,
+                 number % 100);
+        for (size_t i = 0; i < num_ranks; i++) {
+            all[i * sizeof mine + sizeof mine - 1] = '\0';
+            lines[i] = all + i * sizeof mine;
+        }
+        struct weft_bench_header header = {
+            .version = version,
+            .collective =
+                s->collective == WEFT_SEND ? "send_recv" : weft_collective_names[s->collective],
+            .num_ranks = bench->num_ranks,
+            .rank_lines = lines,
+            .min_bytes = s->min_bytes,
+            .max_bytes = s->max_bytes,
+            .step_bytes = s->step_bytes,
+            .step_factor = s->step_factor,
+            .warmup_iterations = s->warmup_iterations,
+            .iterations = s->iterations,
+            .check_iterations = s->check_iterations,
+        };
+        bench->printer->begin(stdout, &header);
+    }
+    free(lines);
+    free(all);
+    return status;
+}
+
+static weft_status allocate(struct bench *bench)
+{
+    size_t bytes;
+    if (__builtin_add_overflow(bench->settings->max_bytes, (size_t)2 * GUARD_BYTES, &bytes))
+        return weft_fail(bench->error, WEFT_INVALID_ARGUMENT, "the largest size is too large");
+    void *send = NULL, *recv = NULL;
+    bench->times_ns = calloc((size_t)bench->settings->iterations, sizeof *bench->times_ns);
+    weft_status status = bench->times_ns ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+    if (status == WEFT_OK)
+        status = weft_mem_alloc(bench->context, bytes, &send);
+    bench->send = send;
+    if (status == WEFT_OK)
+        status = weft_mem_alloc(bench->context, bytes, &recv);
+    bench->recv = recv;
+    if (status == WEFT_OK)
+        return WEFT_OK;
+    const char *text = weft_context_error_text(bench->context);
+    return weft_fail(bench->error, status, "rank %d: no memory for two buffers of %zu bytes: %s",
+                     bench->rank, bytes, *text ? text : weft_status_text(status));
+}
+
+weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_context *context,
+                           weft_comm *comm, uint64_t *wrong, struct weft_error *error)
+{
+    struct bench bench = {
+        .settings = settings,
+        .printer = weft_bench_printer_from_name(settings->format),
+        .context = context,
+        .comm = comm,
+        .rank = weft_comm_rank(comm),
+        .num_ranks = weft_comm_num_ranks(comm),
+        .error = error,
+    };
+    if (settings->root >= bench.num_ranks)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "root %d is none of the %d ranks",
+                         settings->root, bench.num_ranks);
+    weft_status status = allocate(&bench);
+    if (status == WEFT_OK)
+        status = print_header(&bench);
+    if (status == WEFT_OK)
+        status = run_all(&bench);
+    if (status == WEFT_OK && bench.rank == 0)
+        bench.printer->end(stdout, bench.num_timings ? bench.bus_sum / bench.num_timings : 0,
+                           bench.wrong);
+    if (status == WEFT_OK)
+        *wrong = bench.wrong;
+    weft_status freed[2] = {weft_mem_free(context, bench.send), weft_mem_free(context, bench.recv)};
+    if (status == WEFT_OK && (freed[0] != WEFT_OK || freed[1] != WEFT_OK))
+        status = weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", bench.rank);
+    free(bench.times_ns);
+    return status;
+}

@@ -1,0 +1,29 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Runs the sizes of `weft bench` on one communicator, over the public API alone. Every rank calls
+ * the same functions with the same settings; agreement about results goes over the communicator.
+ */
+#ifndef WEFT_TOOLS_BENCH_RUN_H
+#define WEFT_TOOLS_BENCH_RUN_H
+
+#include "base/error.h"
+#include "tools/bench_print.h"
+
+struct weft_bench_settings {
+    weft_collective collective; // WEFT_SEND stands for send_recv
+    size_t min_bytes, max_bytes, step_bytes;
+    int64_t step_factor;
+    int warmup_iterations, iterations, check_iterations;
+    int dtype;             // -1: all
+    int op;                // -1: all
+    int root;              // -1: all
+    const char *algorithm; // NULL: the planner's choice
+    const char *format;
+};
+
+/* Runs everything and prints on rank 0. *wrong is over all ranks. Errors: those of the operations,
+ * OUT_OF_MEMORY, INVALID_ARGUMENT (a root that is no rank). */
+weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_context *context,
+                           weft_comm *comm, uint64_t *wrong, struct weft_error *error);
+
+#endif
