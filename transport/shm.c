@@ -15,7 +15,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "transport/shm_parts.h"
@@ -252,42 +251,16 @@ static void device_close(struct weft_device **base)
     free(device);
 }
 
-static weft_status read_boot_id(unsigned char *boot_id, struct weft_error *error)
-{
-    char text[64] = "";
-    int descriptor = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t got = descriptor < 0 ? -1 : read(descriptor, text, sizeof text - 1);
-    if (descriptor >= 0)
-        close(descriptor);
-    int num_digits = 0;
-    for (ssize_t i = 0; i < got && num_digits < 32; i++) {
-        const char *digit = text[i] ? strchr("0123456789abcdef", text[i]) : NULL;
-        if (!digit)
-            continue;
-        int value = (int)(digit - "0123456789abcdef");
-        unsigned char *byte = &boot_id[num_digits++ / 2];
-        *byte = (unsigned char)(*byte << 4 | value);
-    }
-    if (num_digits != 32)
-        return weft_fail(error, WEFT_UNSUPPORTED,
-                         "shm: this machine has no boot id in /proc to be told by");
-    return WEFT_OK;
-}
-
 static weft_status fill_self(struct shm_device *device, const struct weft_device_options *options,
                              struct weft_error *error)
 {
-    struct stat network;
     struct shm_address *self = &device->self;
     self->magic = address_magic;
     self->layout = WEFT_SHM_LAYOUT;
     self->uid = geteuid();
     memcpy(self->process_id, options->process_id, sizeof self->process_id);
-    WEFT_TRY(read_boot_id(self->boot_id, error));
-    if (stat("/proc/self/ns/net", &network) != 0)
-        return weft_fail(error, WEFT_UNSUPPORTED, "shm: /proc/self/ns/net: %s", strerror(errno));
-    self->network_device = network.st_dev;
-    self->network_inode = network.st_ino;
+    if (weft_machine_identify(&self->machine, error) != WEFT_OK)
+        return weft_fail_prefix(error, "shm");
     if (getrandom(self->name, sizeof self->name, 0) != sizeof self->name ||
         getrandom(self->key, sizeof self->key, 0) != sizeof self->key ||
         getrandom(&device->seed, sizeof device->seed, 0) != sizeof device->seed)
@@ -343,10 +316,9 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     memcpy(&peer, address, sizeof peer);
     if (peer.magic != self->magic)
         *reason = "not an address of shm";
-    else if (memcmp(peer.boot_id, self->boot_id, sizeof self->boot_id) != 0)
+    else if (!weft_machine_same_boot(&peer.machine, &self->machine))
         *reason = "on another machine";
-    else if (peer.network_device != self->network_device ||
-             peer.network_inode != self->network_inode)
+    else if (!weft_machine_same_network(&peer.machine, &self->machine))
         *reason = "in another network namespace";
     else if (peer.uid != self->uid)
         *reason = "process of another user";

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include "transport/machine.h"
 #include "transport/shm_ring.h"
 
 enum {
@@ -20,9 +21,7 @@ enum {
 /* Opaque address: who and where this process is. */
 struct shm_address {
     uint64_t magic;
-    unsigned char boot_id[16];
-    uint64_t network_device; // of /proc/self/ns/net
-    uint64_t network_inode;
+    struct weft_machine machine;
     uint32_t uid;
     uint32_t layout;
     unsigned char name[SHM_NAME_BYTES]; // of the abstract socket

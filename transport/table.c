@@ -6,5 +6,8 @@
 
 const struct weft_transport *const weft_transports[] = {
     &weft_shm_transport,
+#ifndef WEFT_CORE_ONLY // needs libsodium
+    &weft_tcp_transport,
+#endif
     NULL,
 };

@@ -137,7 +137,8 @@ struct weft_transport {
                            const unsigned char *peer_id, uint64_t tag, void *user,
                            struct weft_connection **connection, struct weft_error *error);
     /* Transfers still posted are dropped without completing. The peer's transfers on it complete
-     * with REMOTE once what was already sent is consumed. Clears *connection; NULL is allowed. */
+     * with REMOTE once what was already sent is consumed; a peer whose end was not up yet may learn
+     * it only when the device is closed. Clears *connection; NULL is allowed. */
     void (*disconnect)(struct weft_connection **connection);
     /* Take ownership of `transfer` until it completes. Errors (then not taken): OUT_OF_MEMORY. */
     weft_status (*post_send)(struct weft_connection *connection, struct weft_transfer *transfer);
@@ -151,6 +152,7 @@ struct weft_transport {
  * seeded delivery order; for tests) is weft_loopback_transport and is not in the table. */
 extern const struct weft_transport *const weft_transports[];
 extern const struct weft_transport weft_shm_transport;
+extern const struct weft_transport weft_tcp_transport;
 extern const struct weft_transport weft_loopback_transport;
 /* Loopback only: the seed of the delivery order of a device and everything it is connected to. */
 void weft_loopback_seed(struct weft_device *device, uint64_t seed);

@@ -406,6 +406,8 @@ static void disconnect_in_flight(struct rig *rig)
 {
     enum { COUNT = 12 };
     struct message sends[COUNT], recvs[COUNT], halves[COUNT];
+    exchange(rig, 900, 10, 0);
+    exchange(rig, 901, 10, 1);
     for (uint32_t i = 0; i < COUNT; i++) {
         size_t bytes = i % 3 ? 300000 : 4000;
         message_init_send(&sends[i], i, bytes);

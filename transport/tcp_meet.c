@@ -1,0 +1,405 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * How two processes come to trust a socket. Each device listens; the process with the lower id
+ * calls the other one. The one that accepts sends a nonce, the one that calls answers with a MAC
+ * under the accept key (which it was given with the address), and gets a MAC back, so both know
+ * whom they talk to. What follows is neither encrypted nor authenticated.
+ *
+ *   accepts: challenge{nonce}                            welcome{mac(2, ...)}
+ *   calls:                     hello{ids, tag, nonce, mac(1, ...)}
+ *
+ * Strangers get two seconds and one of a bounded number of sockets.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/clock.h"
+#include "transport/tcp_parts.h"
+
+_Static_assert(crypto_auth_KEYBYTES == TCP_KEY_BYTES && crypto_auth_BYTES == TCP_MAC_BYTES,
+               "sizes of crypto_auth");
+
+static const uint64_t wire_magic = 0x3170637474666577u; // with version and byte order
+static const int64_t stranger_ns = 2000000000;
+static const int64_t retry_ns = 50000000;
+
+enum role { ROLE_CALLS = 1, ROLE_ACCEPTS = 2 };
+
+static void make_mac(unsigned char *mac, enum role role, const struct tcp_challenge *challenge,
+                     const struct tcp_hello *hello, const unsigned char *key)
+{
+    struct {
+        uint64_t role;
+        uint64_t tag;
+        unsigned char challenge[TCP_NONCE_BYTES];
+        unsigned char answer[TCP_NONCE_BYTES];
+        unsigned char from[WEFT_PROCESS_ID_BYTES];
+        unsigned char to[WEFT_PROCESS_ID_BYTES];
+    } signed_text = {.role = role, .tag = hello->tag};
+    memcpy(signed_text.challenge, challenge->nonce, TCP_NONCE_BYTES);
+    memcpy(signed_text.answer, hello->nonce, TCP_NONCE_BYTES);
+    memcpy(signed_text.from, hello->from, WEFT_PROCESS_ID_BYTES);
+    memcpy(signed_text.to, hello->to, WEFT_PROCESS_ID_BYTES);
+    crypto_auth(mac, (const unsigned char *)&signed_text, sizeof signed_text, key);
+}
+
+static bool is_mac(const unsigned char *mac, enum role role, const struct tcp_challenge *challenge,
+                   const struct tcp_hello *hello, const unsigned char *key)
+{
+    unsigned char expected[TCP_MAC_BYTES];
+    make_mac(expected, role, challenge, hello, key);
+    return sodium_memcmp(mac, expected, sizeof expected) == 0;
+}
+
+/* Reads up to the end of one fixed-size message and not beyond. OK, AGAIN, or REMOTE: closed. */
+static weft_status fill(int socket, void *message, size_t bytes, size_t *filled)
+{
+    while (*filled < bytes) {
+        ssize_t got =
+            recv(socket, (unsigned char *)message + *filled, bytes - *filled, MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return WEFT_AGAIN;
+        if (got <= 0)
+            return WEFT_REMOTE;
+        *filled += (size_t)got;
+    }
+    return WEFT_OK;
+}
+
+/* On a fresh socket these few bytes always fit. */
+static bool say(int socket, const void *message, size_t bytes)
+{
+    return send(socket, message, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)bytes;
+}
+
+static bool is_between(const struct tcp_device *device, const struct tcp_link *link,
+                       const struct tcp_hello *hello)
+{
+    return memcmp(hello->from, link->peer.process_id, sizeof hello->from) == 0 &&
+           memcmp(hello->to, device->self.process_id, sizeof hello->to) == 0 &&
+           hello->tag == link->tag;
+}
+
+static void prepare_socket(int socket)
+{
+    int on = 1;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+static socklen_t fill_endpoint(struct sockaddr_storage *endpoint, const struct tcp_address *address)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    if (address->family == AF_INET) {
+        struct sockaddr_in *in = (struct sockaddr_in *)endpoint;
+        in->sin_family = AF_INET;
+        in->sin_port = htons((uint16_t)address->port);
+        memcpy(&in->sin_addr, address->ip, sizeof in->sin_addr);
+        return sizeof *in;
+    }
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)endpoint;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons((uint16_t)address->port);
+    memcpy(&in6->sin6_addr, address->ip, sizeof in6->sin6_addr);
+    return sizeof *in6;
+}
+
+/* ---- the calling end ---- */
+
+static void hang_up(struct tcp_device *device, struct tcp_link *link)
+{
+    weft_tcp_unwatch(device, link->socket);
+    close(link->socket);
+    link->socket = -1;
+    link->state = TCP_CALLING;
+    link->retry_ns = weft_deadline_after(retry_ns);
+}
+
+static void take_challenge(struct tcp_device *device, struct tcp_link *link)
+{
+    struct tcp_hello *hello = &link->hello;
+    if (link->challenge.magic != wire_magic) {
+        weft_tcp_link_fail(link, "what listens there is not this version of weft");
+        return;
+    }
+    hello->magic = wire_magic;
+    hello->tag = link->tag;
+    memcpy(hello->from, device->self.process_id, sizeof hello->from);
+    memcpy(hello->to, link->peer.process_id, sizeof hello->to);
+    randombytes_buf(hello->nonce, sizeof hello->nonce);
+    make_mac(hello->mac, ROLE_CALLS, &link->challenge, hello, link->peer.key);
+    link->filled = 0;
+    link->state = TCP_ASKING;
+    if (!say(link->socket, hello, sizeof *hello))
+        hang_up(device, link);
+}
+
+static void take_welcome(struct tcp_device *device, struct tcp_link *link)
+{
+    if (link->welcome.magic != wire_magic ||
+        !is_mac(link->welcome.mac, ROLE_ACCEPTS, &link->challenge, &link->hello, link->peer.key))
+        weft_tcp_link_fail(link, "what listens there is not the peer");
+    else
+        weft_tcp_link_up(device, link);
+}
+
+static void calling_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
+{
+    (void)events;
+    struct tcp_link *link = (struct tcp_link *)((char *)source - offsetof(struct tcp_link, source));
+    if (link->state == TCP_CONNECTING) {
+        int failure = 0;
+        socklen_t length = sizeof failure;
+        if (getsockopt(link->socket, SOL_SOCKET, SO_ERROR, &failure, &length) != 0 || failure) {
+            hang_up(device, link);
+            return;
+        }
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+        epoll_ctl(device->epoll, EPOLL_CTL_MOD, link->socket, &event);
+        link->state = TCP_CHALLENGED;
+        link->filled = 0;
+        return;
+    }
+    bool asking = link->state == TCP_ASKING;
+    weft_status status =
+        asking ? fill(link->socket, &link->welcome, sizeof link->welcome, &link->filled)
+               : fill(link->socket, &link->challenge, sizeof link->challenge, &link->filled);
+    if (status == WEFT_AGAIN)
+        return;
+    if (status == WEFT_OK && asking)
+        take_welcome(device, link);
+    else if (status == WEFT_OK)
+        take_challenge(device, link);
+    else if (asking)
+        weft_tcp_link_fail(link, "peer has closed before it connected");
+    else
+        hang_up(device, link);
+}
+
+static void call(struct tcp_device *device, struct tcp_link *link)
+{
+    struct sockaddr_storage endpoint;
+    socklen_t length = fill_endpoint(&endpoint, &link->peer);
+    link->socket = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (link->socket < 0) {
+        link->retry_ns = weft_deadline_after(retry_ns);
+        return;
+    }
+    prepare_socket(link->socket);
+    link->source.ready = calling_ready;
+    link->state = TCP_CONNECTING;
+    int result = connect(link->socket, (struct sockaddr *)&endpoint, length);
+    if ((result != 0 && errno != EINPROGRESS) ||
+        !weft_tcp_watch(device, link->socket, &link->source, EPOLLOUT))
+        hang_up(device, link);
+}
+
+static void check_deadline(struct tcp_device *device, struct tcp_link *link, int64_t now)
+{
+    if (link->state > TCP_CHALLENGED)
+        return;
+    if (now > link->deadline_ns)
+        weft_tcp_link_fail(link, "peer could not be reached within 10 s");
+    else if (link->state == TCP_CALLING && now >= link->retry_ns)
+        call(device, link);
+}
+
+/* ---- the accepting end ---- */
+
+static void send_away(struct tcp_device *device, struct tcp_guest *guest, bool keep_socket)
+{
+    if (guest->socket < 0)
+        return;
+    if (guest->introduced)
+        device->num_introduced--;
+    else
+        device->num_strangers--;
+    if (!keep_socket) {
+        weft_tcp_unwatch(device, guest->socket);
+        close(guest->socket);
+    }
+    guest->socket = -1; // freed later: an event for it may be in hand
+}
+
+static void free_guests(struct tcp_device *device, int64_t now, bool all)
+{
+    struct tcp_guest **place = &device->guests;
+    while (*place) {
+        struct tcp_guest *guest = *place;
+        if (all || (!guest->introduced && now > guest->deadline_ns))
+            send_away(device, guest, false);
+        if (guest->socket < 0) {
+            *place = guest->next;
+            free(guest);
+        } else {
+            place = &guest->next;
+        }
+    }
+}
+
+void weft_tcp_guests_drop(struct tcp_device *device)
+{
+    free_guests(device, 0, true);
+}
+
+static void guest_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
+{
+    (void)events;
+    struct tcp_guest *guest =
+        (struct tcp_guest *)((char *)source - offsetof(struct tcp_guest, source));
+    if (guest->socket < 0)
+        return;
+    if (guest->introduced) { // it has no more to say: this is its end, found when it is adopted
+        weft_tcp_unwatch(device, guest->socket);
+        return;
+    }
+    const struct tcp_hello *hello = &guest->hello;
+    weft_status status = fill(guest->socket, &guest->hello, sizeof guest->hello, &guest->filled);
+    if (status == WEFT_AGAIN)
+        return;
+    if (status != WEFT_OK || hello->magic != wire_magic ||
+        memcmp(hello->to, device->self.process_id, sizeof hello->to) != 0 ||
+        !is_mac(hello->mac, ROLE_CALLS, &guest->challenge, hello, device->self.key) ||
+        device->num_introduced == TCP_GUESTS_LIMIT) {
+        send_away(device, guest, false);
+        return;
+    }
+    guest->introduced = true;
+    device->num_strangers--;
+    device->num_introduced++;
+}
+
+static void drop_oldest_stranger(struct tcp_device *device)
+{
+    struct tcp_guest *oldest = NULL;
+    for (struct tcp_guest *guest = device->guests; guest; guest = guest->next)
+        if (guest->socket >= 0 && !guest->introduced &&
+            (!oldest || guest->deadline_ns < oldest->deadline_ns))
+            oldest = guest;
+    if (oldest)
+        send_away(device, oldest, false);
+}
+
+static void listener_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
+{
+    (void)source;
+    (void)events;
+    int accepted = accept4(device->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted < 0)
+        return;
+    if (device->num_strangers == TCP_STRANGERS_LIMIT)
+        drop_oldest_stranger(device);
+    struct tcp_guest *guest = calloc(1, sizeof *guest);
+    if (!guest) {
+        close(accepted);
+        return;
+    }
+    prepare_socket(accepted);
+    guest->source.ready = guest_ready;
+    guest->socket = accepted;
+    guest->deadline_ns = weft_deadline_after(stranger_ns);
+    guest->challenge.magic = wire_magic;
+    randombytes_buf(guest->challenge.nonce, sizeof guest->challenge.nonce);
+    guest->next = device->guests;
+    device->guests = guest;
+    device->num_strangers++;
+    if (!say(accepted, &guest->challenge, sizeof guest->challenge) ||
+        !weft_tcp_watch(device, accepted, &guest->source, EPOLLIN))
+        send_away(device, guest, false);
+}
+
+/* The guest becomes the connection. */
+static void adopt(struct tcp_device *device, struct tcp_link *link, struct tcp_guest *guest)
+{
+    struct tcp_welcome welcome = {.magic = wire_magic};
+    make_mac(welcome.mac, ROLE_ACCEPTS, &guest->challenge, &guest->hello, device->self.key);
+    weft_tcp_unwatch(device, guest->socket);
+    link->socket = guest->socket;
+    send_away(device, guest, true);
+    if (!say(link->socket, &welcome, sizeof welcome))
+        weft_tcp_link_fail(link, "peer has closed before it was connected");
+    else if (!weft_tcp_watch(device, link->socket, &link->source, EPOLLIN))
+        weft_tcp_link_fail(link, "cannot watch the socket");
+    else
+        weft_tcp_link_up(device, link);
+}
+
+static void meet_guest(struct tcp_device *device, struct tcp_link *link)
+{
+    struct tcp_guest *oldest = NULL; // guests are kept youngest first
+    for (struct tcp_guest *guest = device->guests; guest; guest = guest->next)
+        if (guest->introduced && guest->socket >= 0 && is_between(device, link, &guest->hello))
+            oldest = guest;
+    if (oldest)
+        adopt(device, link, oldest);
+}
+
+bool weft_tcp_meet(struct tcp_device *device)
+{
+    if (!device->num_meeting && !device->guests)
+        return false;
+    int64_t now = weft_clock_ns();
+    bool hurried = false;
+    for (struct tcp_link *link = device->links; link && device->num_meeting; link = link->next) {
+        check_deadline(device, link, now);
+        if (link->state == TCP_WAITING && device->num_introduced)
+            meet_guest(device, link);
+        hurried |= link->state <= TCP_CHALLENGED;
+    }
+    free_guests(device, now, false);
+    return hurried || device->num_strangers;
+}
+
+/* ---- listening ---- */
+
+static weft_status parse_address(struct tcp_address *address, const char *text,
+                                 struct weft_error *error)
+{
+    static const unsigned char any[16];
+    if (text && inet_pton(AF_INET, text, address->ip) == 1)
+        address->family = AF_INET;
+    else if (text && inet_pton(AF_INET6, text, address->ip) == 1)
+        address->family = AF_INET6;
+    else
+        return weft_fail(error, WEFT_UNSUPPORTED, "tcp: '%s' is not a numeric IPv4 or IPv6 address",
+                         text ? text : "");
+    if (memcmp(address->ip, any, sizeof any) == 0)
+        return weft_fail(error, WEFT_UNSUPPORTED,
+                         "tcp: peers cannot connect to '%s': give the address of one interface",
+                         text);
+    return WEFT_OK;
+}
+
+weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,
+                            struct weft_error *error)
+{
+    struct sockaddr_storage endpoint;
+    socklen_t length;
+    WEFT_TRY(parse_address(&device->self, listen_address, error));
+    randombytes_buf(device->self.key, sizeof device->self.key);
+    randombytes_buf(&device->seed, sizeof device->seed);
+    length = fill_endpoint(&endpoint, &device->self);
+    device->listener_source.ready = listener_ready;
+    device->listener = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (device->listener < 0 || bind(device->listener, (struct sockaddr *)&endpoint, length) != 0 ||
+        listen(device->listener, SOMAXCONN) != 0 ||
+        getsockname(device->listener, (struct sockaddr *)&endpoint, &length) != 0 ||
+        !weft_tcp_watch(device, device->listener, &device->listener_source, EPOLLIN))
+        return weft_fail(error, WEFT_SYSTEM, "tcp: cannot listen on %s: %s", listen_address,
+                         strerror(errno));
+    device->self.port =
+        ntohs(endpoint.ss_family == AF_INET ? ((struct sockaddr_in *)&endpoint)->sin_port
+                                            : ((struct sockaddr_in6 *)&endpoint)->sin6_port);
+    return WEFT_OK;
+}

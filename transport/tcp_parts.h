@@ -1,0 +1,158 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What tcp.c (devices, moving packets) and tcp_meet.c (how two processes come to trust a socket)
+ * share. Nobody else includes this.
+ */
+#ifndef WEFT_TRANSPORT_TCP_PARTS_H
+#define WEFT_TRANSPORT_TCP_PARTS_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "transport/machine.h"
+#include "transport/packet.h"
+
+enum {
+    TCP_KEY_BYTES = 32,
+    TCP_NONCE_BYTES = 32,
+    TCP_MAC_BYTES = 32,
+    TCP_STRANGERS_LIMIT = 64, // sockets that have not yet shown that they know the key
+    TCP_GUESTS_LIMIT = 4096,  // those that have, while connect is not yet called here
+    TCP_BUFFER_BYTES = WEFT_PACKET_PAYLOAD_LIMIT + (16 << 10),
+};
+
+/* Opaque address: where this process listens, and the key that lets one in. */
+struct tcp_address {
+    uint64_t magic;
+    uint32_t family;
+    uint32_t port;
+    unsigned char ip[16];
+    unsigned char key[TCP_KEY_BYTES];
+    unsigned char process_id[WEFT_PROCESS_ID_BYTES];
+    struct weft_machine machine;
+};
+_Static_assert(sizeof(struct tcp_address) <= WEFT_ADDRESS_BYTES, "fits");
+
+/* From the end that accepts, at once. */
+struct tcp_challenge {
+    uint64_t magic;
+    unsigned char nonce[TCP_NONCE_BYTES];
+};
+
+/* From the end that calls. */
+struct tcp_hello {
+    uint64_t magic;
+    unsigned char from[WEFT_PROCESS_ID_BYTES];
+    unsigned char to[WEFT_PROCESS_ID_BYTES];
+    uint64_t tag;
+    unsigned char nonce[TCP_NONCE_BYTES];
+    unsigned char mac[TCP_MAC_BYTES];
+};
+
+/* From the end that accepts, once connect was called there. Packets follow. */
+struct tcp_welcome {
+    uint64_t magic;
+    unsigned char mac[TCP_MAC_BYTES];
+};
+
+struct tcp_device;
+
+/* Something that epoll watches. */
+struct tcp_source {
+    void (*ready)(struct tcp_device *device, struct tcp_source *source, uint32_t events);
+};
+
+/* An accepted socket without a connection here. */
+struct tcp_guest {
+    struct tcp_source source;
+    struct tcp_guest *next;
+    int socket; // -1: to be freed at the end of progress
+    int64_t deadline_ns;
+    bool introduced;
+    struct tcp_challenge challenge;
+    struct tcp_hello hello;
+    size_t filled; // bytes of hello so far
+};
+
+enum tcp_state {
+    TCP_CALLING,    // waits for its time to call (again)
+    TCP_CONNECTING, // connect is under way
+    TCP_CHALLENGED, // connected, waits for the challenge
+    TCP_ASKING,     // hello sent, waits for the welcome
+    TCP_WAITING,    // for the peer to call
+    TCP_UP,
+    TCP_DEAD, // failed
+};
+
+struct tcp_link {
+    struct weft_packet_link packets;
+    struct tcp_source source;
+    struct tcp_link *next;
+    enum tcp_state state;
+    int socket;
+    uint64_t tag;
+    struct tcp_address peer;
+    int64_t deadline_ns; // for the challenge
+    int64_t retry_ns;    // TCP_CALLING: when
+    struct tcp_challenge challenge;
+    struct tcp_hello hello;
+    struct tcp_welcome welcome;
+    size_t filled; // bytes of what is awaited so far
+
+    bool blocked; // the socket took no more; epoll watches for room
+    bool sending; // the packet below is partly written
+    struct weft_packet out;
+    const unsigned char *out_payload;
+    size_t out_done;         // bytes of header and payload
+    unsigned char *out_copy; // payload taken over from a cancelled transfer
+
+    unsigned char *in; // TCP_BUFFER_BYTES: bytes from in_first to in_end are not yet looked at
+    size_t in_first;
+    size_t in_end;
+    bool landing; // payload of in_packet goes straight to its place
+    size_t landing_left;
+    struct weft_packet in_packet;
+};
+
+/* A socket that was disconnected before the peer's kernel had everything. */
+struct tcp_lingering {
+    struct tcp_lingering *next;
+    int socket;
+    int64_t deadline_ns;
+};
+
+struct tcp_device {
+    struct weft_packet_device packets;
+    struct tcp_source listener_source;
+    struct tcp_source timer_source;
+    struct tcp_address self;
+    int epoll;
+    int listener;
+    int timer; // ticks while something has a deadline
+    bool ticking;
+    uint64_t seed;
+    struct tcp_link *links;
+    struct tcp_guest *guests;
+    struct tcp_lingering *lingering;
+    unsigned num_strangers;
+    unsigned num_introduced;
+    unsigned num_meeting; // links that are not up yet
+};
+
+/* tcp.c */
+void weft_tcp_link_fail(struct tcp_link *link, const char *reason);
+/* The state becomes UP; the socket is watched by tcp.c. */
+void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link);
+bool weft_tcp_watch(struct tcp_device *device, int descriptor, struct tcp_source *source,
+                    uint32_t events);
+void weft_tcp_unwatch(struct tcp_device *device, int descriptor);
+
+/* tcp_meet.c */
+weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,
+                            struct weft_error *error);
+/* Makes calls, matches guests with connections, lets strangers go. Whether anything has a
+ * deadline. */
+bool weft_tcp_meet(struct tcp_device *device);
+void weft_tcp_guests_drop(struct tcp_device *device);
+
+#endif
