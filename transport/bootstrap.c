@@ -9,14 +9,12 @@
 #include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "transport/meeting.h"
 #include "transport/sealed.h"
 
-enum { EVENTS_PER_TURN = 4 };
 static const int64_t first_pause_ns = 5000000;
 static const int64_t longest_pause_ns = 100000000;
 static const int64_t attempt_ns = 2000000000;
@@ -30,6 +28,7 @@ struct blob {
 };
 
 struct weft_bootstrap {
+    struct weft_watch watch; // of the connection
     int epoll;
     struct weft_timer timer;
     struct weft_id_contents id;
@@ -92,7 +91,7 @@ static void attempt(struct weft_bootstrap *bootstrap)
                                           .secret = bootstrap->id.secret,
                                           .purpose = WEFT_MEETING_PURPOSE,
                                           .epoll = bootstrap->epoll,
-                                          .tag = &bootstrap->sealed,
+                                          .watch = &bootstrap->watch,
                                           .frame_limit = WEFT_MEETING_TABLE_LIMIT};
     weft_status status =
         weft_endpoint_connect(&bootstrap->id.endpoint, &connection, &bootstrap->last_try);
@@ -228,8 +227,9 @@ static void on_lost(struct weft_bootstrap *bootstrap, weft_status status,
     }
 }
 
-static void serve_connection(struct weft_bootstrap *bootstrap)
+static void serve_connection(struct weft_watch *watch)
 {
+    struct weft_bootstrap *bootstrap = (struct weft_bootstrap *)watch;
     struct weft_error why;
     const unsigned char *message;
     size_t bytes;
@@ -291,21 +291,10 @@ static void set_timer(struct weft_bootstrap *bootstrap)
 
 weft_status weft_bootstrap_progress(struct weft_bootstrap *bootstrap, struct weft_error *error)
 {
-    struct epoll_event events[EVENTS_PER_TURN];
-    if (bootstrap->phase != ENDED) {
-        int num_events = epoll_wait(bootstrap->epoll, events, EVENTS_PER_TURN, 0);
-        bool timer_fired = false;
-        for (int i = 0; i < num_events; i++) {
-            if (events[i].data.ptr == &bootstrap->timer)
-                timer_fired = true;
-            else
-                serve_connection(bootstrap);
-        }
-        if (timer_fired && bootstrap->phase != ENDED) {
-            weft_timer_set(&bootstrap->timer, INT64_MAX);
+    if (bootstrap->phase != ENDED && weft_watch_turn(bootstrap->epoll) > 0) {
+        if (bootstrap->phase != ENDED)
             keep_deadlines(bootstrap, weft_clock_ns());
-        }
-        if (num_events > 0 && bootstrap->phase != ENDED)
+        if (bootstrap->phase != ENDED)
             set_timer(bootstrap);
     }
     if (bootstrap->phase != ENDED)
@@ -346,8 +335,8 @@ static weft_status make_parts(struct weft_bootstrap *bootstrap, const void *blob
         memcpy(copy, blob, blob_bytes);
     registration->blob = copy;
     weft_host_name(registration->host);
-    WEFT_TRY(weft_epoll_open(&bootstrap->epoll, error));
-    return weft_timer_open(&bootstrap->timer, bootstrap->epoll, &bootstrap->timer, error);
+    WEFT_TRY(weft_watch_open(&bootstrap->epoll, error));
+    return weft_timer_open(&bootstrap->timer, bootstrap->epoll, error);
 }
 
 weft_status weft_bootstrap_start(const weft_unique_id *id, int rank, int num_ranks,
@@ -369,6 +358,7 @@ weft_status weft_bootstrap_start(const weft_unique_id *id, int rank, int num_ran
     struct weft_bootstrap *made = calloc(1, sizeof *made);
     if (!made)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a meeting");
+    made->watch.ready = serve_connection;
     made->epoll = made->timer.descriptor = -1;
     made->id = contents;
     made->deadline_ns = deadline_ns;

@@ -16,10 +16,10 @@ enum { WEFT_BLOB_LIMIT_BYTES = 64 << 10 };
 
 struct weft_meeting;
 
-/* Listens on `address`:`port` (numeric; 0: any port) and makes the id (fresh 32-byte secret from the
- * system), or, with `secret` not NULL (32 bytes), uses that secret. With a wildcard address the id
- * names the loopback. Errors: SYSTEM naming address, port and errno text ("port 1234 on 10.0.0.1 is
- * in use"), INVALID_ARGUMENT, OUT_OF_MEMORY. */
+/* Listens on `address`:`port` (numeric; 0: any port) and makes the id (fresh 32-byte secret from
+ * the system), or, with `secret` not NULL (32 bytes), uses that secret. With a wildcard address the
+ * id names the loopback. Errors: SYSTEM naming address, port and errno text ("port 1234 on 10.0.0.1
+ * is in use"), INVALID_ARGUMENT, OUT_OF_MEMORY. */
 weft_status weft_meeting_open(const char *address, int port, const unsigned char *secret,
                               struct weft_meeting **meeting, weft_unique_id *id,
                               struct weft_error *error);

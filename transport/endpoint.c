@@ -11,9 +11,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 union any_address {
@@ -230,50 +228,6 @@ weft_status weft_endpoint_connected(int connection, struct weft_error *error)
         (void)ignored;
         return weft_fail(error, WEFT_REMOTE, "%s", strerror(ECONNREFUSED));
     }
-    return WEFT_OK;
-}
-
-weft_status weft_timer_open(struct weft_timer *timer, int epoll, void *tag,
-                            struct weft_error *error)
-{
-    timer->deadline_ns = INT64_MAX;
-    timer->descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (timer->descriptor < 0)
-        return weft_fail(error, WEFT_SYSTEM, "timerfd_create: %s", strerror(errno));
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = tag};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, timer->descriptor, &event) != 0)
-        return weft_fail(error, WEFT_SYSTEM, "epoll_ctl: %s", strerror(errno));
-    return WEFT_OK;
-}
-
-void weft_timer_set(struct weft_timer *timer, int64_t deadline_ns)
-{
-    if (timer->deadline_ns == deadline_ns)
-        return;
-    timer->deadline_ns = deadline_ns;
-    struct itimerspec when = {0};
-    if (deadline_ns != INT64_MAX) {
-        int64_t at = deadline_ns > 0 ? deadline_ns : 1; // all zero would turn it off
-        when.it_value.tv_sec = at / 1000000000;
-        when.it_value.tv_nsec = at % 1000000000;
-    }
-    int ignored = timerfd_settime(timer->descriptor, TFD_TIMER_ABSTIME, &when, NULL);
-    (void)ignored; // fails only for bad arguments
-}
-
-void weft_timer_close(struct weft_timer *timer)
-{
-    if (timer->descriptor >= 0)
-        close(timer->descriptor);
-    timer->descriptor = -1;
-}
-
-weft_status weft_epoll_open(int *epoll, struct weft_error *error)
-{
-    int descriptor = epoll_create1(EPOLL_CLOEXEC);
-    if (descriptor < 0)
-        return weft_fail(error, WEFT_SYSTEM, "epoll_create1: %s", strerror(errno));
-    *epoll = descriptor;
     return WEFT_OK;
 }
 

@@ -1,8 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Internet addresses and the sockets on them, as the meeting and the control plane use them:
- * non-blocking, close-on-exec, no delay. Also the one timer that wakes an epoll descriptor when a
- * deadline comes.
+ * non-blocking, close-on-exec, no delay.
  */
 #ifndef WEFT_TRANSPORT_ENDPOINT_H
 #define WEFT_TRANSPORT_ENDPOINT_H
@@ -42,18 +41,6 @@ weft_status weft_endpoint_connect(const struct weft_endpoint *endpoint, int *con
  * when nobody listens on a port of the ephemeral range) counts as refused. */
 weft_status weft_endpoint_connected(int connection, struct weft_error *error);
 
-/* A timer in `epoll` under `tag`; fires when the deadline (weft_clock_ns time) has come. */
-struct weft_timer {
-    int descriptor;
-    int64_t deadline_ns; // INT64_MAX: off
-};
-weft_status weft_timer_open(struct weft_timer *timer, int epoll, void *tag,
-                            struct weft_error *error);
-void weft_timer_set(struct weft_timer *timer, int64_t deadline_ns);
-void weft_timer_close(struct weft_timer *timer);
-
-/* A new epoll descriptor. */
-weft_status weft_epoll_open(int *epoll, struct weft_error *error);
 /* This host's name, printable and cut to WEFT_HOST_NAME_BYTES - 1 characters. */
 void weft_host_name(char *name);
 /* Copies a name that came from elsewhere: `bytes` bytes, cut at a NUL, anything unprintable

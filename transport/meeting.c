@@ -1,38 +1,30 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The meeting point. Connections are strangers until they have proved the secret and registered a
- * rank; strangers are few, short-lived, and dropping them harms nobody, since a rank tries again.
- * Registered ranks stay until the end: losing one, or any disagreement, fails the meeting for all,
- * and the meeting point lingers a moment to tell those who come late.
+ * The meeting point. Who comes through the door and registers a rank is a member until the end:
+ * losing one, or any disagreement, fails the meeting for all, and the meeting point lingers a
+ * moment to tell those who come late.
  */
 #include <assert.h>
-#include <errno.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "transport/door.h"
 #include "transport/meeting.h"
-#include "transport/sealed.h"
 
-enum { MAX_STRANGERS = 64, EVENTS_PER_TURN = 64, ACCEPTS_PER_TURN = 64 };
-static const int64_t stranger_ns = 2000000000;     // to authenticate and register
-static const int64_t stranger_grace_ns = 50000000; // that the next one may not cut short
-static const int64_t linger_ns = 1000000000;       // telling late ranks of a failure
-static const int64_t accept_pause_ns = 100000000;  // when the process is out of descriptors
+static const int64_t linger_ns = 1000000000; // telling late ranks of a failure
 
 enum phase { GATHERING, SENDING, RELEASING, FAILING, ENDED };
 
 struct peer {
+    struct weft_watch watch;
+    struct weft_meeting *meeting;
     struct peer *next; // in one of the meeting's lists
     struct peer **link;
-    struct weft_sealed *sealed;
-    int64_t since_ns;
-    bool registered;
+    struct weft_sealed *sealed; // NULL: buried
     bool received;
     uint32_t rank;
     uint32_t pid;
@@ -54,7 +46,7 @@ struct chunk {
 
 struct weft_meeting {
     int epoll;
-    int listener;
+    struct weft_door *door;
     struct weft_timer timer;
     struct weft_endpoint endpoint;
     unsigned char secret[WEFT_SECRET_BYTES];
@@ -62,12 +54,9 @@ struct weft_meeting {
     enum phase phase;
     weft_status result; // of phases FAILING and ENDED
     char text[WEFT_ERROR_TEXT_BYTES];
-    struct list strangers;
-    struct list members; // registered, whether the claim was good or not
-    struct list buried;  // closed during this turn; epoll may still have named them
-    int num_strangers;
-    int64_t accept_at_ns; // INT64_MAX: whenever somebody comes
-    int64_t deadline_ns;  // the first of the members'
+    struct list members; // whether their claims were good or not
+    struct list buried;  // closed during this turn
+    int64_t deadline_ns; // the first of the members'
     int64_t linger_until_ns;
     uint32_t num_ranks; // 0: nobody has said yet
     uint32_t num_present;
@@ -111,11 +100,9 @@ static void free_list(struct list *list)
 
 static void bury(struct weft_meeting *meeting, struct peer *peer)
 {
-    if (peer->registered && meeting->ranks && peer->rank < meeting->num_ranks &&
-        meeting->ranks[peer->rank] == peer)
+    if (peer->rank < meeting->num_ranks && meeting->ranks[peer->rank] == peer)
         meeting->ranks[peer->rank] = NULL;
-    list_remove(peer->registered ? &meeting->members : &meeting->strangers, peer);
-    meeting->num_strangers -= !peer->registered;
+    list_remove(&meeting->members, peer);
     weft_sealed_close(&peer->sealed);
     list_append(&meeting->buried, peer);
 }
@@ -162,13 +149,9 @@ static void fail_meeting(struct weft_meeting *meeting, weft_status status, const
 
 static void lose_peer(struct weft_meeting *meeting, struct peer *peer, const char *reason)
 {
-    if (!peer->registered)
-        WEFT_LOG(WEFT_LOG_DEBUG, "a stranger at the meeting point is dropped: %s", reason);
-    struct peer gone = *peer;
     bury(meeting, peer);
-    if (gone.registered)
-        fail_meeting(meeting, WEFT_REMOTE, "rank %u (pid %u on %s) left the meeting: %s", gone.rank,
-                     gone.pid, gone.host, reason);
+    fail_meeting(meeting, WEFT_REMOTE, "rank %u (pid %u on %s) left the meeting: %s", peer->rank,
+                 peer->pid, peer->host, reason);
 }
 
 /* Appends "3, 5-9" and the like: the ranks for which `is_in` holds. */
@@ -346,169 +329,97 @@ static weft_status welcome(struct weft_meeting *meeting, struct peer *peer,
     return weft_sealed_send(peer->sealed, message, bytes, error);
 }
 
-static weft_status on_register(struct weft_meeting *meeting, struct peer *peer,
-                               const unsigned char *message, size_t bytes, struct weft_error *error)
-{
-    struct weft_meeting_register value;
-    if (peer->registered)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "it registered twice");
-    WEFT_TRY(weft_meeting_read_register(message, bytes, &value, error));
-    unsigned char *blob = malloc(value.blob_bytes + 1);
-    if (!blob || (!meeting->num_ranks && set_num_ranks(meeting, value.num_ranks) != WEFT_OK)) {
-        free(blob);
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "the meeting point is out of memory");
-    }
-    memcpy(blob, value.blob, value.blob_bytes);
-    peer->blob = blob;
-    peer->blob_bytes = value.blob_bytes;
-    peer->rank = value.rank;
-    peer->pid = value.pid;
-    memcpy(peer->host, value.host, sizeof peer->host);
-    list_remove(&meeting->strangers, peer);
-    meeting->num_strangers--;
-    list_append(&meeting->members, peer);
-    peer->registered = true;
-    if (meeting->phase == FAILING) {
-        account(meeting, peer->rank);
-        tell_failure(meeting, peer);
-        return WEFT_OK;
-    }
-    WEFT_TRY(welcome(meeting, peer, error));
-    note_deadline(meeting, value.remaining_ns);
-    place_rank(meeting, peer, value.num_ranks);
-    return WEFT_OK;
-}
-
 static weft_status on_received(struct weft_meeting *meeting, struct peer *peer,
                                const unsigned char *message, size_t bytes, struct weft_error *error)
 {
-    (void)message;
     if (meeting->phase == FAILING)
         return WEFT_OK;
-    if (bytes != 1 || meeting->phase != SENDING || peer->received ||
-        peer->next_chunk != meeting->num_chunks)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "it acknowledged what it was not sent");
+    if (bytes != 1 || message[0] != WEFT_MEETING_RECEIVED || meeting->phase != SENDING ||
+        peer->received || peer->next_chunk != meeting->num_chunks)
+        return weft_fail(error, WEFT_INVALID_FORMAT, "it sent a message out of turn");
     peer->received = true;
     if (++meeting->num_received == meeting->num_ranks)
         release_ranks(meeting);
     return WEFT_OK;
 }
 
-static weft_status on_message(struct weft_meeting *meeting, struct peer *peer,
-                              const unsigned char *message, size_t bytes, struct weft_error *error)
+static void serve_peer(struct weft_watch *watch)
 {
-    if (message[0] == WEFT_MEETING_REGISTER)
-        return on_register(meeting, peer, message, bytes, error);
-    if (message[0] == WEFT_MEETING_RECEIVED && peer->registered)
-        return on_received(meeting, peer, message, bytes, error);
-    return weft_fail(error, WEFT_INVALID_FORMAT, "it sent message type %d out of turn", message[0]);
-}
-
-static void serve_peer(struct weft_meeting *meeting, struct peer *peer)
-{
+    struct peer *peer = (struct peer *)watch;
+    struct weft_meeting *meeting = peer->meeting;
     struct weft_error why;
     const unsigned char *message;
     size_t bytes;
     if (!peer->sealed)
-        return; // buried in this turn
+        return;
     weft_status status = weft_sealed_progress(peer->sealed, &why);
     while (status == WEFT_OK) {
         feed(meeting, peer);
         status = weft_sealed_receive(peer->sealed, &message, &bytes, &why);
         if (status == WEFT_OK)
-            status = on_message(meeting, peer, message, bytes, &why);
+            status = on_received(meeting, peer, message, bytes, &why);
     }
     if (status != WEFT_IN_PROGRESS)
         lose_peer(meeting, peer, why.text);
 }
 
-/* ---- strangers ---- */
-
-static void watch_listener(struct weft_meeting *meeting, bool watch)
+static struct peer *make_peer(struct weft_meeting *meeting,
+                              const struct weft_meeting_register *value)
 {
-    struct epoll_event event = {.events = watch ? EPOLLIN : 0, .data.ptr = &meeting->listener};
-    int ignored = epoll_ctl(meeting->epoll, EPOLL_CTL_MOD, meeting->listener, &event);
-    (void)ignored; // only memory can be short: then the next turn does the same again
-}
-
-static void pause_accepting(struct weft_meeting *meeting, int64_t until_ns)
-{
-    meeting->accept_at_ns = until_ns;
-    watch_listener(meeting, false);
-}
-
-static bool admit_stranger(struct weft_meeting *meeting, int64_t now)
-{
-    int connection = weft_endpoint_accept(meeting->listener);
-    if (connection < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            WEFT_LOG(WEFT_LOG_WARN, "the meeting point cannot accept a connection: %s",
-                     strerror(errno));
-            pause_accepting(meeting, now + accept_pause_ns);
-            return false;
-        }
-        return errno == EINTR || errno == ECONNABORTED;
-    }
     struct peer *peer = calloc(1, sizeof *peer);
-    if (!peer) {
-        close(connection);
-        return true;
-    }
-    struct weft_sealed_options options = {.role = WEFT_HANDSHAKE_SERVER,
-                                          .secret = meeting->secret,
-                                          .purpose = WEFT_MEETING_PURPOSE,
-                                          .epoll = meeting->epoll,
-                                          .tag = peer,
-                                          .frame_limit = WEFT_MEETING_REGISTER_LIMIT};
-    if (weft_sealed_open(connection, false, &options, &peer->sealed, NULL) != WEFT_OK) {
+    unsigned char *blob = malloc(value->blob_bytes + 1);
+    if (!peer || !blob ||
+        (!meeting->num_ranks && set_num_ranks(meeting, value->num_ranks) != WEFT_OK)) {
         free(peer);
-        return true;
+        free(blob);
+        return NULL;
     }
-    peer->since_ns = now;
-    list_append(&meeting->strangers, peer);
-    meeting->num_strangers++;
-    return true;
+    memcpy(blob, value->blob, value->blob_bytes);
+    peer->meeting = meeting;
+    peer->blob = blob;
+    peer->blob_bytes = value->blob_bytes;
+    peer->rank = value->rank;
+    peer->pid = value->pid;
+    memcpy(peer->host, value->host, sizeof peer->host);
+    return peer;
 }
 
-static void admit_strangers(struct weft_meeting *meeting, int64_t now)
+/* From the door. Who is not taken comes again, until its own deadline. */
+static void on_register(void *user, struct weft_sealed **sealed, const unsigned char *message,
+                        size_t bytes)
 {
-    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        struct peer *oldest = meeting->strangers.first;
-        if (meeting->num_strangers >= MAX_STRANGERS) {
-            if (now < oldest->since_ns + stranger_grace_ns) {
-                pause_accepting(meeting, oldest->since_ns + stranger_grace_ns);
-                return;
-            }
-            lose_peer(meeting, oldest, "too many strangers");
-        }
-        if (!admit_stranger(meeting, now))
-            return;
+    struct weft_meeting *meeting = user;
+    struct weft_meeting_register value;
+    if (weft_meeting_read_register(message, bytes, &value, NULL) != WEFT_OK)
+        return;
+    struct peer *peer = make_peer(meeting, &value);
+    if (!peer)
+        return;
+    peer->watch.ready = serve_peer;
+    peer->sealed = *sealed;
+    *sealed = NULL;
+    weft_sealed_set_watch(peer->sealed, &peer->watch);
+    list_append(&meeting->members, peer);
+    if (meeting->phase == FAILING) {
+        account(meeting, peer->rank);
+        tell_failure(meeting, peer);
+    } else if (welcome(meeting, peer, NULL) != WEFT_OK) {
+        lose_peer(meeting, peer, "the meeting point is out of memory");
+    } else {
+        note_deadline(meeting, value.remaining_ns);
+        place_rank(meeting, peer, value.num_ranks);
     }
 }
 
 /* ---- turns ---- */
 
-static int64_t next_deadline(const struct weft_meeting *meeting)
+static void set_timer(struct weft_meeting *meeting)
 {
-    int64_t at = meeting->accept_at_ns;
-    if (meeting->strangers.first && meeting->strangers.first->since_ns + stranger_ns < at)
-        at = meeting->strangers.first->since_ns + stranger_ns;
+    int64_t at = weft_door_deadline(meeting->door);
     int64_t phase_at = meeting->phase == FAILING   ? meeting->linger_until_ns
                        : meeting->phase <= SENDING ? meeting->deadline_ns
                                                    : INT64_MAX;
-    return phase_at < at ? phase_at : at;
-}
-
-static void keep_deadlines(struct weft_meeting *meeting, int64_t now)
-{
-    while (meeting->strangers.first && now >= meeting->strangers.first->since_ns + stranger_ns)
-        lose_peer(meeting, meeting->strangers.first, "it did not register in time");
-    if (meeting->phase <= SENDING && now >= meeting->deadline_ns)
-        fail_by_deadline(meeting);
-    if (now >= meeting->accept_at_ns) {
-        meeting->accept_at_ns = INT64_MAX;
-        watch_listener(meeting, true);
-    }
+    weft_timer_set(&meeting->timer, phase_at < at ? phase_at : at);
 }
 
 static bool all_is_written(const struct weft_meeting *meeting)
@@ -533,27 +444,14 @@ static void maybe_end(struct weft_meeting *meeting, int64_t now)
 
 weft_status weft_meeting_progress(struct weft_meeting *meeting, struct weft_error *error)
 {
-    struct epoll_event events[EVENTS_PER_TURN];
-    if (meeting->phase != ENDED) {
-        bool somebody_came = false;
-        int num_events = epoll_wait(meeting->epoll, events, EVENTS_PER_TURN, 0);
-        if (num_events <= 0)
-            return WEFT_IN_PROGRESS;
-        for (int i = 0; i < num_events; i++) {
-            if (events[i].data.ptr == &meeting->listener)
-                somebody_came = true;
-            else if (events[i].data.ptr == &meeting->timer)
-                weft_timer_set(&meeting->timer, INT64_MAX);
-            else
-                serve_peer(meeting, events[i].data.ptr);
-        }
+    if (meeting->phase != ENDED && weft_watch_turn(meeting->epoll) > 0) {
         int64_t now = weft_clock_ns();
-        keep_deadlines(meeting, now);
-        if (somebody_came)
-            admit_strangers(meeting, now);
+        if (meeting->phase <= SENDING && now >= meeting->deadline_ns)
+            fail_by_deadline(meeting);
+        weft_door_settle(meeting->door, now);
         maybe_end(meeting, now);
         free_list(&meeting->buried);
-        weft_timer_set(&meeting->timer, next_deadline(meeting));
+        set_timer(meeting);
     }
     if (meeting->phase != ENDED)
         return WEFT_IN_PROGRESS;
@@ -573,20 +471,22 @@ void weft_meeting_report_death(struct weft_meeting *meeting, int rank, const cha
     if (rank >= 0)
         account(meeting, (uint32_t)rank);
     // Even if nothing else happens, progress must be called to end the lingering.
-    weft_timer_set(&meeting->timer, next_deadline(meeting));
+    set_timer(meeting);
 }
 
 /* ---- open and close ---- */
 
 static weft_status open_parts(struct weft_meeting *meeting, struct weft_error *error)
 {
-    WEFT_TRY(weft_endpoint_listen(&meeting->endpoint, &meeting->listener, error));
-    WEFT_TRY(weft_epoll_open(&meeting->epoll, error));
-    WEFT_TRY(weft_timer_open(&meeting->timer, meeting->epoll, &meeting->timer, error));
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &meeting->listener};
-    if (epoll_ctl(meeting->epoll, EPOLL_CTL_ADD, meeting->listener, &event) != 0)
-        return weft_fail(error, WEFT_SYSTEM, "epoll_ctl: %s", strerror(errno));
-    return WEFT_OK;
+    WEFT_TRY(weft_watch_open(&meeting->epoll, error));
+    WEFT_TRY(weft_timer_open(&meeting->timer, meeting->epoll, error));
+    struct weft_door_options options = {.epoll = meeting->epoll,
+                                        .secret = meeting->secret,
+                                        .purpose = WEFT_MEETING_PURPOSE,
+                                        .frame_limit = WEFT_MEETING_REGISTER_LIMIT,
+                                        .user = meeting,
+                                        .admit = on_register};
+    return weft_door_open(&meeting->endpoint, &options, &meeting->door, error);
 }
 
 static void make_id(const struct weft_meeting *meeting, weft_unique_id *id)
@@ -616,9 +516,8 @@ weft_status weft_meeting_open(const char *address, int port, const unsigned char
     if (!made)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a meeting");
     made->endpoint = endpoint;
-    made->epoll = made->listener = made->timer.descriptor = -1;
-    made->accept_at_ns = made->deadline_ns = made->linger_until_ns = INT64_MAX;
-    made->strangers.end = &made->strangers.first;
+    made->epoll = made->timer.descriptor = -1;
+    made->deadline_ns = made->linger_until_ns = INT64_MAX;
     made->members.end = &made->members.first;
     made->buried.end = &made->buried.first;
     weft_host_name(made->host);
@@ -642,14 +541,10 @@ void weft_meeting_close(struct weft_meeting **meeting)
     if (!old)
         return;
     *meeting = NULL;
-    if (old->strangers.end) {
-        free_list(&old->strangers);
-        free_list(&old->members);
-        free_list(&old->buried);
-    }
+    free_list(&old->members);
+    free_list(&old->buried);
+    weft_door_close(&old->door);
     weft_timer_close(&old->timer);
-    if (old->listener >= 0)
-        close(old->listener);
     if (old->epoll >= 0)
         close(old->epoll);
     for (uint32_t i = 0; i < old->num_chunks; i++)

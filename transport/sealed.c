@@ -32,7 +32,7 @@ struct buffer {
 struct weft_sealed {
     int connection;
     int epoll;
-    void *tag;
+    struct weft_watch *watch;
     uint32_t interest;
     enum phase phase;
     bool write_failed; // what is queued can go nowhere; reading tells why
@@ -78,7 +78,7 @@ static void update_interest(struct weft_sealed *sealed)
         (sealed->phase == CONNECTING ? 0 : (uint32_t)EPOLLIN) | (writes ? (uint32_t)EPOLLOUT : 0);
     if (interest == sealed->interest)
         return;
-    struct epoll_event event = {.events = interest, .data.ptr = sealed->tag};
+    struct epoll_event event = {.events = interest, .data.ptr = sealed->watch};
     if (epoll_ctl(sealed->epoll, EPOLL_CTL_MOD, sealed->connection, &event) == 0)
         sealed->interest = interest;
 }
@@ -94,14 +94,14 @@ weft_status weft_sealed_open(int connection, bool connecting,
     }
     made->connection = connection;
     made->epoll = options->epoll;
-    made->tag = options->tag;
+    made->watch = options->watch;
     made->phase = connecting ? CONNECTING : AUTHENTICATING;
     made->reads_left = READS_PER_TURN;
     made->frame_limit = options->frame_limit;
     made->interest = connecting ? EPOLLOUT : EPOLLIN;
     weft_status status = weft_handshake_init(&made->handshake, options->role, options->secret,
                                              options->purpose, error);
-    struct epoll_event event = {.events = made->interest, .data.ptr = made->tag};
+    struct epoll_event event = {.events = made->interest, .data.ptr = made->watch};
     if (status == WEFT_OK && epoll_ctl(made->epoll, EPOLL_CTL_ADD, connection, &event) != 0)
         status = weft_fail(error, WEFT_SYSTEM, "epoll_ctl: %s", strerror(errno));
     if (status != WEFT_OK) {
@@ -149,6 +149,13 @@ weft_status weft_sealed_progress(struct weft_sealed *sealed, struct weft_error *
         flush(sealed);
     update_interest(sealed);
     return status;
+}
+
+void weft_sealed_set_watch(struct weft_sealed *sealed, struct weft_watch *watch)
+{
+    sealed->watch = watch;
+    sealed->interest = 0; // whatever it is, it must be registered anew
+    update_interest(sealed);
 }
 
 bool weft_sealed_is_connected(const struct weft_sealed *sealed)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "transport/handshake.h"
+#include "transport/watch.h"
 
 struct weft_sealed;
 
@@ -19,7 +20,7 @@ struct weft_sealed_options {
     const unsigned char *secret; // WEFT_SECRET_BYTES; copied
     const char *purpose;         // copied
     int epoll;                   // where the socket is registered
-    void *tag;                   // comes back as epoll_event.data.ptr
+    struct weft_watch *watch;    // that is called when progress has something to do
     size_t frame_limit;          // longest frame that is accepted
 };
 
@@ -33,6 +34,8 @@ weft_status weft_sealed_open(int connection, bool connecting,
  * reason: REMOTE, PERMISSION, SYSTEM. Once open it fails no more: what is lost then shows in
  * receive, behind the frames that still came. */
 weft_status weft_sealed_progress(struct weft_sealed *sealed, struct weft_error *error);
+/* Another watch from the next turn on. */
+void weft_sealed_set_watch(struct weft_sealed *sealed, struct weft_watch *watch);
 /* Whether the socket itself is connected (authenticated or not). */
 bool weft_sealed_is_connected(const struct weft_sealed *sealed);
 bool weft_sealed_is_open(const struct weft_sealed *sealed);
