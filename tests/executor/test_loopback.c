@@ -321,12 +321,6 @@ static void free_state(struct rank_state *state)
     free(state->expected);
 }
 
-static bool takes_part(const struct request *request, int rank)
-{
-    bool is_pair = request->collective == WEFT_SEND || request->collective == WEFT_RECV;
-    return !is_pair;
-}
-
 static void check_request(struct rig *rig, const struct weft_algorithm *algorithm,
                           const struct request *request, unsigned in_place_mask)
 {
@@ -349,8 +343,6 @@ static void check_request(struct rig *rig, const struct weft_algorithm *algorith
         struct weft_program *program = NULL;
         states[r].is_in_place = in_place_mask >> r & 1;
         prepare(request, r, &states[r]);
-        if (!takes_part(request, r))
-            continue;
         unsigned aliasing = WEFT_IN_PLACE | WEFT_OUT_OF_PLACE;
         if (is_exchange)
             aliasing = states[r].is_in_place ? WEFT_IN_PLACE : WEFT_OUT_OF_PLACE;
