@@ -130,6 +130,32 @@ static weft_status find_below_nominal(struct search *s)
     return WEFT_OK;
 }
 
+/* No GPU that anyone computes with has a PCIe link this slow, but an idle one saves power so. */
+static weft_status find_idle(struct search *s)
+{
+    const struct weft_topology *t = s->topology;
+    int count = 0, first = -1;
+    for (int i = 0; i < t->num_links; i++) {
+        const struct weft_link *link = &t->links[i];
+        bool has_gpu =
+            t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
+        if (link->kind == WEFT_LINK_PCIE && has_gpu && link->bandwidth.measured.value < 0 &&
+            link->bandwidth.current.value > 0 && link->bandwidth.current.value < 5000000000 &&
+            count++ == 0)
+            first = i;
+    }
+    if (count == 0)
+        return WEFT_OK;
+    char now[32];
+    weft_format_bandwidth(t->links[first].bandwidth.current.value, now, sizeof now);
+    return say(
+        s, WEFT_SEVERITY_NOTE,
+        "%d PCIe link%s of GPUs %s very slow (first: %.80s to %.80s, %s). An idle GPU or bridge "
+        "lowers its link to save power; look again under load.",
+        count, count > 1 ? "s" : "", count > 1 ? "are" : "is", t->nodes[t->links[first].from].name,
+        t->nodes[t->links[first].to].name, now);
+}
+
 /* Sum of what links of `kind` give to each node; -1 where one is unknown. num_nodes entries. */
 static void sum_bandwidth(const struct weft_topology *t, int kind, int64_t *of_node)
 {
@@ -359,6 +385,7 @@ static const struct {
     {"no-place", find_no_place},
     {"islands", find_islands},
     {"below-nominal", find_below_nominal},
+    {"idle-links", find_idle},
     {"uneven-gpus", find_uneven},
     {"gpu-groups", find_gpu_groups},
     {"virtual-machine", find_virtual_machine},

@@ -5,6 +5,7 @@
 #include "topology/format.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const char *format_scaled(double value, double step, const char *const *units, int num_units,
                                  char *text, size_t size)
@@ -14,8 +15,12 @@ static const char *format_scaled(double value, double step, const char *const *u
         value /= step;
         unit++;
     }
-    int places = value >= 99.95 || value == (double)(int64_t)value ? 0 : value >= 9.995 ? 1 : 2;
-    snprintf(text, size, "%.*f %s", places, value, units[unit]);
+    char number[32];
+    snprintf(number, sizeof number, "%.*f", value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value);
+    size_t length = strlen(number);
+    while (strchr(number, '.') && (number[length - 1] == '0' || number[length - 1] == '.'))
+        number[--length] = '\0';
+    snprintf(text, size, "%s %s", number, units[unit]);
     return text;
 }
 

@@ -319,6 +319,17 @@ weft_status weft_hwloc_import_devices(struct hwloc_import *im)
 
 /* ---- distances ---- */
 
+/* The node at an end of a matrix entry. A package stands for its memory. */
+static int end_node(struct hwloc_import *im, hwloc_obj_t object)
+{
+    int node = object ? weft_hwloc_node(object) : -1;
+    const struct weft_topology *t = im->topology;
+    for (int i = 0; node >= 0 && t->nodes[node].kind == WEFT_NODE_CPU && i < t->num_nodes; i++)
+        if (t->nodes[i].kind == WEFT_NODE_NUMA && t->nodes[i].parent == node)
+            node = i;
+    return node;
+}
+
 /* Matrices are in MB/s per direction; several ports of one switch add up to one link. */
 static weft_status import_matrix(struct hwloc_import *im, struct hwloc_distances_s *matrix,
                                  int link_kind)
@@ -328,8 +339,7 @@ static weft_status import_matrix(struct hwloc_import *im, struct hwloc_distances
         for (unsigned j = i + 1; j < n; j++) {
             uint64_t there = matrix->values[i * n + j], back = matrix->values[j * n + i];
             uint64_t megabytes = there > back ? there : back;
-            int from = matrix->objs[i] ? weft_hwloc_node(matrix->objs[i]) : -1;
-            int to = matrix->objs[j] ? weft_hwloc_node(matrix->objs[j]) : -1;
+            int from = end_node(im, matrix->objs[i]), to = end_node(im, matrix->objs[j]);
             if (megabytes == 0 || megabytes > 100000000 || from < 0 || to < 0 || from == to)
                 continue;
             WEFT_TRY(join(im, link_kind, from, to, (int64_t)megabytes * 1000000));

@@ -29,20 +29,21 @@ const char *const weft_source_names[WEFT_NUM_SOURCES] = {
  * socket: one UPI link of 10.4 GT/s carries 2 bytes per transfer, 20.8 GB/s; a remote load takes
  *   about 60 ns longer than a local one.
  * root: as wide as a PCIe 6 port of 16 lanes, 128 GB/s, so that the joint never looks narrower than
- *   what is plugged into it; about 150 ns of the usual 400 to 500 ns of a DMA read are in it.
- * pcie: generation 3, 16 lanes (8 GT/s, 128b/130b): 15.75 GB/s; a DMA read across a root port or a
- *   switch takes some hundred nanoseconds.
- * nvlink: one NVLink 2 to 4 link, 25 GB/s per direction. xgmi: one link, 50 GB/s. c2c: Grace
- *   Hopper's datasheet, 450 GB/s per direction.
+ *   what is plugged into it.
+ * pcie: generation 3, 16 lanes (8 GT/s, 128b/130b): 15.75 GB/s. DMA reads commonly take 0.5 to 1 us
+ *   for the round trip between device and memory, so about 400 ns each way: 100 in the root.
+ * nvlink: one NVLink 2 to 4 link, 25 GB/s per direction; loads and stores skip the PCIe protocol
+ * and the root complex, so half to two thirds of PCIe's latency. xgmi: the same, 50 GB/s a link.
+ * c2c: Grace Hopper's datasheet, 450 GB/s per direction; on one board, nearer still.
  * network: 100 Gbit/s; about 1 us between a NIC and the first switch, cable and NIC included. */
 const struct weft_link_kind weft_link_kinds[WEFT_NUM_LINK_KINDS] = {
     [WEFT_LINK_MEMORY] = {"memory", 10 * GB, 80 * NS},
     [WEFT_LINK_SOCKET] = {"socket", 20800 * GB / 1000, 60 * NS},
-    [WEFT_LINK_ROOT] = {"root", 128 * GB, 150 * NS},
-    [WEFT_LINK_PCIE] = {"pcie", 15750 * GB / 1000, 250 * NS},
-    [WEFT_LINK_NVLINK] = {"nvlink", 25 * GB, 500 * NS},
-    [WEFT_LINK_XGMI] = {"xgmi", 50 * GB, 500 * NS},
-    [WEFT_LINK_C2C] = {"c2c", 450 * GB, 300 * NS},
+    [WEFT_LINK_ROOT] = {"root", 128 * GB, 100 * NS},
+    [WEFT_LINK_PCIE] = {"pcie", 15750 * GB / 1000, 300 * NS},
+    [WEFT_LINK_NVLINK] = {"nvlink", 25 * GB, 200 * NS},
+    [WEFT_LINK_XGMI] = {"xgmi", 50 * GB, 200 * NS},
+    [WEFT_LINK_C2C] = {"c2c", 450 * GB, 150 * NS},
     [WEFT_LINK_NETWORK] = {"network", 12500 * GB / 1000, 1000 * NS},
 };
 

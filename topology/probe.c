@@ -35,9 +35,12 @@ static weft_status run_probe(struct weft_topology **topology, const struct weft_
     if (status == WEFT_OK)
         status = weft_topology_check(attempt, &failure);
     if (status == WEFT_OK) {
+        bool has_grown = attempt->num_nodes > (*topology)->num_nodes ||
+                         attempt->num_links > (*topology)->num_links;
         weft_topology_destroy(topology);
         *topology = attempt;
-        return weft_topology_add_probe(*topology, probe->name, true, "", error);
+        return weft_topology_add_probe(*topology, probe->name, true,
+                                       has_grown ? "" : "added no node or link", error);
     }
     weft_topology_destroy(&attempt);
     if (status == WEFT_OUT_OF_MEMORY)

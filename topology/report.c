@@ -33,19 +33,41 @@ const char *weft_report_glyph(const struct weft_report *r, const char *wide, con
 
 /* ---- opening ---- */
 
+/* Words of `text` in lines that begin at column `indent`. */
+static void write_wrapped(const struct weft_report *r, const char *text, int indent)
+{
+    int column = indent;
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (column > indent && column + 1 + word > COLUMNS) {
+            fprintf(r->stream, "\n%*s", indent, "");
+            column = indent;
+        }
+        if (column > indent)
+            column += fprintf(r->stream, " ");
+        column += fprintf(r->stream, "%.*s", word, text);
+        text += word;
+        text += strspn(text, " ");
+    }
+    putc('\n', r->stream);
+}
+
 static void write_counts(const struct weft_report *r)
 {
     const struct weft_topology *t = r->topology;
-    bool any = false;
-    for (int kind = 0; kind < WEFT_NUM_NODE_KINDS; kind++) {
+    char text[512] = "nothing";
+    size_t used = 0;
+    for (int kind = 0; kind < WEFT_NUM_NODE_KINDS && used < sizeof text; kind++) {
         int count = weft_topology_count(t, kind);
         if (count == 0)
             continue;
-        fprintf(r->stream, "%s%d %s", any ? weft_report_glyph(r, " · ", ", ") : "  ", count,
-                count > 1 ? weft_node_kinds[kind].plural : weft_node_kinds[kind].singular);
-        any = true;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%d %s",
+                                 used ? weft_report_glyph(r, " · ", ", ") : "", count,
+                                 count > 1 ? weft_node_kinds[kind].plural
+                                           : weft_node_kinds[kind].singular);
     }
-    fputs(any ? "\n" : "  nothing\n", r->stream);
+    fputs("  ", r->stream);
+    write_wrapped(r, text, 2);
 }
 
 static weft_status write_opening(const struct weft_report *r)
@@ -81,25 +103,6 @@ static weft_status write_opening(const struct weft_report *r)
 
 /* ---- findings ---- */
 
-/* Words of `text` in lines that begin at column `indent`. */
-static void write_wrapped(const struct weft_report *r, const char *text, int indent)
-{
-    int column = indent;
-    while (*text) {
-        int word = (int)strcspn(text, " ");
-        if (column > indent && column + 1 + word > COLUMNS) {
-            fprintf(r->stream, "\n%*s", indent, "");
-            column = indent;
-        }
-        if (column > indent)
-            column += fprintf(r->stream, " ");
-        column += fprintf(r->stream, "%.*s", word, text);
-        text += word;
-        text += strspn(text, " ");
-    }
-    putc('\n', r->stream);
-}
-
 static weft_status write_findings(const struct weft_report *r)
 {
     static const enum weft_report_style styles[] = {WEFT_STYLE_ERROR, WEFT_STYLE_WARNING,
@@ -128,10 +131,11 @@ static weft_status write_findings(const struct weft_report *r)
 static void write_closing(const struct weft_report *r)
 {
     const struct weft_topology *t = r->topology;
-    int assumed = 0;
-    for (int i = 0; i < t->num_links; i++)
-        assumed += weft_link_bandwidth(&t->links[i]).source == WEFT_SOURCE_ASSUMED ||
-                   weft_link_latency(&t->links[i]).source == WEFT_SOURCE_ASSUMED;
+    int bandwidths = 0, latencies = 0;
+    for (int i = 0; i < t->num_links; i++) {
+        bandwidths += weft_link_bandwidth(&t->links[i]).source == WEFT_SOURCE_ASSUMED;
+        latencies += weft_link_latency(&t->links[i]).source == WEFT_SOURCE_ASSUMED;
+    }
     weft_report_style(r, WEFT_STYLE_HEAD);
     fputs("Where this comes from\n", r->stream);
     weft_report_style(r, WEFT_STYLE_PLAIN);
@@ -139,14 +143,13 @@ static void write_closing(const struct weft_report *r)
         fprintf(r->stream, "  %-10s %s%s%s\n", t->probes[i].name,
                 t->probes[i].available ? "used" : "not used", t->probes[i].reason[0] ? ": " : "",
                 t->probes[i].reason);
-    if (assumed == 0)
+    if (bandwidths + latencies == 0)
         return;
     char text[200];
-    snprintf(
-        text, sizeof text,
-        "%d of %d links have a figure that nobody told: [assumed] is typical of the kind of link, "
-        "until measured.",
-        assumed, t->num_links);
+    snprintf(text, sizeof text,
+             "The bandwidth of %d and the latency of %d of the %d links: what is typical of such a "
+             "link, until it is measured.",
+             bandwidths, latencies, t->num_links);
     fprintf(r->stream, "  %-10s ", "assumed");
     write_wrapped(r, text, 13);
 }

@@ -135,8 +135,8 @@ static void write_description(const struct weft_report *r, int node, int count)
         fprintf(r->stream, "%d %s", count, kind->plural);
     else
         fputs(kind->singular, r->stream);
-    if (count > 1 && r->end[node] > node + 1)
-        fputs(" alike; the first:", r->stream);
+    bool is_opened = count > 1 && r->end[node] > node + 1;
+    fputs(is_opened ? " alike" : "", r->stream);
     weft_report_style(r, WEFT_STYLE_DIM);
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
         const struct weft_attribute *a = weft_topology_attribute(t, node, shown[i].key);
@@ -144,7 +144,7 @@ static void write_description(const struct weft_report *r, int node, int count)
         if (!a || (differs && shown[i].form == FORM_TEXT) ||
             (shown[i].form == FORM_THREADS && a->number == 1))
             continue;
-        fprintf(r->stream, "%s%s%.80s%s", separator,
+        fprintf(r->stream, "%s%s%.50s%s", separator,
                 shown[i].form == FORM_THREADS ? "" : shown[i].label,
                 show_attribute(a, shown[i].form, text, sizeof text), count > 1 ? " each" : "");
     }
@@ -158,7 +158,7 @@ static void write_description(const struct weft_report *r, int node, int count)
             fprintf(r->stream, " [%s]", weft_source_names[a->source]);
         }
     weft_report_style(r, WEFT_STYLE_PLAIN);
-    putc('\n', r->stream);
+    fputs(is_opened ? "; the first:\n" : "\n", r->stream);
 }
 
 /* `prefix` holds one character per level above: '|' where that level goes on, ' ' where not. */

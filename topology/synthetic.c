@@ -283,6 +283,17 @@ static weft_status build(struct builder *b)
     return weft_topology_sort(b->topology, b->error);
 }
 
+/* The string becomes the probe's remark, so that a dump says what it was made from. */
+static weft_status record(struct weft_topology *t, const char *text, struct weft_error *error)
+{
+    char remark[WEFT_TOPOLOGY_NAME_BYTES];
+    snprintf(remark, sizeof remark, "%s", text);
+    for (char *at = remark; *at; at++)
+        if (*at < 0x20) // only tabs and newlines got this far
+            *at = ' ';
+    return weft_topology_add_probe(t, "synthetic", true, remark, error);
+}
+
 weft_status weft_topology_from_synthetic(const char *text, struct weft_topology **topology,
                                          struct weft_error *error)
 {
@@ -295,8 +306,7 @@ weft_status weft_topology_from_synthetic(const char *text, struct weft_topology 
     WEFT_TRY(weft_topology_create(&b.topology, error));
     weft_status status = build(&b);
     if (status == WEFT_OK)
-        status = weft_topology_add_probe(b.topology, "synthetic", true,
-                                         strlen(text) < 200 ? text : "", error);
+        status = record(b.topology, text, error);
     if (status != WEFT_OK) {
         weft_topology_destroy(&b.topology);
         return status;
