@@ -292,19 +292,25 @@ static void promise(const struct oracle *oracle, const uint32_t *instants, uint3
 // References may be shared between steps, in which case one stamp would have to serve two messages.
 static weft_status check_unshared(const struct weft_machine *machine, struct weft_error *error)
 {
-    for (int rank = 0; rank < machine->num_ranks; rank++) {
-        uint32_t last = 0;
+    weft_status status = WEFT_OK;
+    for (int rank = 0; rank < machine->num_ranks && status == WEFT_OK; rank++) {
         const struct weft_program *program = machine->programs[rank];
+        bool *is_used = calloc((size_t)program->num_refs + 1, sizeof *is_used);
+        if (!is_used)
+            return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for stamps");
         for (uint32_t s = 0; s < program->num_steps; s++) {
             const struct weft_step *step = &program->steps[s];
-            if (step->first_ref < last)
-                return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                                 "rank %d step %u: shares references with an earlier step", rank,
-                                 s);
-            last = step->first_ref + step->num_sources + step->num_destinations;
+            for (uint32_t i = 0; i < (uint32_t)step->num_sources + step->num_destinations; i++) {
+                if (is_used[step->first_ref + i])
+                    status =
+                        weft_fail(error, WEFT_INVALID_ARGUMENT,
+                                  "rank %d step %u: shares references with another step", rank, s);
+                is_used[step->first_ref + i] = true;
+            }
         }
+        free(is_used);
     }
-    return WEFT_OK;
+    return status;
 }
 
 static weft_status restamp(struct oracle *oracle, struct weft_program *const *programs,
