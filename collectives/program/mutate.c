@@ -49,8 +49,8 @@ static uint32_t *dependencies_of(struct weft_program *program, const struct weft
     return program->dependencies + step->first_dependency;
 }
 
-// Replaces `step` by `heirs` (its own dependencies, or none) in all dependencies, and moves the
-// numbers of later steps down.
+// Later steps move down by one number; those that depended on the dropped one inherit what it
+// depended on, or nothing.
 static bool drop_step(struct weft_program *program, uint32_t dropped, bool inherits)
 {
     struct weft_step gone = program->steps[dropped];
@@ -349,12 +349,42 @@ static weft_status judge(struct weft_program *const *mutants, int num_ranks,
     report->verdict = WEFT_ACCEPTED_BY_BOTH;
     if (check != WEFT_OK) {
         // What the first refusal was stays in report->check if the second look refuses too.
-        WEFT_TRY(weft_oracle_restamp(mutants, num_ranks, error));
-        report->verdict = weft_programs_check(mutants, num_ranks, &unused) == WEFT_OK
-                              ? WEFT_ACCEPTED_RESTAMPED
-                              : WEFT_WRONGLY_REFUSED;
+        weft_status restamped = weft_oracle_restamp(mutants, num_ranks, &unused);
+        if (restamped == WEFT_OUT_OF_MEMORY)
+            return weft_fail(error, restamped, "%s", unused.text);
+        report->verdict =
+            restamped == WEFT_OK && weft_programs_check(mutants, num_ranks, &unused) == WEFT_OK
+                ? WEFT_ACCEPTED_RESTAMPED
+                : WEFT_WRONGLY_REFUSED;
         if (report->verdict == WEFT_WRONGLY_REFUSED)
             report->check = unused;
+    }
+    return WEFT_OK;
+}
+
+// With nothing stale, what the check refuses it refuses for what the program does.
+static weft_status judge_renewed(struct weft_program *const *mutants, int num_ranks,
+                                 struct weft_mutation_report *report, struct weft_error *error)
+{
+    struct weft_error oracle_error, check_error;
+    weft_status status = weft_oracle_redeclare(mutants, num_ranks, &oracle_error);
+    if (is_refusal(status)) // it has no run, or none with a meaning
+        return WEFT_OK;
+    if (status != WEFT_OK)
+        return weft_fail(error, status, "%s", oracle_error.text);
+    weft_status oracle =
+        weft_oracle_verify((const struct weft_program *const *)mutants, num_ranks, &oracle_error);
+    weft_status check = weft_programs_check(mutants, num_ranks, &check_error);
+    report->is_renewed = true;
+    report->is_renewed_accepted = oracle == WEFT_OK && check == WEFT_OK;
+    report->is_renewed_wrong = (oracle == WEFT_OK) != (check == WEFT_OK);
+    report->is_unnamed |= (oracle != WEFT_OK && !is_named(&oracle_error)) ||
+                          (check != WEFT_OK && !is_named(&check_error));
+    if (report->is_renewed_wrong || report->is_unnamed) {
+        if (oracle != WEFT_OK)
+            report->oracle = oracle_error;
+        if (check != WEFT_OK)
+            report->check = check_error;
     }
     return WEFT_OK;
 }
@@ -376,38 +406,68 @@ static void destroy_all(struct weft_program **programs, int num_ranks)
         weft_program_destroy(&programs[rank]);
 }
 
-weft_status weft_mutation_try(struct weft_program *const *programs, int num_ranks,
+// One change somewhere in `copies`; false: it found nothing to change.
+static bool change_one(struct weft_program **copies, int num_ranks, struct weft_random *random,
+                       struct weft_mutation_report *report)
+{
+    char change[CHANGE_BYTES] = "";
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        uint32_t rank = weft_random_below(random, (uint32_t)num_ranks);
+        struct weft_program *changed = weft_program_copy(copies[rank]);
+        if (!changed)
+            return false;
+        report->mutation = (enum weft_mutation)weft_random_below(random, WEFT_NUM_MUTATIONS);
+        if (weft_mutate(changed, report->mutation, random, change)) {
+            weft_program_destroy(&copies[rank]);
+            copies[rank] = changed;
+            snprintf(report->change, sizeof report->change, "rank %u %.120s", rank, change);
+            return true;
+        }
+        weft_program_destroy(&changed);
+    }
+    return false;
+}
+
+static bool are_valid(struct weft_program *const *programs, int num_ranks)
+{
+    for (int rank = 0; rank < num_ranks; rank++)
+        if (weft_program_validate(programs[rank], NULL) != WEFT_OK)
+            return false;
+    return true;
+}
+
+weft_status weft_mutation_try(struct weft_program *const *programs, int num_ranks, int num_changes,
                               struct weft_random *random, struct weft_mutation_report *report,
                               struct weft_program **mutants, struct weft_error *error)
 {
+    struct weft_mutation_report made = {0};
     struct weft_program **copies = calloc((size_t)num_ranks, sizeof(struct weft_program *));
     if (!copies)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for mutants");
-    weft_status status = weft_fail(error, WEFT_NOT_FOUND, "nothing in these programs to change");
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        struct weft_mutation_report made = {0};
-        made.mutation = (enum weft_mutation)weft_random_below(random, WEFT_NUM_MUTATIONS);
-        uint32_t rank = weft_random_below(random, (uint32_t)num_ranks);
-        char change[CHANGE_BYTES - 32] = "";
-        if (!copy_all(programs, num_ranks, copies)) {
-            status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for mutants");
-            break;
-        }
-        char text[CHANGE_BYTES] = "";
-        if (weft_mutate(copies[rank], made.mutation, random, text)) {
-            snprintf(change, sizeof change, "%.*s", (int)sizeof change - 1, text);
-            snprintf(made.change, sizeof made.change, "rank %u %s", rank, change);
-            status = judge(copies, num_ranks, &made, error);
-            *report = made;
-            break;
-        }
-        destroy_all(copies, num_ranks);
+    weft_status status = WEFT_OK;
+    if (!copy_all(programs, num_ranks, copies))
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for mutants");
+    // A malformed program is not changed further, nor one of which nothing is left.
+    bool goes_on = status == WEFT_OK;
+    for (int i = 0; i < num_changes && goes_on; i++) {
+        goes_on = change_one(copies, num_ranks, random, &made);
+        if (!goes_on && i == 0)
+            status = weft_fail(error, WEFT_NOT_FOUND, "nothing in these programs to change");
+        goes_on = goes_on && are_valid(copies, num_ranks);
     }
-    if (status == WEFT_OK && mutants) {
-        memcpy(mutants, copies, (size_t)num_ranks * sizeof(struct weft_program *));
-        memset(copies, 0, (size_t)num_ranks * sizeof(struct weft_program *));
+    if (status == WEFT_OK)
+        status = judge(copies, num_ranks, &made, error);
+    if (status == WEFT_OK && mutants && !copy_all(copies, num_ranks, mutants)) {
+        destroy_all(mutants, num_ranks);
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for mutants");
     }
+    if (status == WEFT_OK && !made.is_malformed)
+        status = judge_renewed(copies, num_ranks, &made, error);
     destroy_all(copies, num_ranks);
     free(copies);
+    if (status == WEFT_OK)
+        *report = made;
+    else if (mutants)
+        destroy_all(mutants, num_ranks);
     return status;
 }

@@ -6,7 +6,9 @@
  *
  * The check may refuse what the oracle accepts for one reason only: stamps and promises are
  * witnesses, and a change that does no harm can leave them stale. Such a set is given new ones
- * (weft_oracle_restamp) and must then be accepted.
+ * (weft_oracle_restamp) and must then be accepted. And so that no refusal rests on stale witnesses
+ * alone, every mutant that runs to its end is judged once more with all of them renewed
+ * (weft_oracle_redeclare): then both must say the same.
  */
 #ifndef WEFT_COLLECTIVES_PROGRAM_MUTATE_H
 #define WEFT_COLLECTIVES_PROGRAM_MUTATE_H
@@ -39,12 +41,15 @@ enum weft_verdict {
 extern const char *const weft_verdict_names[WEFT_NUM_VERDICTS];
 
 struct weft_mutation_report {
-    enum weft_mutation mutation;
+    enum weft_mutation mutation; // the last one
     enum weft_verdict verdict;
     bool is_malformed;        // not even a program; both refuse without looking further
     bool is_order_by_message; // a race, but for an order that only other ranks' messages make
+    bool is_renewed;          // judged once more with nothing stale; the next two say how
+    bool is_renewed_wrong;    // check and oracle differed then
+    bool is_renewed_accepted; // both accepted then
     bool is_unnamed;          // a refusal that does not name rank and step
-    char change[160];         // what was changed
+    char change[160];         // what was changed (the last change)
     struct weft_error oracle, check;
 };
 
@@ -62,9 +67,10 @@ bool weft_mutate(struct weft_program *program, enum weft_mutation mutation,
 /* Local check of every program and comparison of all lanes; the programs stay the caller's. */
 weft_status weft_programs_check(struct weft_program *const *programs, int num_ranks,
                                 struct weft_error *error);
-/* Copies the set, makes one change by chance and judges it. On success *mutants holds the changed
- * programs if `mutants` is not NULL (num_ranks of them, the caller's). */
-weft_status weft_mutation_try(struct weft_program *const *programs, int num_ranks,
+/* Copies the set, makes `num_changes` changes by chance (1: a one-step mutation) and judges it. On
+ * success *mutants holds the changed programs if `mutants` is not NULL (num_ranks of them, the
+ * caller's). */
+weft_status weft_mutation_try(struct weft_program *const *programs, int num_ranks, int num_changes,
                               struct weft_random *random, struct weft_mutation_report *report,
                               struct weft_program **mutants, struct weft_error *error);
 

@@ -344,8 +344,20 @@ static weft_status restamp(struct oracle *oracle, struct weft_program *const *pr
     return WEFT_OK;
 }
 
-weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ranks,
-                                struct weft_error *error)
+static void declare(const struct oracle *oracle, struct weft_program *const *programs)
+{
+    for (int rank = 0; rank < oracle->machine->num_ranks; rank++) {
+        struct weft_window output = weft_shape_output(&programs[rank]->shape);
+        for (uint32_t c = 0; c < output.cells; c++) {
+            uint32_t tree = weft_values_cell(oracle->values, rank, oracle->aliasing[rank],
+                                             WEFT_OUTPUT, output.first + c);
+            programs[rank]->results[c] = weft_trees_label(oracle->trees, tree).expression;
+        }
+    }
+}
+
+static weft_status renew(struct weft_program *const *programs, int num_ranks, bool declares,
+                         struct weft_error *error)
 {
     const struct weft_program *const *readable = (const struct weft_program *const *)programs;
     struct oracle oracle = {0};
@@ -364,6 +376,8 @@ weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ra
         status = instants ? restamp(&oracle, programs, labels, num_labels, instants, error)
                           : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for stamps");
     }
+    if (status == WEFT_OK && declares)
+        declare(&oracle, programs);
     for (int rank = 0; labels && rank < num_ranks; rank++)
         free(labels[rank]);
     free(labels);
@@ -371,4 +385,16 @@ weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ra
     free(instants);
     close_machine(&oracle);
     return status;
+}
+
+weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ranks,
+                                struct weft_error *error)
+{
+    return renew(programs, num_ranks, false, error);
+}
+
+weft_status weft_oracle_redeclare(struct weft_program *const *programs, int num_ranks,
+                                  struct weft_error *error)
+{
+    return renew(programs, num_ranks, true, error);
 }
