@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collectives/program/plan.h"
+#include "collectives/program/check.h"
 #include "collectives/program/precedence.h"
 
 struct weft_plan {
@@ -42,6 +42,7 @@ struct checker {
     uint32_t *lane_of; // (channels, ranks) number of the lane plus 1
     struct weft_lane *lanes;
     uint32_t num_lanes;
+    struct weft_trace *trace; // or NULL
     struct weft_error *error;
 };
 
@@ -125,6 +126,31 @@ static uint64_t hash_message(const struct weft_program *program, const struct we
         hash = weft_hash_mix(hash, weft_program_extent(program, memory->space, memory->index + c));
     }
     return hash;
+}
+
+static weft_status note_message(struct checker *checker, uint32_t number,
+                                const struct weft_ref *ref, bool is_send,
+                                const struct weft_label *labels)
+{
+    const struct weft_program *program = checker->program;
+    const struct weft_step *step = &program->steps[number];
+    struct weft_lane *lane = NULL;
+    WEFT_TRY(find_lane(checker, ref->index, step->channel, &lane));
+    uint64_t *hash = is_send ? &lane->send_hash : &lane->receive_hash;
+    *hash = hash_message(program, step, ref->stamp, labels, *hash);
+    lane->num_sends += is_send;
+    lane->num_receives += !is_send;
+    struct weft_trace *trace = checker->trace;
+    if (!trace || trace->peer != ref->index || trace->channel != step->channel ||
+        trace->is_send != is_send)
+        return WEFT_OK;
+    struct weft_traced *larger = realloc(trace->messages, (trace->count + 1) * sizeof *larger);
+    if (!larger)
+        return weft_fail(checker->error, WEFT_OUT_OF_MEMORY, "no memory for a trace");
+    trace->messages = larger;
+    trace->messages[trace->count++] =
+        (struct weft_traced){number, hash_message(program, step, ref->stamp, labels, 0)};
+    return WEFT_OK;
 }
 
 static struct location *locate(struct checker *checker, const struct weft_ref *ref, uint32_t cell)
@@ -221,7 +247,6 @@ static weft_status walk_step(struct checker *checker, uint32_t number, struct we
 {
     const struct weft_program *program = checker->program;
     const struct weft_step *step = &program->steps[number];
-    struct weft_lane *lane;
     for (uint32_t c = 0; c < step->num_cells; c++)
         WEFT_TRY(combine_sources(checker, number, step, c, &values[c]));
     for (int i = 0; i < step->num_destinations; i++) {
@@ -232,20 +257,13 @@ static weft_status walk_step(struct checker *checker, uint32_t number, struct we
     WEFT_TRY(check_no_shift(checker, number, step));
     for (int i = 0; i < step->num_sources; i++) {
         const struct weft_ref *ref = weft_step_source(program, step, i);
-        if (ref->space != WEFT_LANE)
-            continue;
-        WEFT_TRY(find_lane(checker, ref->index, step->channel, &lane));
-        lane->num_receives++;
-        lane->receive_hash = hash_message(program, step, ref->stamp, &program->labels[ref->label],
-                                          lane->receive_hash);
+        if (ref->space == WEFT_LANE)
+            WEFT_TRY(note_message(checker, number, ref, false, &program->labels[ref->label]));
     }
     for (int i = 0; i < step->num_destinations; i++) {
         const struct weft_ref *ref = weft_step_destination(program, step, i);
-        if (ref->space == WEFT_LANE) {
-            WEFT_TRY(find_lane(checker, ref->index, step->channel, &lane));
-            lane->num_sends++;
-            lane->send_hash = hash_message(program, step, ref->stamp, values, lane->send_hash);
-        }
+        if (ref->space == WEFT_LANE)
+            WEFT_TRY(note_message(checker, number, ref, true, values));
         for (uint32_t c = 0; ref->space != WEFT_LANE && c < step->num_cells; c++)
             locate(checker, ref, c)->label = values[c];
     }
@@ -331,8 +349,10 @@ static weft_status walk_all(struct checker *checker, struct weft_label *values)
     for (uint32_t i = 0; i < num_lanes && status == WEFT_OK; i++)
         if (sent[i] != checker->lanes[i].send_hash)
             status = weft_fail(checker->error, WEFT_UNPROVED,
-                               "rank %d: sends rank %u other values in place than out of place",
-                               checker->program->shape.rank, checker->lanes[i].peer);
+                               "rank %d up to step %u: sends rank %u other values in place than "
+                               "out of place",
+                               checker->program->shape.rank, checker->program->num_steps,
+                               checker->lanes[i].peer);
     free(sent);
     return status;
 }
@@ -441,7 +461,7 @@ static void seal_lanes(struct checker *checker)
         qsort(checker->lanes, checker->num_lanes, sizeof *checker->lanes, by_channel_and_peer);
 }
 
-static weft_status check(struct checker *checker)
+static weft_status prepare(struct checker *checker, struct weft_label **values)
 {
     const struct weft_program *program = checker->program;
     uint32_t widest = 1;
@@ -449,25 +469,37 @@ static weft_status check(struct checker *checker)
         if (program->steps[i].num_cells > widest)
             widest = program->steps[i].num_cells;
     size_t lanes = (size_t)program->num_channels * (size_t)program->shape.num_ranks;
-    struct weft_label *values = malloc(widest * sizeof *values);
+    *values = malloc(widest * sizeof **values);
     checker->precedence = weft_precedence_create(program);
     checker->locations =
         malloc(((size_t)weft_program_num_locations(program) + 1) * sizeof *checker->locations);
     checker->lane_of = calloc(lanes, sizeof *checker->lane_of);
-    weft_status status;
-    if (!values || !checker->precedence || !checker->locations || !checker->lane_of)
-        status = weft_fail(checker->error, WEFT_OUT_OF_MEMORY, "no memory for the check");
-    else
-        status = walk_all(checker, values);
-    if (status == WEFT_OK)
-        status = check_stamps(checker);
-    if (status == WEFT_OK)
-        seal_lanes(checker);
+    if (!*values || !checker->precedence || !checker->locations || !checker->lane_of)
+        return weft_fail(checker->error, WEFT_OUT_OF_MEMORY, "no memory for the check");
+    return WEFT_OK;
+}
+
+// All but the lanes, which a plan keeps.
+static void release(struct checker *checker, struct weft_label *values)
+{
     free(values);
     free(checker->locations);
     free(checker->readers);
     free(checker->lane_of);
     weft_precedence_destroy(&checker->precedence);
+}
+
+static weft_status check(struct checker *checker)
+{
+    struct weft_label *values = NULL;
+    weft_status status = prepare(checker, &values);
+    if (status == WEFT_OK)
+        status = walk_all(checker, values);
+    if (status == WEFT_OK)
+        status = check_stamps(checker);
+    if (status == WEFT_OK)
+        seal_lanes(checker);
+    release(checker, values);
     return status;
 }
 
@@ -511,50 +543,17 @@ const struct weft_lane *weft_plan_lanes(const struct weft_plan *plan, uint32_t *
     return plan->lanes;
 }
 
-static const struct weft_lane *lane_to(const struct weft_plan *plan, uint32_t channel, int peer)
-{
-    const struct weft_lane wanted = {.channel = channel, .peer = (uint32_t)peer};
-    return plan->num_lanes
-               ? bsearch(&wanted, plan->lanes, plan->num_lanes, sizeof wanted, by_channel_and_peer)
-               : NULL;
-}
-
-// What `from` sends `to` on every channel is what `to` was promised.
-static weft_status compare_direction(const struct weft_plan *from, const struct weft_plan *to,
-                                     struct weft_error *error)
-{
-    int sender = from->program->shape.rank, receiver = to->program->shape.rank;
-    uint32_t channels = from->program->num_channels;
-    if (to->program->num_channels > channels)
-        channels = to->program->num_channels;
-    for (uint32_t channel = 0; channel < channels; channel++) {
-        const struct weft_lane *out = lane_to(from, channel, receiver);
-        const struct weft_lane *in = lane_to(to, channel, sender);
-        uint32_t sends = out ? out->num_sends : 0, receives = in ? in->num_receives : 0;
-        if (sends != receives)
-            return weft_fail(error, WEFT_UNPROVED,
-                             "channel %u: rank %d sends %u messages, rank %d expects %u", channel,
-                             sender, sends, receiver, receives);
-        if (sends && out->send_hash != in->receive_hash)
-            return weft_fail(error, WEFT_UNPROVED,
-                             "channel %u: what rank %d sends is not what rank %d was promised",
-                             channel, sender, receiver);
-    }
-    return WEFT_OK;
-}
-
-weft_status weft_plan_compare(const struct weft_plan *a, const struct weft_plan *b,
-                              struct weft_error *error)
-{
-    WEFT_TRY(compare_direction(a, b, error));
-    return compare_direction(b, a, error);
-}
-
-weft_status weft_plans_agree(struct weft_plan *const *plans, int num_ranks,
+weft_status weft_check_trace(const struct weft_program *program, struct weft_trace *trace,
                              struct weft_error *error)
 {
-    for (int a = 0; a < num_ranks; a++)
-        for (int b = a + 1; b < num_ranks; b++)
-            WEFT_TRY(weft_plan_compare(plans[a], plans[b], error));
-    return WEFT_OK;
+    struct checker checker = {.program = program, .trace = trace, .error = error};
+    struct checker *c = &checker;
+    struct weft_label *values = NULL;
+    weft_status status = prepare(c, &values);
+    if (status == WEFT_OK)
+        status = walk(c, program->aliasing & WEFT_OUT_OF_PLACE ? WEFT_OUT_OF_PLACE : WEFT_IN_PLACE,
+                      values);
+    release(c, values);
+    free(checker.lanes);
+    return status;
 }

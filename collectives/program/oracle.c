@@ -292,19 +292,25 @@ static void promise(const struct oracle *oracle, const uint32_t *instants, uint3
 // References may be shared between steps, in which case one stamp would have to serve two messages.
 static weft_status check_unshared(const struct weft_machine *machine, struct weft_error *error)
 {
-    for (int rank = 0; rank < machine->num_ranks; rank++) {
-        uint32_t last = 0;
+    weft_status status = WEFT_OK;
+    for (int rank = 0; rank < machine->num_ranks && status == WEFT_OK; rank++) {
         const struct weft_program *program = machine->programs[rank];
+        bool *is_used = calloc((size_t)program->num_refs + 1, sizeof *is_used);
+        if (!is_used)
+            return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for stamps");
         for (uint32_t s = 0; s < program->num_steps; s++) {
             const struct weft_step *step = &program->steps[s];
-            if (step->first_ref < last)
-                return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                                 "rank %d step %u: shares references with an earlier step", rank,
-                                 s);
-            last = step->first_ref + step->num_sources + step->num_destinations;
+            for (uint32_t i = 0; i < (uint32_t)step->num_sources + step->num_destinations; i++) {
+                if (is_used[step->first_ref + i])
+                    status =
+                        weft_fail(error, WEFT_INVALID_ARGUMENT,
+                                  "rank %d step %u: shares references with another step", rank, s);
+                is_used[step->first_ref + i] = true;
+            }
         }
+        free(is_used);
     }
-    return WEFT_OK;
+    return status;
 }
 
 static weft_status restamp(struct oracle *oracle, struct weft_program *const *programs,
@@ -338,8 +344,20 @@ static weft_status restamp(struct oracle *oracle, struct weft_program *const *pr
     return WEFT_OK;
 }
 
-weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ranks,
-                                struct weft_error *error)
+static void declare(const struct oracle *oracle, struct weft_program *const *programs)
+{
+    for (int rank = 0; rank < oracle->machine->num_ranks; rank++) {
+        struct weft_window output = weft_shape_output(&programs[rank]->shape);
+        for (uint32_t c = 0; c < output.cells; c++) {
+            uint32_t tree = weft_values_cell(oracle->values, rank, oracle->aliasing[rank],
+                                             WEFT_OUTPUT, output.first + c);
+            programs[rank]->results[c] = weft_trees_label(oracle->trees, tree).expression;
+        }
+    }
+}
+
+static weft_status renew(struct weft_program *const *programs, int num_ranks, bool declares,
+                         struct weft_error *error)
 {
     const struct weft_program *const *readable = (const struct weft_program *const *)programs;
     struct oracle oracle = {0};
@@ -358,6 +376,8 @@ weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ra
         status = instants ? restamp(&oracle, programs, labels, num_labels, instants, error)
                           : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for stamps");
     }
+    if (status == WEFT_OK && declares)
+        declare(&oracle, programs);
     for (int rank = 0; labels && rank < num_ranks; rank++)
         free(labels[rank]);
     free(labels);
@@ -365,4 +385,16 @@ weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ra
     free(instants);
     close_machine(&oracle);
     return status;
+}
+
+weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ranks,
+                                struct weft_error *error)
+{
+    return renew(programs, num_ranks, false, error);
+}
+
+weft_status weft_oracle_redeclare(struct weft_program *const *programs, int num_ranks,
+                                  struct weft_error *error)
+{
+    return renew(programs, num_ranks, true, error);
 }

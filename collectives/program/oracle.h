@@ -40,5 +40,9 @@ weft_status weft_oracle_verify_model(const struct weft_program *const *programs,
  * run: UNPROVED) the programs are unchanged. */
 weft_status weft_oracle_restamp(struct weft_program *const *programs, int num_ranks,
                                 struct weft_error *error);
+/* The same, and every rank declares as its results whatever it ends with: nothing is stale any
+ * more, and what is still wrong is wrong in itself. */
+weft_status weft_oracle_redeclare(struct weft_program *const *programs, int num_ranks,
+                                  struct weft_error *error);
 
 #endif

@@ -188,8 +188,8 @@ weft_status weft_program_validate(const struct weft_program *program, struct wef
             !is_in_window(window_of(program, program->scratch[i].space), program->scratch[i].cell,
                           1))
             return weft_fail(error, WEFT_INVALID_FORMAT,
-                             "rank %d: scratch cell %u is like no buffer cell", program->shape.rank,
-                             i);
+                             "rank %d before step 0: scratch cell %u is like no buffer cell",
+                             program->shape.rank, i);
     for (uint32_t i = 0; i < program->num_steps; i++)
         WEFT_TRY(validate_step(program, i, error));
     return WEFT_OK;
