@@ -75,7 +75,8 @@ for signal in TERM HUP; do
     start=$(date +%s%N)
     kill -$signal $launcher
     wait $launcher
-    expect "exit code after SIG$signal" $((128 + $(kill -l $signal))) $?
+    code=$?
+    expect "exit code after SIG$signal" $((128 + $(kill -l $signal))) $code
     expect "SIG$signal is forwarded" 1 $(($(elapsed_tenths "$start") < 20))
     expect_no_orphans "after SIG$signal"
 done
@@ -91,10 +92,11 @@ expect 'the ranks meet' $'rank 0: met\nrank 1: met\nrank 2: met\nrank 3: met' "$
 for dead in 0 2; do
     start=$(date +%s%N)
     out=$("$weft" launch -n 4 "$meet" $dead 2>/dev/null)
-    expect 'exit code of a killed rank' 137 $?
+    code=$?
+    expect 'they learn it within 2 s' 1 $(($(elapsed_tenths "$start") < 20))
+    expect 'exit code of a killed rank' 137 $code
     expect "three ranks learn that rank $dead is dead" 3 \
         "$(echo "$out" | grep -c ": .*rank $dead .*killed by signal 9")"
-    expect 'they learn it within 2 s' 1 $(($(elapsed_tenths "$start") < 20))
 done
 
 [ $failures = 0 ] && echo 'launch: all passed'
