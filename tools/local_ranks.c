@@ -320,11 +320,16 @@ static weft_status set_up(struct launch *launch, struct weft_error *error)
     launch->polled = calloc(2 + 2 * num_ranks, sizeof *launch->polled);
     if (!launch->processes || !launch->polled)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %zu ranks", num_ranks);
+    signal(SIGCHLD, SIG_DFL); // ignored, as some parents leave it, it would hide the ranks' ends
     sigset_t taken;
     sigemptyset(&taken);
     const int numbers[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP};
-    for (int i = 0; i < 4; i++)
-        sigaddset(&taken, numbers[i]);
+    for (int i = 0; i < 4; i++) {
+        struct sigaction action;
+        // What nohup or a background shell made us ignore stays ignored, by the ranks too.
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(&taken, numbers[i]);
+    }
     sigprocmask(SIG_BLOCK, &taken, &launch->old_mask);
     launch->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
     if (launch->signals < 0)
