@@ -13,7 +13,11 @@
 #include "collectives/comm/request.h"
 #include "collectives/comm/trace.h"
 
-enum { PAIR_LANE = 0x8000, FLAT_POLLS = 64 };
+enum {
+    PAIR_LANE = 0x8000,
+    FLAT_POLLS = 64,
+    EXPLANATION_NS = 500000000, // how long the control plane has to say why a connection ended
+};
 
 struct collective {
     struct weft_operation base;
@@ -25,6 +29,7 @@ struct collective {
     struct weft_planned planned;
     weft_status result; // of the run; IN_PROGRESS while it lasts
     int64_t begin_ns;   // for the trace
+    int64_t lost_ns;    // when a connection was lost; 0: none was
 };
 
 /* ---- mismatches ---- */
@@ -46,9 +51,11 @@ void weft_collective_unexpected(struct weft_comm *comm, int peer,
     if (key->lane >= PAIR_LANE || peer < 0 || comm->status != WEFT_OK)
         return;
     struct collective *mine = find_collective(comm, key->sequence);
-    if (mine) {
-        if (mine->call.signature != call)
-            fail_mismatch(comm, peer, call, mine->call.signature);
+    bool is_now = comm->flat_now && comm->sequence - 1 == key->sequence;
+    if (mine || is_now) {
+        uint64_t ours = mine ? mine->call.signature : comm->flat_now;
+        if (ours != call)
+            fail_mismatch(comm, peer, call, ours);
         return;
     }
     comm->early[comm->num_early++ % WEFT_EARLY_CALLS] =
@@ -58,7 +65,7 @@ void weft_collective_unexpected(struct weft_comm *comm, int peer,
 // What arrived before this rank made call number `sequence`.
 static void compare_early_calls(struct weft_comm *comm, uint32_t sequence, uint64_t call)
 {
-    for (int i = 0; i < WEFT_EARLY_CALLS; i++) {
+    for (unsigned i = 0; i < WEFT_EARLY_CALLS && i < comm->num_early; i++) {
         struct weft_early_call *early = &comm->early[i];
         if (!early->is_valid || early->sequence != sequence)
             continue;
@@ -142,7 +149,9 @@ static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *
     int64_t begin_ns = is_traced ? weft_clock_ns() : 0, deadline_ns = 0;
     uint32_t sequence = comm->sequence++;
     weft_context_fault_point(context, "collective", comm->rank);
-    weft_status status = poll_flat(comm, &flat);
+    compare_early_calls(comm, sequence, call->signature);
+    comm->flat_now = call->signature;
+    weft_status status = comm->status == WEFT_OK ? poll_flat(comm, &flat) : comm->status;
     for (int idle = 1; status == WEFT_IN_PROGRESS; idle++) {
         if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
             context->flat_waiters++;
@@ -160,10 +169,13 @@ static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *
                                weft_collective_names[call->desc.collective],
                                weft_flat_missing(&comm->flat));
             if (comm->status != WEFT_OK)
-                return comm->status;
+                break;
         }
         status = poll_flat(comm, &flat);
     }
+    comm->flat_now = 0;
+    if (comm->status != WEFT_OK)
+        return comm->status;
     if (status == WEFT_OK)
         scale_average(comm, call);
     if (is_traced)
@@ -230,14 +242,14 @@ static weft_status collective_start(struct weft_operation *operation)
     collective->result = WEFT_IN_PROGRESS;
     collective->begin_ns = *comm->context->config.trace ? weft_clock_ns() : 0;
     weft_context_fault_point(operation->context, "collective", comm->rank);
+    if (collective->call.desc.collective != WEFT_SEND &&
+        collective->call.desc.collective != WEFT_RECV)
+        compare_early_calls(comm, collective->sequence, collective->call.signature);
     if (collective->is_flat) {
         collective->flat = flat_call(&collective->call);
         comm->context->flat_waiters++;
         return WEFT_IN_PROGRESS;
     }
-    if (collective->call.desc.collective != WEFT_SEND &&
-        collective->call.desc.collective != WEFT_RECV)
-        compare_early_calls(comm, collective->sequence, collective->call.signature);
     weft_status status = launch(collective);
     if (status != WEFT_OK) { // peers that wait for this rank must hear of it
         struct weft_error why = comm->error;
@@ -291,6 +303,16 @@ static weft_status explain_failure(struct collective *collective)
     return comm->status;
 }
 
+// A peer that failed, aborted or died says so over the control plane, but its connections may end
+// first: the news is the better explanation, and fails the communicator when it comes.
+static bool awaits_explanation(struct collective *collective)
+{
+    int64_t now_ns = weft_clock_ns();
+    if (!collective->lost_ns)
+        collective->lost_ns = now_ns;
+    return now_ns - collective->lost_ns < EXPLANATION_NS;
+}
+
 static weft_status collective_progress(struct weft_operation *operation)
 {
     struct collective *collective = (struct collective *)operation;
@@ -301,6 +323,8 @@ static weft_status collective_progress(struct weft_operation *operation)
         WEFT_TRY(poll_flat(comm, &collective->flat));
     } else {
         if (collective->result == WEFT_IN_PROGRESS)
+            return WEFT_IN_PROGRESS;
+        if (collective->result == WEFT_REMOTE && awaits_explanation(collective))
             return WEFT_IN_PROGRESS;
         if (collective->result != WEFT_OK)
             return explain_failure(collective);

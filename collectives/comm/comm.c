@@ -195,7 +195,8 @@ weft_status weft_comm_async_error(weft_comm *comm)
 {
     if (!comm)
         return WEFT_INVALID_ARGUMENT;
-    weft_context_progress(comm->context, true);
+    while (comm->status == WEFT_OK && weft_context_progress(comm->context, true) > 0)
+        ;
     return comm->status;
 }
 

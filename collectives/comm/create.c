@@ -12,6 +12,43 @@
 #include "collectives/comm/internal.h"
 #include "transport/launcher.h"
 
+/* ---- the end of every creation ---- */
+
+// Attaches the slots of ranks that share memory, then waits for everybody to have come this far: a
+// rank that fails right after its creation must not look like a failure of the others' creation.
+struct settling {
+    struct weft_comm *comm; // made, not yet the caller's
+    uint64_t *offsets;      // (its ranks) of flat slots
+    bool is_attached;
+    weft_request barrier;
+};
+
+static weft_status settle(struct settling *settling, struct weft_operation *operation,
+                          struct weft_error *error)
+{
+    struct weft_comm *comm = settling->comm;
+    if (comm->status != WEFT_OK)
+        return weft_fail(error, comm->status, "%s", comm->error.text);
+    if (!settling->is_attached) {
+        const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
+                                      .collective = WEFT_BARRIER,
+                                      .timeout_ns = operation->deadline_ns - weft_clock_ns()};
+        WEFT_TRY(weft_comm_attach_flat(comm, settling->offsets, error));
+        settling->is_attached = true;
+        WEFT_TRY(weft_collective_start(comm, &barrier, &settling->barrier, error));
+    }
+    weft_status status = weft_request_status(&settling->barrier);
+    if (status != WEFT_OK && status != WEFT_IN_PROGRESS)
+        return weft_fail(error, status, "%s", comm->error.text);
+    return status;
+}
+
+static void free_settling(struct settling *settling)
+{
+    weft_comm_destroy(&settling->comm);
+    free(settling->offsets);
+}
+
 /* ---- create ---- */
 
 struct creation {
@@ -23,8 +60,7 @@ struct creation {
     weft_unique_id id;
     struct weft_bootstrap *bootstrap;
     struct weft_control *control;
-    struct weft_comm *made;
-    uint64_t *offsets; // (num_ranks) of flat slots
+    struct settling made;
 };
 
 static weft_status begin_meeting(struct creation *creation)
@@ -48,16 +84,17 @@ static weft_status build_world(struct creation *creation)
     WEFT_TRY(weft_world_create(context, &creation->id, creation->rank, creation->num_ranks,
                                creation->bootstrap, &creation->control, &world, &context->error));
     int *ranks = malloc((size_t)creation->num_ranks * sizeof *ranks);
-    creation->offsets = malloc((size_t)creation->num_ranks * sizeof *creation->offsets);
+    uint64_t *offsets = malloc((size_t)creation->num_ranks * sizeof *offsets);
     weft_status status = WEFT_OUT_OF_MEMORY;
-    for (int rank = 0; ranks && creation->offsets && rank < creation->num_ranks; rank++) {
+    creation->made.offsets = offsets;
+    for (int rank = 0; ranks && offsets && rank < creation->num_ranks; rank++) {
         ranks[rank] = rank;
-        creation->offsets[rank] = world->processes[rank].flat_offset;
+        offsets[rank] = world->processes[rank].flat_offset;
     }
-    if (ranks && creation->offsets)
+    if (ranks && offsets)
         status = weft_comm_make(world, (uint32_t)world->tag, (uint16_t)(world->tag >> 32),
                                 creation->rank, creation->num_ranks, ranks, creation->timeout_ns,
-                                &world->processes[0].costs, &creation->made, &context->error);
+                                &world->processes[0].costs, &creation->made.comm, &context->error);
     free(ranks);
     weft_world_release(&world); // the communicator holds it now
     return status;
@@ -82,16 +119,14 @@ static weft_status creation_progress(struct weft_operation *operation)
         weft_launch_meeting_close(&creation->launch);
         WEFT_TRY(begin_meeting(creation));
     }
-    if (!creation->made) {
+    if (!creation->made.comm) {
         WEFT_TRY(weft_bootstrap_progress(creation->bootstrap, &context->error));
         WEFT_TRY(build_world(creation));
         weft_context_fault_point(context, "init", creation->rank);
     }
-    if (creation->made->status != WEFT_OK)
-        return weft_fail(&context->error, creation->made->status, "%s", creation->made->error.text);
-    WEFT_TRY(weft_comm_attach_flat(creation->made, creation->offsets, &context->error));
-    *creation->comm = creation->made;
-    creation->made = NULL;
+    WEFT_TRY(settle(&creation->made, operation, &context->error));
+    *creation->comm = creation->made.comm;
+    creation->made.comm = NULL;
     return WEFT_OK;
 }
 
@@ -101,8 +136,7 @@ static void creation_release(struct weft_operation *operation)
     weft_launch_meeting_close(&creation->launch);
     weft_bootstrap_close(&creation->bootstrap);
     weft_control_close(&creation->control);
-    weft_comm_destroy(&creation->made);
-    free(creation->offsets);
+    free_settling(&creation->made);
     free(creation);
 }
 
@@ -111,10 +145,10 @@ static void creation_describe(const struct weft_operation *operation, char *text
     const struct creation *creation = (const struct creation *)operation;
     if (creation->launch)
         snprintf(text, bytes, "rank 0 has not published where to meet");
-    else if (!creation->made)
+    else if (!creation->made.comm)
         snprintf(text, bytes, "%d ranks have not all arrived", creation->num_ranks);
     else
-        snprintf(text, bytes, "shared memory of the other ranks is not attached");
+        snprintf(text, bytes, "the ranks are not all connected");
 }
 
 static const struct weft_operation_kind creation_kind = {
@@ -238,9 +272,8 @@ struct split {
     weft_request gathering;
     struct ballot mine;
     struct ballot *all; // (num_ranks)
-    uint64_t *offsets;  // (child's ranks)
-    int *members;       // (child's ranks) rank in the parent
-    struct weft_comm *made;
+    int *members;       // (child's ranks) world rank
+    struct settling made;
     uint32_t number; // of the split within the parent
 };
 
@@ -268,8 +301,8 @@ static weft_status count_members(struct split *split, int *num_members, int *ran
     struct weft_comm *parent = split->base.comm;
     int count = 0;
     split->members = malloc((size_t)parent->num_ranks * sizeof *split->members);
-    split->offsets = malloc((size_t)parent->num_ranks * sizeof *split->offsets);
-    if (!split->members || !split->offsets)
+    split->made.offsets = malloc((size_t)parent->num_ranks * sizeof *split->made.offsets);
+    if (!split->members || !split->made.offsets)
         return weft_fail(&parent->error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
     // Insertion by (key, old rank); old ranks come in order.
     for (int i = 0; i < parent->num_ranks; i++) {
@@ -282,7 +315,7 @@ static weft_status count_members(struct split *split, int *num_members, int *ran
         count++;
     }
     for (int i = 0; i < count; i++) {
-        split->offsets[i] = split->all[split->members[i]].flat_offset;
+        split->made.offsets[i] = split->all[split->members[i]].flat_offset;
         if (split->members[i] == parent->rank)
             *rank = i;
         split->members[i] = parent->world_ranks[split->members[i]];
@@ -299,8 +332,8 @@ static weft_status make_child(struct split *split)
     uint64_t name = weft_hash_mix(((uint64_t)parent->id << 16) | parent->epoch, split->number);
     name = weft_hash_mix(name, (uint64_t)split->mine.colour);
     return weft_comm_make(parent->world, (uint32_t)name, (uint16_t)(name >> 32), rank, num_members,
-                          split->members, parent->timeout_ns, &parent->costs, &split->made,
-                          &parent->error);
+                          split->members, parent->timeout_ns, &parent->costs,
+                          &split->made.comm, &parent->error);
 }
 
 static weft_status split_progress(struct weft_operation *operation)
@@ -311,24 +344,20 @@ static weft_status split_progress(struct weft_operation *operation)
         *split->child = NULL;
         return WEFT_OK;
     }
-    if (!split->made)
+    if (!split->made.comm)
         WEFT_TRY(make_child(split));
-    if (split->made->status != WEFT_OK)
-        return weft_fail(&operation->comm->error, split->made->status, "%s",
-                         split->made->error.text);
-    WEFT_TRY(weft_comm_attach_flat(split->made, split->offsets, &operation->comm->error));
-    *split->child = split->made;
-    split->made = NULL;
+    WEFT_TRY(settle(&split->made, operation, &operation->comm->error));
+    *split->child = split->made.comm;
+    split->made.comm = NULL;
     return WEFT_OK;
 }
 
 static void split_release(struct weft_operation *operation)
 {
     struct split *split = (struct split *)operation;
-    weft_comm_destroy(&split->made);
+    free_settling(&split->made);
     free(split->all);
     free(split->members);
-    free(split->offsets);
     free(split);
 }
 
@@ -336,8 +365,7 @@ static void split_describe(const struct weft_operation *operation, char *text, s
 {
     const struct split *split = (const struct split *)operation;
     snprintf(text, bytes, "%s",
-             split->made ? "shared memory of the other ranks is not attached"
-                         : "not all ranks have called it");
+             split->made.comm ? "the ranks are not all connected" : "not all ranks have called it");
 }
 
 static const struct weft_operation_kind split_kind = {

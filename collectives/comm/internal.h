@@ -196,7 +196,7 @@ struct weft_comm {
     bool is_flat;
     size_t flat_bytes;
     struct weft_flat flat;
-    struct weft_operation *flat_turn; // the oldest operation on it that has not ended
+    uint64_t flat_now; // signature of the blocking operation on it, which is no weft_operation; or 0
     struct weft_trace *trace;
 };
 

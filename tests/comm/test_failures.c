@@ -1,0 +1,285 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What can go wrong between ranks, with real processes: deaths (SIGKILL in the meeting, after it,
+ * in split, in collectives; every rank, rank 0 too), calls that do not match, ranks that do not
+ * call, aborts. Every other rank gets an error that says what happened, in time, and nothing is
+ * left.
+ */
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "tests/comm/processes.h"
+
+enum { RANKS = 4, WRONG_STATUS = 10, WRONG_TEXT = 11, TOO_LATE = 12 };
+
+static const int64_t timeout_ns = INT64_C(10000000000);
+
+static const char *error_text(struct rank_process *process)
+{
+    return process->comm ? weft_comm_error_text(process->comm)
+                         : weft_context_error_text(process->context);
+}
+
+static int expect(struct rank_process *process, weft_status status, weft_status wanted,
+                  const char *text, int64_t began_ns, int64_t limit_ns)
+{
+    int64_t took_ns = weft_clock_ns() - began_ns;
+    if (status != wanted) {
+        fprintf(stderr, "rank %d: %s, not %s: %s\n", process->rank, weft_status_name(status),
+                weft_status_name(wanted), error_text(process));
+        return WRONG_STATUS;
+    }
+    if (text && !strstr(error_text(process), text)) {
+        fprintf(stderr, "rank %d: '%s' lacks '%s'\n", process->rank, error_text(process), text);
+        return WRONG_TEXT;
+    }
+    if (took_ns > limit_ns) {
+        fprintf(stderr, "rank %d: took %lld ms\n", process->rank, (long long)(took_ns / 1000000));
+        return TOO_LATE;
+    }
+    return 0;
+}
+
+/* ---- deaths ---- */
+
+struct death {
+    const char *phase;
+    int victim;
+    size_t count;
+};
+
+// Works until something fails; the failure must name the victim.
+static int survive(struct rank_process *process)
+{
+    const struct death *death = process->argument;
+    char name[16];
+    snprintf(name, sizeof name, "rank %d", death->victim);
+    int64_t began_ns = weft_clock_ns();
+    weft_status status = process->create_status;
+    float *data = calloc(death->count + 1, sizeof *data);
+    if (status == WEFT_OK && !strcmp(death->phase, "split")) {
+        weft_comm *child;
+        began_ns = weft_clock_ns();
+        status = weft_comm_split(process->comm, process->rank % 2, 0, &child, NULL);
+    }
+    // The victim dies in the middle of the second one, others may still finish that.
+    for (int i = 0; status == WEFT_OK && i < 1000; i++) {
+        began_ns = weft_clock_ns();
+        if (i == 1 && process->rank == death->victim)
+            raise(SIGKILL);
+        status =
+            weft_all_reduce(data, data, death->count, WEFT_FLOAT32, WEFT_SUM, process->comm, NULL);
+    }
+    free(data);
+    return expect(process, status, WEFT_REMOTE, name, began_ns, INT64_C(2000000000));
+}
+
+static void kill_one(const char *phase, int victim, size_t count, const char *transports)
+{
+    struct death death = {phase, victim, count};
+    int codes[RANKS];
+    char fault[64];
+    snprintf(fault, sizeof fault, "kill:%s:%d", phase, victim);
+    setenv("WEFT_FAULT", strcmp(phase, "call") ? fault : "", 1);
+    setenv("WEFT_TRANSPORTS", transports, 1);
+    run_ranks(RANKS, timeout_ns, 20, survive, &death, codes);
+    setenv("WEFT_FAULT", "", 1);
+    for (int rank = 0; rank < RANKS; rank++)
+        if (codes[rank] != (rank == victim ? EXIT_SIGNALLED + SIGKILL : 0))
+            fail_msg("%s, rank %d killed, %zu elements, %s: rank %d ended with %d", phase, victim,
+                     count, transports, rank, codes[rank]);
+}
+
+static int count_entries(const char *path)
+{
+    int count = 0;
+    DIR *directory = opendir(path);
+    while (directory && readdir(directory))
+        count++;
+    if (directory)
+        closedir(directory);
+    return count;
+}
+
+static void test_deaths(void **state)
+{
+    (void)state;
+    static const char *const phases[] = {"meeting", "init", "split", "collective", "call"};
+    int shared_files = count_entries("/dev/shm"), descriptors = count_entries("/proc/self/fd");
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
+        for (int victim = 0; victim < RANKS; victim++) {
+            kill_one(phases[i], victim, 4, "shm");
+            kill_one(phases[i], victim, 300000, i % 2 ? "shm" : "tcp");
+        }
+    assert_int_equal(count_entries("/dev/shm"), shared_files);
+    assert_int_equal(count_entries("/proc/self/fd"), descriptors);
+}
+
+/* ---- calls that do not match ---- */
+
+static weft_status call(struct rank_process *process, int which, float *data)
+{
+    bool is_odd_one = process->rank == 2;
+    weft_comm *comm = process->comm;
+    switch (which) {
+    case 0: // counts, both small
+        return weft_all_reduce(data, data, is_odd_one ? 5 : 4, WEFT_FLOAT32, WEFT_SUM, comm, NULL);
+    case 1: // counts, one of them large
+        return weft_all_reduce(data, data, is_odd_one ? 100000 : 4, WEFT_FLOAT32, WEFT_SUM, comm,
+                               NULL);
+    case 2: // types of one size
+        return weft_all_reduce(data, data, 50000, is_odd_one ? WEFT_INT32 : WEFT_FLOAT32, WEFT_SUM,
+                               comm, NULL);
+    case 3: // operations
+        return weft_all_reduce(data, data, 50000, WEFT_FLOAT32, is_odd_one ? WEFT_MAX : WEFT_SUM,
+                               comm, NULL);
+    case 4: // roots
+        return weft_broadcast(data, data, 50000, WEFT_FLOAT32, is_odd_one ? 1 : 0, comm, NULL);
+    case 5: // order of calls
+        if (is_odd_one) {
+            weft_status status = weft_broadcast(data, data, 50000, WEFT_FLOAT32, 0, comm, NULL);
+            return status != WEFT_OK
+                       ? status
+                       : weft_all_reduce(data, data, 50000, WEFT_FLOAT32, WEFT_SUM, comm, NULL);
+        } else {
+            weft_status status =
+                weft_all_reduce(data, data, 50000, WEFT_FLOAT32, WEFT_SUM, comm, NULL);
+            return status != WEFT_OK
+                       ? status
+                       : weft_broadcast(data, data, 50000, WEFT_FLOAT32, 0, comm, NULL);
+        }
+    case 6: // small and large counts of one collective
+        return weft_all_reduce(data, data, is_odd_one ? 40000 : 50000, WEFT_FLOAT32, WEFT_SUM, comm,
+                               NULL);
+    default:
+        return WEFT_OK;
+    }
+}
+
+static int mismatch(struct rank_process *process)
+{
+    float *data = calloc(100000, sizeof *data);
+    int64_t began_ns = weft_clock_ns();
+    weft_status status = process->create_status;
+    if (status == WEFT_OK)
+        status = call(process, *(int *)process->argument, data);
+    free(data);
+    return expect(process, status, WEFT_MISMATCH, "rank", began_ns, INT64_C(3000000000));
+}
+
+static void test_mismatches(void **state)
+{
+    (void)state;
+    int codes[RANKS];
+    for (int which = 0; which < 7; which++)
+        for (int tcp = 0; tcp < 2; tcp++) {
+            char what[32];
+            snprintf(what, sizeof what, "mismatch %d over %s", which, tcp ? "tcp" : "shm");
+            setenv("WEFT_TRANSPORTS", tcp ? "tcp" : "shm", 1);
+            run_ranks(RANKS, timeout_ns, 20, mismatch, &which, codes);
+            assert_all_zero(codes, RANKS, what);
+        }
+}
+
+/* ---- ranks that do not call ---- */
+
+static int wait_for_nothing(struct rank_process *process)
+{
+    size_t count = *(size_t *)process->argument;
+    if (process->create_status != WEFT_OK)
+        return 1;
+    if (process->rank == 1) { // computes for ever, but alive: its connections stay
+        usleep(1500000);
+        return weft_comm_async_error(process->comm) == WEFT_TIMEOUT ? 0 : 2;
+    }
+    float *data = calloc(count, sizeof *data);
+    const weft_op_desc desc = {.struct_bytes = sizeof desc,
+                               .collective = WEFT_ALL_REDUCE,
+                               .send = data,
+                               .recv = data,
+                               .count = count,
+                               .timeout_ns = INT64_C(500000000)};
+    int64_t began_ns = weft_clock_ns();
+    weft_status status = weft_submit(process->comm, &desc, NULL);
+    free(data);
+    return expect(process, status, WEFT_TIMEOUT, "rank 1", began_ns, INT64_C(1500000000));
+}
+
+static void test_timeouts(void **state)
+{
+    (void)state;
+    int codes[2];
+    setenv("WEFT_TRANSPORTS", "", 1);
+    for (size_t count = 2; count < 200000; count += 100000) {
+        run_ranks(2, timeout_ns, 20, wait_for_nothing, &count, codes);
+        assert_all_zero(codes, 2, "timeout");
+    }
+}
+
+/* ---- aborts ---- */
+
+static int abort_one(struct rank_process *process)
+{
+    weft_comm *twin;
+    size_t count = *(size_t *)process->argument;
+    float *data = calloc(300000, sizeof *data);
+    if (process->create_status != WEFT_OK ||
+        weft_comm_duplicate(process->comm, &twin, NULL) != WEFT_OK)
+        return 1;
+    int64_t began_ns = weft_clock_ns();
+    weft_request request;
+    weft_status status = WEFT_OK;
+    if (process->rank == 0)
+        weft_comm_abort(process->comm);
+    else if (process->rank == 1)
+        status = weft_all_reduce(data, data, count, WEFT_FLOAT32, WEFT_SUM, process->comm, NULL);
+    else
+        status =
+            weft_all_reduce(data, data, count, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
+    if (process->rank > 1 && status == WEFT_OK)
+        status = weft_wait(&request);
+    if (process->rank == 0)
+        status = weft_comm_async_error(process->comm);
+    int code = expect(process, status, WEFT_ABORTED, "rank 0", began_ns, INT64_C(2000000000));
+    // The other communicator of the same processes goes on.
+    if (code == 0 &&
+        weft_all_reduce(data, data, 70000, WEFT_FLOAT32, WEFT_SUM, twin, NULL) != WEFT_OK)
+        code = 3;
+    if (code == 0 && weft_comm_finalize(twin, NULL) != WEFT_OK)
+        code = 4;
+    weft_comm_destroy(&twin);
+    free(data);
+    return code;
+}
+
+static void test_abort(void **state)
+{
+    (void)state;
+    int codes[RANKS];
+    setenv("WEFT_TRANSPORTS", "", 1);
+    for (size_t count = 3; count <= 300000; count += 299997) { // flat, and over the transports
+        run_ranks(RANKS, timeout_ns, 20, abort_one, &count, codes);
+        assert_all_zero(codes, RANKS, "abort");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deaths),
+        cmocka_unit_test(test_mismatches),
+        cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_abort),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
