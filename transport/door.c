@@ -96,6 +96,11 @@ static void watch_listener(struct weft_door *door, int64_t accept_at_ns)
     (void)ignored; // cannot fail for a descriptor that is in the set
 }
 
+void weft_door_hold(struct weft_door *door, bool hold)
+{
+    watch_listener(door, hold ? INT64_MAX - 1 : INT64_MAX);
+}
+
 /* False: nobody else waits, or nobody can come in now. */
 static bool accept_stranger(struct weft_door *door, int64_t now_ns)
 {

@@ -30,6 +30,8 @@ struct weft_door_options {
 /* Listens on `endpoint` (port 0 is filled in). Errors: SYSTEM, OUT_OF_MEMORY. */
 weft_status weft_door_open(struct weft_endpoint *endpoint, const struct weft_door_options *options,
                            struct weft_door **door, struct weft_error *error);
+/* While held, nobody is let in and nothing wakes the owner; who connects waits in the system. */
+void weft_door_hold(struct weft_door *door, bool hold);
 /* At the end of each turn: lets new strangers in, drops those whose time is over. */
 void weft_door_settle(struct weft_door *door, int64_t now_ns);
 /* When settle has something to do by time alone; INT64_MAX: never. */

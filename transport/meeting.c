@@ -408,6 +408,7 @@ static void on_register(void *user, struct weft_sealed **sealed, const unsigned 
     } else {
         note_deadline(meeting, value.remaining_ns);
         place_rank(meeting, peer, value.num_ranks);
+        serve_peer(&peer->watch); // more may have come behind it, which wakes nobody
     }
 }
 
