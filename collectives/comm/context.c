@@ -244,6 +244,7 @@ void weft_context_destroy(weft_context **context)
         (void)status; // it is ours
     }
     weft_meeting_close(&old->meeting);
+    weft_rendezvous_close(&old->rendezvous);
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
         if (old->devices[i])
             weft_transports[i]->close(&old->devices[i]);
@@ -318,6 +319,10 @@ static int housekeeping(struct weft_context *context)
     // A failed meeting tells its ranks, this one included, through their own ends of it.
     if (context->meeting && weft_meeting_progress(context->meeting, NULL) == WEFT_OK)
         weft_meeting_close(&context->meeting);
+    if (context->rendezvous) {
+        weft_status status = weft_rendezvous_progress(context->rendezvous, NULL);
+        (void)status; // as above
+    }
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
         context->is_device_busy[i] =
             context->devices[i] && has_connections(context, context->devices[i]);

@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "collectives/comm/internal.h"
-#include "transport/launcher.h"
 
 /* ---- the end of every creation ---- */
 
@@ -56,7 +55,7 @@ struct creation {
     weft_comm **comm;
     int rank, num_ranks;
     int64_t timeout_ns;
-    struct weft_launch_meeting *launch; // how a launcher lets ranks meet; NULL: `id` is known
+    bool is_id_known; // else the context's rendezvous will tell it
     weft_unique_id id;
     struct weft_bootstrap *bootstrap;
     struct weft_control *control;
@@ -103,7 +102,7 @@ static weft_status build_world(struct creation *creation)
 static weft_status creation_start(struct weft_operation *operation)
 {
     struct creation *creation = (struct creation *)operation;
-    if (creation->launch)
+    if (!creation->is_id_known)
         return WEFT_IN_PROGRESS;
     weft_status status = begin_meeting(creation);
     return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
@@ -114,9 +113,9 @@ static weft_status creation_progress(struct weft_operation *operation)
     struct creation *creation = (struct creation *)operation;
     struct weft_context *context = operation->context;
     // 1. Learn the id, 2. meet, 3. build the world, 4. attach the slots of ranks that share memory.
-    if (creation->launch) {
-        WEFT_TRY(weft_launch_meeting_progress(creation->launch, &creation->id, &context->error));
-        weft_launch_meeting_close(&creation->launch);
+    if (!creation->is_id_known) {
+        WEFT_TRY(weft_rendezvous_id(context->rendezvous, &creation->id, &context->error));
+        creation->is_id_known = true;
         WEFT_TRY(begin_meeting(creation));
     }
     if (!creation->made.comm) {
@@ -133,7 +132,6 @@ static weft_status creation_progress(struct weft_operation *operation)
 static void creation_release(struct weft_operation *operation)
 {
     struct creation *creation = (struct creation *)operation;
-    weft_launch_meeting_close(&creation->launch);
     weft_bootstrap_close(&creation->bootstrap);
     weft_control_close(&creation->control);
     free_settling(&creation->made);
@@ -143,7 +141,7 @@ static void creation_release(struct weft_operation *operation)
 static void creation_describe(const struct weft_operation *operation, char *text, size_t bytes)
 {
     const struct creation *creation = (const struct creation *)operation;
-    if (creation->launch)
+    if (!creation->is_id_known)
         snprintf(text, bytes, "rank 0 has not published where to meet");
     else if (!creation->made.comm)
         snprintf(text, bytes, "%d ranks have not all arrived", creation->num_ranks);
@@ -182,16 +180,14 @@ static weft_status agree_on_id(struct weft_context *context, const weft_comm_opt
                   : WEFT_OK;
 }
 
+// `id` NULL: the context's rendezvous will tell it.
 static weft_status submit_creation(struct weft_context *context, int rank, int num_ranks,
-                                   int64_t timeout_ns, const weft_unique_id *id,
-                                   struct weft_launch_meeting *launch, weft_comm **comm,
+                                   int64_t timeout_ns, const weft_unique_id *id, weft_comm **comm,
                                    weft_request *request)
 {
     struct creation *creation = calloc(1, sizeof *creation);
-    if (!creation) {
-        weft_launch_meeting_close(&launch);
+    if (!creation)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
-    }
     *creation = (struct creation){
         .base = {.kind = &creation_kind,
                  .context = context,
@@ -200,7 +196,7 @@ static weft_status submit_creation(struct weft_context *context, int rank, int n
         .rank = rank,
         .num_ranks = num_ranks,
         .timeout_ns = timeout_ns,
-        .launch = launch,
+        .is_id_known = id != NULL,
     };
     if (id)
         creation->id = *id;
@@ -228,20 +224,29 @@ weft_status weft_comm_create(weft_context *context, const weft_comm_options *opt
     WEFT_TRY(agree_on_id(context, options, &id));
     return submit_creation(context, options->rank, options->num_ranks,
                            options->timeout_ns ? options->timeout_ns : context->config.timeout_ns,
-                           &id, NULL, comm, request);
+                           &id, comm, request);
 }
 
 weft_status weft_comm_create_from_environment(weft_context *context, weft_comm **comm,
                                               weft_request *request)
 {
     struct weft_launcher_info info;
-    struct weft_launch_meeting *launch;
+    weft_unique_id id;
     if (!context || !comm)
         return WEFT_INVALID_ARGUMENT;
+    int64_t timeout_ns = context->config.timeout_ns;
     WEFT_TRY(weft_launcher_detect(&info, &context->config, &context->error));
-    WEFT_TRY(weft_launch_meeting_open(&info, &launch, &context->error));
-    return submit_creation(context, info.rank, info.num_ranks, context->config.timeout_ns, NULL,
-                           launch, comm, request);
+    if (info.meeting == WEFT_LAUNCHER_ALONE) {
+        WEFT_TRY(weft_unique_id_create(context, &id));
+        return submit_creation(context, 0, 1, timeout_ns, &id, comm, request);
+    }
+    if (context->rendezvous)
+        return weft_fail(&context->error, WEFT_INVALID_USAGE,
+                         "the launcher's ranks have met in this context already");
+    WEFT_TRY(weft_rendezvous_start(&info, &context->config, weft_deadline_after(timeout_ns),
+                                   &context->rendezvous, &context->error));
+    weft_context_watch(context, weft_rendezvous_descriptor(context->rendezvous));
+    return submit_creation(context, info.rank, info.num_ranks, timeout_ns, NULL, comm, request);
 }
 
 weft_status weft_unique_id_create(weft_context *context, weft_unique_id *id)

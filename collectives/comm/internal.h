@@ -23,6 +23,7 @@
 #include "collectives/planner/algorithm.h"
 #include "transport/bootstrap.h"
 #include "transport/control.h"
+#include "transport/launcher.h"
 #include "transport/transport.h"
 
 enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8 };
@@ -89,7 +90,7 @@ struct weft_context {
     struct weft_world *worlds;
     struct weft_comm *comms;
     struct weft_meeting *meeting; // of the last weft_unique_id_create
-    weft_unique_id meeting_id;
+    struct weft_rendezvous *rendezvous; // with the launcher's other ranks; kept to the end
     struct weft_operation *operations; // in flight
     struct weft_operation *group_first, *group_last;
     int group_depth;
