@@ -149,6 +149,17 @@ static weft_status take_blob(struct weft_bootstrap *bootstrap, struct weft_reade
     return WEFT_OK;
 }
 
+/* The end of the connection follows; that nobody listens for a while then is no alarm. */
+static weft_status on_later(struct weft_bootstrap *bootstrap, const unsigned char *message,
+                            size_t bytes, struct weft_error *error)
+{
+    (void)message;
+    (void)bytes;
+    (void)error;
+    bootstrap->proved_ns = 0;
+    return WEFT_OK;
+}
+
 static weft_status on_table(struct weft_bootstrap *bootstrap, const unsigned char *message,
                             size_t bytes, struct weft_error *error)
 {
@@ -191,13 +202,14 @@ static const struct {
     [WEFT_MEETING_TABLE] = {1u << JOINED, on_table},
     [WEFT_MEETING_GO] = {1u << HOLDING, on_go},
     [WEFT_MEETING_FAILED] = {1u << REGISTERED | 1u << JOINED | 1u << HOLDING, on_failed},
+    [WEFT_MEETING_LATER] = {1u << REGISTERED, on_later},
 };
 
 static weft_status on_message(struct weft_bootstrap *bootstrap, const unsigned char *message,
                               size_t bytes, struct weft_error *error)
 {
     size_t type = message[0];
-    if (type >= sizeof messages / sizeof *messages ||
+    if (type >= sizeof messages / sizeof *messages || !messages[type].act ||
         !(messages[type].phases >> bootstrap->phase & 1))
         return weft_fail(error, WEFT_INVALID_FORMAT, "it sent message type %zu out of turn", type);
     return messages[type].act(bootstrap, message, bytes, error);

@@ -74,17 +74,19 @@ weft_status weft_endpoint_resolve(const char *host, int port, struct weft_endpoi
     if (code != 0)
         return weft_fail(error, WEFT_NOT_FOUND, "host '%.200s' has no address: %s", host,
                          gai_strerror(code));
-    struct weft_endpoint first = {.port = (uint16_t)port};
-    for (const struct addrinfo *entry = found; entry && !first.family; entry = entry->ai_next) {
+    // IPv4 before IPv6, so that hosts that order their answers differently agree.
+    struct weft_endpoint v4 = {.port = (uint16_t)port}, v6 = v4;
+    for (const struct addrinfo *entry = found; entry; entry = entry->ai_next) {
         const union any_address *address = (const void *)entry->ai_addr;
-        if (entry->ai_family == AF_INET) {
-            first.family = 4;
-            memcpy(first.address, &address->v4.sin_addr, 4);
-        } else if (entry->ai_family == AF_INET6 && address->v6.sin6_scope_id == 0) {
-            first.family = 6;
-            memcpy(first.address, &address->v6.sin6_addr, 16);
+        if (entry->ai_family == AF_INET && !v4.family) {
+            v4.family = 4;
+            memcpy(v4.address, &address->v4.sin_addr, 4);
+        } else if (entry->ai_family == AF_INET6 && address->v6.sin6_scope_id == 0 && !v6.family) {
+            v6.family = 6;
+            memcpy(v6.address, &address->v6.sin6_addr, 16);
         }
     }
+    struct weft_endpoint first = v4.family ? v4 : v6;
     freeaddrinfo(found);
     if (!first.family)
         return weft_fail(error, WEFT_NOT_FOUND, "host '%.200s' has no IPv4 or global IPv6 address",

@@ -338,8 +338,7 @@ static weft_status on_received(struct weft_meeting *meeting, struct peer *peer,
         peer->received || peer->next_chunk != meeting->num_chunks)
         return weft_fail(error, WEFT_INVALID_FORMAT, "it sent a message out of turn");
     peer->received = true;
-    if (++meeting->num_received == meeting->num_ranks)
-        release_ranks(meeting);
+    meeting->num_received++;
     return WEFT_OK;
 }
 
@@ -390,8 +389,14 @@ static void on_register(void *user, struct weft_sealed **sealed, const unsigned 
 {
     struct weft_meeting *meeting = user;
     struct weft_meeting_register value;
+    static const unsigned char later = WEFT_MEETING_LATER;
     if (weft_meeting_read_register(message, bytes, &value, NULL) != WEFT_OK)
         return;
+    if (meeting->phase == RELEASING || meeting->phase == ENDED) {
+        weft_status ignored = weft_sealed_send(*sealed, &later, 1, NULL);
+        (void)ignored; // it tries again in any case
+        return;
+    }
     struct peer *peer = make_peer(meeting, &value);
     if (!peer)
         return;
@@ -445,20 +450,32 @@ static void maybe_end(struct weft_meeting *meeting, int64_t now)
 
 weft_status weft_meeting_progress(struct weft_meeting *meeting, struct weft_error *error)
 {
+    bool was_complete = weft_meeting_is_complete(meeting);
     if (meeting->phase != ENDED && weft_watch_turn(meeting->epoll) > 0) {
         int64_t now = weft_clock_ns();
+        bool all_received =
+            meeting->phase == SENDING && meeting->num_received == meeting->num_ranks;
+        if (all_received && was_complete)
+            release_ranks(meeting);
         if (meeting->phase <= SENDING && now >= meeting->deadline_ns)
             fail_by_deadline(meeting);
         weft_door_settle(meeting->door, now);
         maybe_end(meeting, now);
         free_list(&meeting->buried);
         set_timer(meeting);
+        if (all_received && !was_complete)
+            weft_timer_set(&meeting->timer, now); // the owner sees completeness first
     }
     if (meeting->phase != ENDED)
         return WEFT_IN_PROGRESS;
     if (meeting->result == WEFT_OK)
         return WEFT_OK;
     return weft_fail(error, meeting->result, "%s", meeting->text);
+}
+
+bool weft_meeting_is_complete(const struct weft_meeting *meeting)
+{
+    return meeting->phase != GATHERING;
 }
 
 int weft_meeting_descriptor(const struct weft_meeting *meeting)

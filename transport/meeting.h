@@ -9,6 +9,7 @@
  *   rank -> point   RECEIVED  I have all blobs
  *   point -> rank   GO        everybody has
  *   point -> rank   FAILED    status and sentence, instead of any of the above
+ *   point -> rank   LATER     this meeting is complete; yours may come at the same address
  */
 #ifndef WEFT_TRANSPORT_MEETING_H
 #define WEFT_TRANSPORT_MEETING_H
@@ -27,6 +28,7 @@ enum {
     WEFT_MEETING_RECEIVED,
     WEFT_MEETING_GO,
     WEFT_MEETING_FAILED,
+    WEFT_MEETING_LATER,
 };
 
 enum {
@@ -71,6 +73,10 @@ weft_status weft_meeting_read_welcome(const unsigned char *message, size_t bytes
                                       struct weft_meeting_welcome *value, struct weft_error *error);
 weft_status weft_meeting_read_failed(const unsigned char *message, size_t bytes,
                                      struct weft_meeting_failed *value, struct weft_error *error);
+
+/* Whether nobody else is waited for: all came, or it failed. True at least one turn before any rank
+ * is released. */
+bool weft_meeting_is_complete(const struct weft_meeting *meeting);
 
 /* ---- the contents of a unique id ---- */
 
