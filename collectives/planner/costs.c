@@ -11,13 +11,15 @@ static const int64_t price_limit_ps = INT64_C(3600) * 1000000000000;
 
 struct weft_costs weft_costs_assumed(int num_ranks, int cores)
 {
+    bool has_slots = num_ranks <= 64; // as the flat path does
     return (struct weft_costs){
         .message_ps = 1500000,         // 1.5 us from post to completion
         .transfer_ps_per_kib = 200000, // 5 GB/s: in and out of a shared buffer
         .combine_ps_per_kib = 120000,
         .copy_ps_per_kib = 100000,
         .step_ps = 150000,
-        .flat_ps = -1,
+        .flat_ps = has_slots ? 800000 + INT64_C(100000) * num_ranks : -1,
+        .flat_bytes = has_slots ? 4096 : 0,
         .sharing = cores < 1 || num_ranks <= cores ? 1 : (num_ranks + cores - 1) / cores,
         .crossing = 1,
     };

@@ -1,0 +1,206 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * See explain.h. Text.
+ */
+#include "collectives/planner/explain.h"
+
+#include <string.h>
+
+#include "collectives/planner/explain_format.h"
+
+void weft_format_time(int64_t picoseconds, char *text, size_t bytes)
+{
+    static const struct {
+        const char *unit;
+        double picoseconds;
+    } units[] = {{"ns", 1e3}, {"us", 1e6}, {"ms", 1e9}, {"s", 1e12}};
+    int unit = 0;
+    while (unit < 3 && (double)picoseconds >= 1000 * units[unit].picoseconds)
+        unit++;
+    double value = (double)picoseconds / units[unit].picoseconds;
+    snprintf(text, bytes, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit].unit);
+}
+
+void weft_format_bytes(int64_t count, char *text, size_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    int unit = 0;
+    double value = (double)count;
+    for (; value >= 1024 && unit < 6; unit++)
+        value /= 1024;
+    bool is_whole = value == (double)(int64_t)value;
+    snprintf(text, bytes, "%.*f %s", is_whole ? 0 : 2, value, units[unit]);
+}
+
+struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64_t bytes)
+{
+    const struct weft_program *program = weft_plan_program(plan);
+    const struct weft_shape *shape = &program->shape;
+    int64_t pieces = shape->pieces, block = bytes / weft_shape_blocks(shape);
+    struct weft_program_facts facts = {.rank = shape->rank, .num_steps = program->num_steps};
+    uint32_t num_lanes;
+    const struct weft_lane *lanes = weft_plan_lanes(plan, &num_lanes);
+    for (uint32_t i = 0; i < num_lanes; i++) {
+        facts.num_sends += lanes[i].num_sends;
+        facts.num_receives += lanes[i].num_receives;
+        facts.num_peers += lanes[i].channel == 0;
+    }
+    for (uint32_t i = 0; i < program->num_scratch; i++) {
+        int64_t piece = program->scratch[i].cell % pieces;
+        facts.scratch_bytes += block * (piece + 1) / pieces - block * piece / pieces;
+    }
+    for (uint32_t s = 0; s < program->num_steps; s++) {
+        const struct weft_step *step = &program->steps[s];
+        const struct weft_ref *memory = &program->refs[step->first_ref];
+        while (memory->space == WEFT_LANE)
+            memory++;
+        int64_t moved = 0;
+        for (uint32_t c = 0; c < step->num_cells; c++) {
+            uint32_t cell = memory->space == WEFT_SCRATCH ? program->scratch[memory->index + c].cell
+                                                          : memory->index + c;
+            int64_t piece = cell % pieces;
+            moved += block * (piece + 1) / pieces - block * piece / pieces;
+        }
+        for (int i = 0; i < step->num_sources + step->num_destinations; i++) {
+            const struct weft_ref *ref = &program->refs[step->first_ref + (uint32_t)i];
+            if (ref->space != WEFT_LANE)
+                continue;
+            if (i < step->num_sources)
+                facts.bytes_received += moved;
+            else
+                facts.bytes_sent += moved;
+            if (ref->stamp + 1 > facts.num_rounds)
+                facts.num_rounds = ref->stamp + 1;
+        }
+    }
+    return facts;
+}
+
+static const struct weft_candidate *find(const struct weft_choice *choice,
+                                         const struct weft_algorithm *algorithm)
+{
+    for (int i = 0; i < choice->num_usable; i++)
+        if (choice->candidates[i].algorithm == algorithm)
+            return &choice->candidates[i];
+    return &choice->candidates[0];
+}
+
+void weft_explain_why(const struct weft_explanation *explanation, char *text, size_t bytes)
+{
+    const struct weft_choice *choice = &explanation->choice;
+    const struct weft_candidate *chosen = find(choice, explanation->chosen);
+    const struct weft_candidate *other = &choice->candidates[0];
+    if (other == chosen)
+        other++;
+    char mine[4][32];
+    const char *name = chosen->algorithm->name;
+    if (choice->num_usable < 2) {
+        snprintf(text, bytes, "%s is the only algorithm that can do this.", name);
+        return;
+    }
+    double factor = (double)other->estimate_ps / (double)chosen->estimate_ps;
+    weft_format_time(chosen->latency_ps, mine[0], sizeof mine[0]);
+    weft_format_time(other->latency_ps, mine[1], sizeof mine[1]);
+    weft_format_time(chosen->estimate_ps - chosen->latency_ps, mine[2], sizeof mine[2]);
+    weft_format_time(other->estimate_ps - other->latency_ps, mine[3], sizeof mine[3]);
+    int used = snprintf(text, bytes, "%s %s %.2f times %s %s: ", name,
+                        explanation->is_forced ? "was forced and is" : "is",
+                        factor >= 1 ? factor : 1 / factor,
+                        factor >= 1 ? "as fast as" : "as slow as", other->algorithm->name);
+    if (used > 0 && (size_t)used < bytes)
+        snprintf(text + used, bytes - (size_t)used,
+                 "messages and steps take %s against %s, moving and combining bytes %s against %s.",
+                 mine[0], mine[1], mine[2], mine[3]);
+}
+
+static void print_head(const struct weft_explanation *explanation, FILE *stream)
+{
+    const struct weft_key *key = &explanation->choice.key;
+    char asked[32], edge[32];
+    weft_format_bytes(explanation->bytes, asked, sizeof asked);
+    weft_format_bytes(key->size_class < 0 ? 0 : INT64_C(1) << key->size_class, edge, sizeof edge);
+    fprintf(stream, "%s of %s on %d rank%s", weft_collective_names[key->collective], asked,
+            key->num_ranks, key->num_ranks == 1 ? "" : "s");
+    if (weft_collective_is_rooted(key->collective))
+        fprintf(stream, ", %s %d",
+                key->collective == WEFT_SEND || key->collective == WEFT_RECV ? "peer" : "root",
+                key->root);
+    fprintf(stream, "%s (size class %d: from %s)\n",
+            key->order == WEFT_ORDER_REPRODUCIBLE ? ", reproducible order" : "", key->size_class,
+            edge);
+}
+
+static void print_candidates(const struct weft_explanation *explanation, FILE *stream)
+{
+    const struct weft_choice *choice = &explanation->choice;
+    fprintf(stream, "\nCandidates\n    %-9s %11s %9s %11s %11s   %s\n", "algorithm", "predicted",
+            "ratio", "latency", "bytes", "how");
+    for (int i = 0; i < choice->num_candidates; i++) {
+        const struct weft_candidate *candidate = &choice->candidates[i];
+        char whole[32], latency[32], rest[32];
+        const char *mark = candidate->algorithm == explanation->chosen ? ">" : " ";
+        if (candidate->reason) {
+            fprintf(stream, "  %s %-9s not possible: %s\n", mark, candidate->algorithm->name,
+                    candidate->reason);
+            continue;
+        }
+        weft_format_time(candidate->estimate_ps, whole, sizeof whole);
+        weft_format_time(candidate->latency_ps, latency, sizeof latency);
+        weft_format_time(candidate->estimate_ps - candidate->latency_ps, rest, sizeof rest);
+        fprintf(stream, "  %s %-9s %11s %8.2fx %11s %11s   %s\n", mark, candidate->algorithm->name,
+                whole, (double)candidate->estimate_ps / (double)choice->candidates[0].estimate_ps,
+                latency, rest, candidate->algorithm->description);
+    }
+}
+
+static void print_prices(const struct weft_explanation *explanation, FILE *stream)
+{
+    struct weft_price_row rows[WEFT_PRICE_ROWS];
+    int num_rows = weft_price_rows(&explanation->choice.costs, &explanation->origin, rows);
+    fputs("\nPrices\n", stream);
+    for (int i = 0; i < num_rows; i++) {
+        char value[32] = "not available";
+        if (rows[i].is_time && rows[i].value >= 0)
+            weft_format_time(rows[i].value, value, sizeof value);
+        else if (!rows[i].is_time)
+            snprintf(value, sizeof value, "%lld", (long long)rows[i].value);
+        fprintf(stream, "    %-34s %14s  [%s]\n", rows[i].meaning, value, rows[i].source);
+    }
+    fprintf(stream, "    %d rank%s on %d %s%s of %d host%s; slowest way: %s\n",
+            explanation->choice.key.num_ranks, explanation->choice.key.num_ranks == 1 ? "" : "s",
+            explanation->origin.num_places, explanation->origin.place,
+            explanation->origin.num_places == 1 ? "" : "s", explanation->origin.num_hosts,
+            explanation->origin.num_hosts == 1 ? "" : "s", explanation->origin.route);
+}
+
+static void print_programs(const struct weft_explanation *explanation, FILE *stream)
+{
+    fprintf(stream, "\n%s, as proved\n    %6s %7s %7s %9s %7s %12s %12s %12s\n",
+            explanation->chosen->name, "rank", "steps", "rounds", "messages", "peers", "sent",
+            "received", "scratch");
+    for (int i = 0; i < explanation->num_programs; i++) {
+        const struct weft_program_facts *facts = &explanation->programs[i];
+        char sent[32], received[32], scratch[32];
+        weft_format_bytes(facts->bytes_sent, sent, sizeof sent);
+        weft_format_bytes(facts->bytes_received, received, sizeof received);
+        weft_format_bytes(facts->scratch_bytes, scratch, sizeof scratch);
+        fprintf(stream, "    %6d %7u %7u %9u %7u %12s %12s %12s\n", facts->rank, facts->num_steps,
+                facts->num_rounds, facts->num_sends, facts->num_peers, sent, received, scratch);
+    }
+}
+
+void weft_explain_text(const struct weft_explanation *explanation, bool verbose, FILE *stream)
+{
+    char why[512], predicted[32];
+    print_head(explanation, stream);
+    weft_explain_why(explanation, why, sizeof why);
+    weft_format_time(find(&explanation->choice, explanation->chosen)->estimate_ps, predicted,
+                     sizeof predicted);
+    fprintf(stream, "  %s, predicted %s\n  %s\n", explanation->chosen->name, predicted, why);
+    if (verbose) {
+        print_candidates(explanation, stream);
+        print_prices(explanation, stream);
+    }
+    if (explanation->num_programs)
+        print_programs(explanation, stream);
+}

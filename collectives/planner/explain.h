@@ -1,0 +1,51 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * A choice made plain: every candidate with its predicted time or the reason why it cannot, why the
+ * first one wins, what the prices are and where they come from, and what the chosen program does.
+ * As text for people and as JSON for scripts; both hold the same facts.
+ */
+#ifndef WEFT_COLLECTIVES_PLANNER_EXPLAIN_H
+#define WEFT_COLLECTIVES_PLANNER_EXPLAIN_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "collectives/planner/choice.h"
+#include "collectives/planner/costs_topology.h"
+
+/* What one rank's program does with `bytes` of logical vector (equal blocks). */
+struct weft_program_facts {
+    int rank;
+    uint32_t num_steps;
+    uint32_t num_sends, num_receives;
+    uint32_t num_peers;
+    uint32_t num_rounds; // of the global schedule: largest stamp + 1
+    int64_t bytes_sent, bytes_received;
+    int64_t scratch_bytes;
+};
+struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64_t bytes);
+
+struct weft_explanation {
+    struct weft_choice choice;
+    struct weft_cost_origin origin;
+    int64_t bytes;                       // asked for; the choice knows the size class only
+    const struct weft_algorithm *chosen; // the first candidate, or what was forced
+    bool is_forced;
+    int num_programs; // ranks whose programs were made and proved
+    const struct weft_program_facts *programs;
+};
+
+/* One sentence: why the chosen one. */
+void weft_explain_why(const struct weft_explanation *explanation, char *text, size_t bytes);
+/* `verbose`: with all candidates and prices; else the result only. */
+void weft_explain_text(const struct weft_explanation *explanation, bool verbose, FILE *stream);
+/* New reference; NULL without memory. */
+json_t *weft_explain_json(const struct weft_explanation *explanation);
+
+/* The winner for every size class from 8 B to 1 GiB, and where it changes. */
+weft_status weft_explain_table(const struct weft_key *key, const struct weft_costs *costs,
+                               FILE *stream, struct weft_error *error);
+weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_costs *costs,
+                                    json_t **json, struct weft_error *error);
+
+#endif

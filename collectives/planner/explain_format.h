@@ -1,0 +1,34 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What the text and the JSON of an explanation share.
+ */
+#ifndef WEFT_COLLECTIVES_PLANNER_EXPLAIN_FORMAT_H
+#define WEFT_COLLECTIVES_PLANNER_EXPLAIN_FORMAT_H
+
+#include "collectives/planner/explain.h"
+
+enum { WEFT_PRICE_ROWS = 9 };
+
+struct weft_price_row {
+    const char *name; // of the field
+    const char *meaning;
+    const char *source;
+    int64_t value;
+    bool is_time; // picoseconds; -1: not available
+};
+
+int weft_price_rows(const struct weft_costs *costs, const struct weft_cost_origin *origin,
+                    struct weft_price_row rows[WEFT_PRICE_ROWS]);
+void weft_format_time(int64_t picoseconds, char *text, size_t bytes);
+void weft_format_bytes(int64_t count, char *text, size_t bytes);
+
+/* The table: one row per size class. */
+enum { WEFT_TABLE_FIRST_CLASS = 3, WEFT_TABLE_LAST_CLASS = 30 };
+struct weft_table_row {
+    int size_class;
+    struct weft_choice choice;
+};
+weft_status weft_table_row(const struct weft_key *key, const struct weft_costs *costs,
+                           int size_class, struct weft_table_row *row, struct weft_error *error);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * See explain.h. JSON; times are picoseconds.
+ */
+#include "collectives/planner/explain_format.h"
+
+static json_t *candidates_json(const struct weft_choice *choice)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < choice->num_candidates; i++) {
+        const struct weft_candidate *candidate = &choice->candidates[i];
+        json_t *entry =
+            json_pack("{s:s, s:s, s:b}", "algorithm", candidate->algorithm->name, "description",
+                      candidate->algorithm->description, "possible", candidate->reason == NULL);
+        if (candidate->reason) {
+            json_object_set_new(entry, "reason", json_string(candidate->reason));
+        } else {
+            json_object_set_new(entry, "predicted_ps", json_integer(candidate->estimate_ps));
+            json_object_set_new(entry, "latency_ps", json_integer(candidate->latency_ps));
+            json_object_set_new(entry, "bytes_ps",
+                                json_integer(candidate->estimate_ps - candidate->latency_ps));
+        }
+        json_array_append_new(list, entry);
+    }
+    return list;
+}
+
+static json_t *prices_json(const struct weft_explanation *explanation)
+{
+    struct weft_price_row rows[WEFT_PRICE_ROWS];
+    int num_rows = weft_price_rows(&explanation->choice.costs, &explanation->origin, rows);
+    json_t *prices = json_object();
+    for (int i = 0; i < num_rows; i++)
+        json_object_set_new(
+            prices, rows[i].name,
+            json_pack("{s:I, s:s}", "value", (json_int_t)rows[i].value, "source", rows[i].source));
+    return prices;
+}
+
+static json_t *programs_json(const struct weft_explanation *explanation)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < explanation->num_programs; i++) {
+        const struct weft_program_facts *facts = &explanation->programs[i];
+        json_array_append_new(
+            list,
+            json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rank", facts->rank, "steps",
+                      (json_int_t)facts->num_steps, "rounds", (json_int_t)facts->num_rounds,
+                      "messages_sent", (json_int_t)facts->num_sends, "messages_received",
+                      (json_int_t)facts->num_receives, "peers", (json_int_t)facts->num_peers,
+                      "bytes_sent", (json_int_t)facts->bytes_sent, "bytes_received",
+                      (json_int_t)facts->bytes_received, "scratch_bytes",
+                      (json_int_t)facts->scratch_bytes));
+    }
+    return list;
+}
+
+json_t *weft_explain_json(const struct weft_explanation *explanation)
+{
+    const struct weft_choice *choice = &explanation->choice;
+    const struct weft_key *key = &choice->key;
+    char why[512];
+    weft_explain_why(explanation, why, sizeof why);
+    return json_pack(
+        "{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:s, s:o}",
+        "format", "weft-plan-explanation", "version", 1, "collective",
+        weft_collective_names[key->collective], "ranks", key->num_ranks, "root", key->root, "bytes",
+        (json_int_t)explanation->bytes, "size_class", key->size_class, "element_bytes",
+        key->element_bytes, "order",
+        key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
+        explanation->chosen->name, "forced", explanation->is_forced, "why", why, "candidates",
+        candidates_json(choice), "prices", prices_json(explanation), "slowest_way",
+        explanation->origin.route, "programs", programs_json(explanation));
+}

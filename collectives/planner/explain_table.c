@@ -1,0 +1,102 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The table of winners by size, and the rows of prices. See explain.h.
+ */
+#include "collectives/planner/explain_format.h"
+
+int weft_price_rows(const struct weft_costs *costs, const struct weft_cost_origin *origin,
+                    struct weft_price_row rows[WEFT_PRICE_ROWS])
+{
+    const char *assumed = weft_source_names[WEFT_SOURCE_ASSUMED];
+    const char *latency = weft_source_names[origin->latency];
+    const char *bandwidth = weft_source_names[origin->bandwidth];
+    const struct weft_price_row all[WEFT_PRICE_ROWS] = {
+        {"message_ps", "one message, end to end", latency, costs->message_ps, true},
+        {"transfer_ps_per_kib", "moving 1 KiB", bandwidth, costs->transfer_ps_per_kib, true},
+        {"combine_ps_per_kib", "combining 1 KiB", assumed, costs->combine_ps_per_kib, true},
+        {"copy_ps_per_kib", "copying 1 KiB", assumed, costs->copy_ps_per_kib, true},
+        {"step_ps", "one step of a program", assumed, costs->step_ps, true},
+        {"flat_ps", "one exchange through flat slots", assumed, costs->flat_ps, true},
+        {"flat_bytes", "bytes of such a slot", "configuration", costs->flat_bytes, false},
+        {"sharing", "ranks that share a core", "placement", costs->sharing, false},
+        {"crossing", "ranks behind one link out of a host", "placement", costs->crossing, false},
+    };
+    for (int i = 0; i < WEFT_PRICE_ROWS; i++)
+        rows[i] = all[i];
+    return WEFT_PRICE_ROWS;
+}
+
+weft_status weft_table_row(const struct weft_key *key, const struct weft_costs *costs,
+                           int size_class, struct weft_table_row *row, struct weft_error *error)
+{
+    struct weft_key at = *key;
+    at.size_class = size_class;
+    row->size_class = size_class;
+    return weft_choice_make(&at, costs, &row->choice, error);
+}
+
+static void print_row(const struct weft_table_row *row, FILE *stream)
+{
+    const struct weft_candidate *first = &row->choice.candidates[0];
+    char size[32], predicted[32];
+    weft_format_bytes(INT64_C(1) << row->size_class, size, sizeof size);
+    weft_format_time(first->estimate_ps, predicted, sizeof predicted);
+    fprintf(stream, "  %8s  %-9s %11s", size, first->algorithm->name, predicted);
+    for (int i = 1; i < row->choice.num_usable && i < 4; i++)
+        fprintf(stream, "   %s %.2fx", first[i].algorithm->name,
+                (double)first[i].estimate_ps / (double)first->estimate_ps);
+    fputc('\n', stream);
+}
+
+weft_status weft_explain_table(const struct weft_key *key, const struct weft_costs *costs,
+                               FILE *stream, struct weft_error *error)
+{
+    struct weft_table_row row;
+    const struct weft_algorithm *last = NULL;
+    char changes[512] = "", size[32];
+    size_t used = 0;
+    WEFT_TRY(weft_table_row(key, costs, WEFT_TABLE_FIRST_CLASS, &row, error));
+    fprintf(stream, "%s on %d ranks\n  %8s  %-9s %11s   %s\n",
+            weft_collective_names[key->collective], key->num_ranks, "size", "winner", "predicted",
+            "then, times slower");
+    for (int size_class = WEFT_TABLE_FIRST_CLASS; size_class <= WEFT_TABLE_LAST_CLASS;
+         size_class++) {
+        WEFT_TRY(weft_table_row(key, costs, size_class, &row, error));
+        print_row(&row, stream);
+        if (row.choice.candidates[0].algorithm == last || used >= sizeof changes)
+            continue;
+        last = row.choice.candidates[0].algorithm;
+        weft_format_bytes(INT64_C(1) << size_class, size, sizeof size);
+        used += (size_t)snprintf(changes + used, sizeof changes - used, "%s%s from %s",
+                                 used ? ", " : "", last->name, size);
+    }
+    fprintf(stream, "  %s\n", changes);
+    return WEFT_OK;
+}
+
+weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_costs *costs,
+                                    json_t **json, struct weft_error *error)
+{
+    json_t *rows = json_array();
+    for (int size_class = WEFT_TABLE_FIRST_CLASS; size_class <= WEFT_TABLE_LAST_CLASS;
+         size_class++) {
+        struct weft_table_row row;
+        weft_status status = weft_table_row(key, costs, size_class, &row, error);
+        if (status != WEFT_OK) {
+            json_decref(rows);
+            return status;
+        }
+        json_t *predicted = json_object();
+        for (int i = 0; i < row.choice.num_usable; i++)
+            json_object_set_new(predicted, row.choice.candidates[i].algorithm->name,
+                                json_integer(row.choice.candidates[i].estimate_ps));
+        json_array_append_new(rows, json_pack("{s:I, s:i, s:s, s:o}", "bytes",
+                                              (json_int_t)1 << size_class, "size_class", size_class,
+                                              "chosen", row.choice.candidates[0].algorithm->name,
+                                              "predicted_ps", predicted));
+    }
+    *json = json_pack("{s:s, s:i, s:s, s:i, s:o}", "format", "weft-plan-table", "version", 1,
+                      "collective", weft_collective_names[key->collective], "ranks", key->num_ranks,
+                      "rows", rows);
+    return *json ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for JSON");
+}

@@ -1,0 +1,307 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * `weft plan`: what the planner would do, and why. Nothing is run and nobody is met; the topology
+ * may be one that does not exist.
+ */
+#include "tools/plan.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "collectives/planner/explain.h"
+#include "tools/command.h"
+#include "topology/load.h"
+#if __has_include("collectives/program/program_json.h")
+#include "collectives/program/program_json.h"
+#define HAS_PROGRAM_JSON
+#endif
+
+enum { OPTION_TABLE = 256, OPTION_EXPLAIN, OPTION_JSON, OPTION_DUMP, OPTION_SCALE, OPTION_ORDER };
+enum { RANKS_SHOWN = 16 };
+
+struct arguments {
+    struct weft_key key;
+    struct weft_error error;
+    int64_t bytes;
+    int64_t ranks, root, rank;
+    const char *topology;
+    const char *algorithm;
+    const char *dump;
+    bool has_root, has_rank, has_ranks;
+    bool wants_table, wants_reasons, wants_json, wants_scale;
+};
+
+static weft_status parse_order(const char *text, weft_order *order, struct weft_error *error)
+{
+    if (strcmp(text, "free") != 0 && strcmp(text, "reproducible") != 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "order '%s' is neither free nor reproducible", text);
+    *order = text[0] == 'f' ? WEFT_ORDER_FREE : WEFT_ORDER_REPRODUCIBLE;
+    return WEFT_OK;
+}
+
+static weft_status parse_dtype(const char *text, int *bytes, struct weft_error *error)
+{
+    weft_dtype dtype;
+    WEFT_TRY(weft_dtype_from_name(text, &dtype, error));
+    *bytes = (int)weft_dtype_bytes(dtype);
+    return WEFT_OK;
+}
+
+static weft_status parse_value(int option, const char *text, struct arguments *arguments)
+{
+    struct weft_error *error = &arguments->error;
+    switch (option) {
+    case 'c':
+        return weft_collective_from_name(text, &arguments->key.collective, error);
+    case 's':
+        return weft_parse_bytes(text, &arguments->bytes, error);
+    case 'n':
+        arguments->has_ranks = true;
+        return weft_parse_integer(text, 1, 1 << 20, &arguments->ranks, error);
+    case 'R':
+        arguments->has_root = true;
+        return weft_parse_integer(text, 0, (1 << 20) - 1, &arguments->root, error);
+    case 'r':
+        arguments->has_rank = true;
+        return weft_parse_integer(text, 0, (1 << 20) - 1, &arguments->rank, error);
+    case 'd':
+        return parse_dtype(text, &arguments->key.element_bytes, error);
+    case OPTION_ORDER:
+        return parse_order(text, &arguments->key.order, error);
+    }
+    return WEFT_OK;
+}
+
+static error_t parse_option(int option, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (option) {
+    case 't':
+        arguments->topology = text;
+        return 0;
+    case 'a':
+        arguments->algorithm = text;
+        return 0;
+    case OPTION_DUMP:
+        arguments->dump = text;
+        return 0;
+    case OPTION_TABLE:
+        arguments->wants_table = true;
+        return 0;
+    case OPTION_EXPLAIN:
+        arguments->wants_reasons = true;
+        return 0;
+    case OPTION_JSON:
+        arguments->wants_json = true;
+        return 0;
+    case OPTION_SCALE:
+        arguments->wants_scale = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "'%s' is no option", text);
+        return 0;
+    }
+    if (!text)
+        return ARGP_ERR_UNKNOWN;
+    if (parse_value(option, text, arguments) != WEFT_OK)
+        argp_error(state, "%s", arguments->error.text);
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {"coll", 'c', "NAME", 0, "Collective (all_reduce)", 0},
+    {"size", 's', "BYTES", 0, "Bytes of the whole vector, with K, M or G (1M)", 0},
+    {"ranks", 'n', "N", 0, "Number of ranks (4; with --scale-check 16384)", 0},
+    {"root", 'R', "RANK", 0, "Root of broadcast and reduce; peer of send and recv", 0},
+    {"order", OPTION_ORDER, "ORDER", 0, "free or reproducible (free)", 0},
+    {"dtype", 'd', "TYPE", 0, "Element type (f32)", 0},
+    {"topology", 't', "SOURCE", 0, "As in `weft topo`: a file or a synthetic string", 0},
+    {"algorithm", 'a', "NAME", 0, "Force an algorithm", 0},
+    {"explain", OPTION_EXPLAIN, NULL, 0, "Show all candidates and the prices behind them", 1},
+    {"table", OPTION_TABLE, NULL, 0, "Show the winner for every size from 8 B to 1 GiB", 1},
+    {"json", OPTION_JSON, NULL, 0, "Print JSON", 1},
+#ifdef HAS_PROGRAM_JSON
+    {"dump", OPTION_DUMP, "FILE", 0, "Write the program of --rank as JSON (-: standard output)", 1},
+#endif
+    {"rank", 'r', "RANK", 0, "Show the program of this rank only (dump: 0)", 1},
+    {"scale-check", OPTION_SCALE, NULL, 0,
+     "Write and prove one rank's program of every algorithm; show time and memory", 1},
+    {0},
+};
+static const struct argp parser = {
+    .options = options,
+    .parser = parse_option,
+    .doc =
+        "Show the plan chosen for a collective, and why. Nothing is run.\v"
+        "Without --topology the variable WEFT_TOPOLOGY decides, without that this machine. "
+        "WEFT_ALGORITHM forces algorithms as it does in programs; --algorithm goes before it.\n\n"
+        "Exit codes: 0 fine; 1 a program failed its check, or --scale-check its bars (100 ms, "
+        "64 MiB); 2 bad usage or input; 3 could not finish.",
+};
+
+static weft_status write_text(const char *path, char *text, struct weft_error *error)
+{
+    if (!text)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for JSON");
+    bool is_stdout = strcmp(path, "-") == 0;
+    FILE *stream = is_stdout ? stdout : fopen(path, "we");
+    bool is_written = stream && fprintf(stream, "%s\n", text) >= 0;
+    if (stream && !is_stdout && fclose(stream) != 0)
+        is_written = false;
+    free(text);
+    return is_written ? WEFT_OK : weft_fail(error, WEFT_SYSTEM, "%s: cannot write: %m", path);
+}
+
+static weft_status print_json(json_t *json, struct weft_error *error)
+{
+    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    json_decref(json);
+    return write_text("-", text, error);
+}
+
+// WEFT_ALGORITHM, where the command line forces nothing.
+static weft_status find_forced(struct arguments *arguments, struct weft_error *error)
+{
+    struct weft_forced forced;
+    const char *text = weft_config_environment("WEFT_ALGORITHM");
+    if (arguments->algorithm || !text)
+        return WEFT_OK;
+    WEFT_TRY(weft_forced_parse(text, &forced, error));
+    if (forced.algorithms[arguments->key.collective])
+        arguments->algorithm = forced.algorithms[arguments->key.collective]->name;
+    return WEFT_OK;
+}
+
+static weft_status make_plan(const struct arguments *arguments,
+                             const struct weft_explanation *explanation, int rank,
+                             struct weft_plan **plan, struct weft_error *error)
+{
+    bool is_exchange = arguments->key.collective == WEFT_ALL_TO_ALL ||
+                       arguments->key.collective == WEFT_ALL_TO_ALL_V;
+    const struct weft_plan_request request = {
+        .key = arguments->key,
+        .rank = rank,
+        .aliasing = is_exchange ? WEFT_OUT_OF_PLACE : WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
+        .costs = explanation->choice.costs,
+        .algorithm = explanation->chosen->name,
+    };
+    return weft_plan_make(&request, plan, NULL, error);
+}
+
+// Of all ranks if there are few; of send and recv, the one that is not the peer.
+static weft_status make_facts(const struct arguments *arguments,
+                              struct weft_explanation *explanation,
+                              struct weft_program_facts *facts, struct weft_error *error)
+{
+    bool is_pair = arguments->key.collective == WEFT_SEND || arguments->key.collective == WEFT_RECV;
+    bool is_one = arguments->has_rank || is_pair || arguments->ranks > RANKS_SHOWN;
+    int first = is_one ? (int)arguments->rank : 0;
+    int end = is_one ? first + 1 : (int)arguments->ranks;
+    explanation->programs = facts;
+    for (int rank = first; rank < end; rank++) {
+        struct weft_plan *plan = NULL;
+        WEFT_TRY(make_plan(arguments, explanation, rank, &plan, error));
+        facts[explanation->num_programs++] = weft_program_facts(plan, arguments->bytes);
+        weft_plan_destroy(&plan);
+    }
+    return WEFT_OK;
+}
+
+#ifdef HAS_PROGRAM_JSON
+static weft_status dump(const struct arguments *arguments,
+                        const struct weft_explanation *explanation, struct weft_error *error)
+{
+    struct weft_plan *plan = NULL;
+    WEFT_TRY(make_plan(arguments, explanation, (int)arguments->rank, &plan, error));
+    json_t *json = weft_program_to_json(weft_plan_program(plan));
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    weft_plan_destroy(&plan);
+    return write_text(arguments->dump, text, error);
+}
+
+#endif
+
+static weft_status explain(struct arguments *arguments, struct weft_explanation *explanation,
+                           struct weft_error *error)
+{
+    struct weft_program_facts facts[RANKS_SHOWN];
+    struct weft_costs costs = explanation->choice.costs;
+    WEFT_TRY(weft_choice_make(&arguments->key, &costs, &explanation->choice, error));
+    explanation->chosen = explanation->choice.candidates[0].algorithm;
+    if (arguments->algorithm) {
+        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, &explanation->chosen,
+                                        error));
+        explanation->is_forced = true;
+    }
+#ifdef HAS_PROGRAM_JSON
+    if (arguments->dump)
+        return dump(arguments, explanation, error);
+#endif
+    WEFT_TRY(make_facts(arguments, explanation, facts, error));
+    if (arguments->wants_json)
+        return print_json(weft_explain_json(explanation), error);
+    weft_explain_text(explanation, arguments->wants_reasons, stdout);
+    return WEFT_OK;
+}
+
+static weft_status table(const struct arguments *arguments, const struct weft_costs *costs,
+                         struct weft_error *error)
+{
+    json_t *json = NULL;
+    if (!arguments->wants_json)
+        return weft_explain_table(&arguments->key, costs, stdout, error);
+    WEFT_TRY(weft_explain_table_json(&arguments->key, costs, &json, error));
+    return print_json(json, error);
+}
+
+static weft_status run(struct arguments *arguments, struct weft_error *error)
+{
+    struct weft_explanation explanation = {.bytes = arguments->bytes};
+    struct weft_topology *topology = NULL;
+    if (arguments->rank >= arguments->ranks)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "rank %lld of %lld ranks",
+                         (long long)arguments->rank, (long long)arguments->ranks);
+    WEFT_TRY(weft_key_check(&arguments->key, error));
+    WEFT_TRY(find_forced(arguments, error));
+    const char *source = arguments->topology;
+    WEFT_TRY(weft_topology_load(source ? source : weft_config_environment("WEFT_TOPOLOGY"),
+                                &topology, error));
+    weft_status status = weft_costs_from_topology(
+        topology, (int)arguments->ranks, &explanation.choice.costs, &explanation.origin, error);
+    weft_topology_destroy(&topology);
+    WEFT_TRY(status);
+    if (arguments->wants_table)
+        return table(arguments, &explanation.choice.costs, error);
+    return explain(arguments, &explanation, error);
+}
+
+int weft_command_plan(int argc, char **argv)
+{
+    struct arguments arguments = {
+        .key = {.collective = WEFT_ALL_REDUCE, .element_bytes = 4}, .bytes = 1 << 20, .ranks = 4};
+    struct weft_error error = {0};
+    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    bool is_pair = arguments.key.collective == WEFT_SEND || arguments.key.collective == WEFT_RECV;
+    if (arguments.wants_scale && !arguments.has_ranks)
+        arguments.ranks = 16384;
+    if (is_pair && !arguments.has_root)
+        arguments.root = 1;
+    if (arguments.key.collective == WEFT_BARRIER)
+        arguments.bytes = 0;
+    arguments.key.num_ranks = (int)arguments.ranks;
+    arguments.key.root =
+        weft_collective_is_rooted(arguments.key.collective) ? (int)arguments.root : 0;
+    arguments.key.size_class = weft_size_class((uint64_t)arguments.bytes);
+    if (arguments.wants_scale)
+        return weft_plan_scale_check(argv[0], (int)arguments.ranks,
+                                     arguments.has_rank ? (int)arguments.rank : -1,
+                                     arguments.wants_json);
+    if (run(&arguments, &error) != WEFT_OK)
+        return weft_command_fail(argv[0], &error);
+    return weft_command_finish(argv[0], WEFT_EXIT_OK);
+}
