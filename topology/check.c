@@ -35,24 +35,23 @@ static weft_status check_nodes(const struct weft_topology *t, struct weft_error 
     return WEFT_OK;
 }
 
-/* Walks up from every node; a node seen on the own walk closes a cycle. Each is walked once. */
+/* Whether the way up from `node` ends within `steps`. */
+static bool reaches_top(const struct weft_topology *t, int node, int steps)
+{
+    while (node >= 0 && steps-- > 0)
+        node = t->nodes[node].parent;
+    return node < 0;
+}
+
+/* The limit also bounds every walk up and every recursion down that readers of a graph make. */
 static weft_status check_parents(const struct weft_topology *t, struct weft_error *error)
 {
-    if (t->num_nodes == 0)
-        return WEFT_OK;
-    int *walk_of = calloc((size_t)t->num_nodes, sizeof *walk_of);
-    if (!walk_of)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory to check parents");
-    weft_status status = WEFT_OK;
-    for (int i = 0; i < t->num_nodes && status == WEFT_OK; i++) {
-        int node = i;
-        for (; node >= 0 && walk_of[node] == 0; node = t->nodes[node].parent)
-            walk_of[node] = i + 1;
-        if (node >= 0 && walk_of[node] == i + 1)
-            status = refuse(error, t->nodes[node].name, "contains itself through its parents");
-    }
-    free(walk_of);
-    return status;
+    for (int i = 0; i < t->num_nodes; i++)
+        if (!reaches_top(t, i, WEFT_TOPOLOGY_MAX_DEPTH))
+            return refuse(error, t->nodes[i].name,
+                          reaches_top(t, i, t->num_nodes) ? "is nested deeper than 64 levels"
+                                                          : "contains itself through its parents");
+    return WEFT_OK;
 }
 
 weft_status weft_topology_check(const struct weft_topology *t, struct weft_error *error)

@@ -21,6 +21,7 @@
 enum {
     WEFT_TOPOLOGY_MAX_NODES = 4000000,
     WEFT_TOPOLOGY_MAX_LINKS = 16000000,
+    WEFT_TOPOLOGY_MAX_DEPTH = 64,
     WEFT_TOPOLOGY_NAME_BYTES = 256, // longest name, key or text of an attribute, with its NUL
 };
 
@@ -212,9 +213,9 @@ int weft_source_from_name(const char *name);
 
 /* ---- whole graph ---- */
 
-/* Indexes in range, names present and unique, parents without cycle, no self link, no negative
- * number. Several islands are no error: see weft_topology_islands. INVALID_FORMAT names the first
- * offender. */
+/* Indexes in range, names present and unique, parents without cycle and 64 deep at most, no self
+ * link, no negative number. Several islands are no error: see weft_topology_islands. INVALID_FORMAT
+ * names the first offender. */
 weft_status weft_topology_check(const struct weft_topology *topology, struct weft_error *error);
 /* Connected parts, by links and containment. island_of_node (may be NULL) has num_nodes entries;
  * islands are numbered by their first node. */

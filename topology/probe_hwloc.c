@@ -281,6 +281,12 @@ static weft_status import_all(hwloc_topology_t hwloc, struct weft_topology *topo
     return weft_hwloc_import_distances(&im);
 }
 
+/* Components of hwloc that cost more than they tell. opencl and gl open drivers and displays. pci
+ * goes through libpciaccess, which leaks and keeps process-wide state, while hwloc's Linux
+ * component reads the same from sysfs, without root too; only device names from pci.ids are lost.
+ */
+static const char *const unwanted[] = {"opencl", "gl", "pci"};
+
 /* `xml` NULL: this machine (or HWLOC_XMLFILE, which hwloc honours itself). */
 static weft_status load(struct weft_topology *topology, const char *xml, size_t bytes,
                         const char *name, struct weft_error *error)
@@ -291,6 +297,9 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
     if (hwloc_topology_init(&hwloc) != 0)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "hwloc: no memory");
     weft_status status = WEFT_OK;
+    for (size_t i = 0; !xml && i < sizeof unwanted / sizeof unwanted[0];
+         i++) // absent ones: no harm
+        hwloc_topology_set_components(hwloc, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, unwanted[i]);
     // the length that hwloc wants includes the final NUL
     if (xml && hwloc_topology_set_xmlbuffer(hwloc, xml, (int)bytes + 1) != 0)
         status = weft_fail(error, WEFT_INVALID_FORMAT, "%s: hwloc does not accept this XML", name);

@@ -10,7 +10,7 @@
 #include "topology/format.h"
 #include "topology/report_private.h"
 
-enum { NAME_COLUMNS = 34, MAX_DEPTH = 40 };
+enum { NAME_COLUMNS = 34, MAX_DEPTH = WEFT_TOPOLOGY_MAX_DEPTH };
 
 /* ---- which attributes a line shows, in this order; how; and which tell twins apart ---- */
 

@@ -1,0 +1,249 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * One door for every source: this machine, real hwloc files (where ../shared is there), files of
+ * our own, and what must be refused. Whatever loads must pass the check, survive the round trip
+ * through JSON, have a place for ranks and a report.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <glob.h>
+
+#include "topology/json.h"
+#include "topology/load.h"
+#include "topology/probe.h"
+#include "topology/report.h"
+#include "topology/route.h"
+
+static char *written(const struct weft_topology *t, size_t *bytes)
+{
+    char *text = NULL;
+    FILE *stream = open_memstream(&text, bytes);
+    assert_non_null(stream);
+    assert_int_equal(weft_topology_write_json(t, stream, NULL), WEFT_OK);
+    assert_int_equal(fclose(stream), 0);
+    return text;
+}
+
+static void check_sound(const struct weft_topology *t)
+{
+    struct weft_topology *back = NULL;
+    size_t bytes_1, bytes_2;
+    char *text_1 = written(t, &bytes_1);
+    assert_int_equal(weft_topology_check(t, NULL), WEFT_OK);
+    assert_int_equal(weft_topology_read_json(text_1, bytes_1, "copy", &back, NULL), WEFT_OK);
+    char *text_2 = written(back, &bytes_2);
+    assert_string_equal(text_1, text_2);
+    assert_true(weft_topology_fingerprint(t) == weft_topology_fingerprint(back));
+    free(text_1);
+    free(text_2);
+    int node_of_rank[4], num_islands;
+    struct weft_route routes[16];
+    assert_int_equal(weft_topology_place(t, 4, node_of_rank, NULL), WEFT_OK);
+    assert_int_equal(weft_topology_routes(t, 4, node_of_rank, routes, NULL), WEFT_OK);
+    for (int i = 0; i < 16; i++)
+        assert_true(routes[i].latency_ps >= 0); // one host: every place reaches every other
+    assert_int_equal(weft_topology_islands(t, NULL, &num_islands, NULL), WEFT_OK);
+    assert_int_equal(num_islands, 1);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 1);
+    const struct weft_report_options options = {.verbose = true};
+    char *report = NULL;
+    FILE *stream = open_memstream(&report, &bytes_1);
+    assert_non_null(stream);
+    assert_int_equal(weft_topology_report(t, &options, stream, NULL), WEFT_OK);
+    fclose(stream);
+    for (int i = 0; i < t->num_nodes; i++) {
+        const char *slash = strchr(t->nodes[i].name, '/');
+        assert_non_null(strstr(report, slash ? slash + 1 : t->nodes[i].name));
+    }
+    free(report);
+    weft_topology_destroy(&back);
+}
+
+static void test_this_machine(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL, *again = NULL;
+    struct weft_error error = {0};
+    assert_int_equal(weft_topology_load(NULL, &t, &error), WEFT_OK);
+    assert_int_equal(weft_topology_load("", &again, &error), WEFT_OK);
+    check_sound(t);
+    assert_true(weft_topology_fingerprint(t) == weft_topology_fingerprint(again));
+    assert_int_equal(t->num_probes, weft_num_probes);
+    long cores = weft_topology_count(t, WEFT_NODE_CORE);
+    assert_true(cores >= 1 && cores <= sysconf(_SC_NPROCESSORS_CONF));
+    weft_topology_destroy(&t);
+    weft_topology_destroy(&again);
+}
+
+static void test_hwloc_xml_file_variable(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    setenv("HWLOC_XMLFILE", "/nonexistent.xml", 1);
+    assert_int_equal(weft_topology_load(NULL, &t, NULL), WEFT_OK);
+    unsetenv("HWLOC_XMLFILE");
+    assert_true(weft_topology_count(t, WEFT_NODE_CORE) > 0);
+    weft_topology_destroy(&t);
+}
+
+#ifndef WEFT_CORE_ONLY
+
+/* What is known about some of the real files, by other tools and by reading them. */
+static const struct {
+    const char *file;
+    int kind;
+    int count;
+} facts[] = {
+    {"nvidiaDGX2.xml", WEFT_NODE_GPU, 16},
+    {"nvidiaDGX2.xml", WEFT_NODE_NVSWITCH, 12},
+    {"coral-lassen.xml", WEFT_NODE_GPU, 4},
+    {"coral-lassen.xml", WEFT_NODE_NIC, 6},
+    {"coral-lassen.xml", WEFT_NODE_CORE, 40},
+    {"coral-lassen.xml", WEFT_NODE_NUMA, 2},
+    {"epyc-corona.xml", WEFT_NODE_GPU, 4},
+    {"epyc-corona.xml", WEFT_NODE_NUMA, 8},
+    {"g4dnmetal.xml", WEFT_NODE_GPU, 8},
+    {"g4dnmetal.xml", WEFT_NODE_NIC, 2},
+    {"power8gpudistances.xml", WEFT_NODE_GPU, 4},
+    {"192em64t-12gr2n8c2t.xml", WEFT_NODE_CORE, 192},
+    {"192em64t-12gr2n8c2t.xml", WEFT_NODE_NUMA, 24},
+};
+
+static int check_file(const char *path)
+{
+    struct weft_topology *t = NULL;
+    struct weft_error error = {0};
+    if (weft_topology_load(path, &t, &error) != WEFT_OK)
+        fail_msg("%s: %s", path, error.text);
+    check_sound(t);
+    int checked = 0;
+    const char *name = strrchr(path, '/') + 1;
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        if (strcmp(facts[i].file, name) != 0)
+            continue;
+        checked++;
+        if (weft_topology_count(t, facts[i].kind) != facts[i].count)
+            fail_msg("%s: %d %s, not %d", name, weft_topology_count(t, facts[i].kind),
+                     weft_node_kinds[facts[i].kind].plural, facts[i].count);
+    }
+    if (strcmp(name, "nvidiaDGX2.xml") == 0) { // 6 NVSwitches for each GPU, as the matrix says
+        int nvlinks = 0;
+        for (int i = 0; i < t->num_links; i++)
+            if (t->links[i].kind == WEFT_LINK_NVLINK) {
+                nvlinks++;
+                assert_true(t->links[i].bandwidth.current.value == 25000000000);
+                assert_int_equal(t->links[i].bandwidth.current.source, WEFT_SOURCE_HWLOC);
+            }
+        assert_int_equal(nvlinks, 96);
+    }
+    weft_topology_destroy(&t);
+    return checked;
+}
+
+static void test_real_files(void **state)
+{
+    (void)state;
+    glob_t found;
+    int facts_checked = 0;
+    if (glob(WEFT_SHARED_DATA "/topodata/hwloc/*.xml", 0, NULL, &found) != 0 ||
+        glob(WEFT_SHARED_DATA "/topodata/mpibind/*.xml", GLOB_APPEND, NULL, &found) != 0) {
+        print_message("no real machine files in %s: skipped\n", WEFT_SHARED_DATA);
+        skip();
+    }
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        facts_checked += check_file(found.gl_pathv[i]);
+    print_message("%zu real machines\n", found.gl_pathc);
+    assert_int_equal(facts_checked, (int)(sizeof facts / sizeof facts[0]));
+    globfree(&found);
+}
+
+#endif
+
+static const struct {
+    const char *content;
+    const char *why;
+} bad_files[] = {
+    {"", "neither"},
+    {"plain words", "neither"},
+    {"<?xml version=\"1.0\"?><system version=\"1\"/>", "neither"},
+    {"<?xml version=\"1.0\"?><!-- <topology> --><x/>", "neither"},
+    {"<topologyx/>", "neither"},
+    {"<!-- never closed", "neither"},
+    {"{\"format\": \"other\"}", "weft-topology"},
+#ifndef WEFT_CORE_ONLY
+    {"<topology version=\"2.0\">", "hwloc"},
+    {"<topology version=\"3.0\"><object type=\"Machine\"", "hwloc"},
+    {"<topology version=\"4.0\"></topology>", "hwloc 4"},
+    {"<topology version=\"2.0\"><object type=\"Machine\" cpuset=\"x\"/></topology>", "hwloc"},
+#endif
+};
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/weft-test-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    for (size_t i = 0; i < sizeof bad_files / sizeof bad_files[0]; i++) {
+        struct weft_topology *t = NULL;
+        struct weft_error error = {0};
+        size_t bytes = strlen(bad_files[i].content);
+        assert_int_equal(ftruncate(file, 0), 0);
+        assert_int_equal(pwrite(file, bad_files[i].content, bytes, 0), bytes);
+        weft_status status = weft_topology_load(path, &t, &error);
+        if (status == WEFT_OK || t || !strstr(error.text, bad_files[i].why) ||
+            !strstr(error.text, path))
+            fail_msg("%s\ngives %s: %s", bad_files[i].content, weft_status_name(status),
+                     error.text);
+    }
+    assert_int_equal(ftruncate(file, 0), 0);
+    assert_int_equal(pwrite(file, "{\0}", 3, 0), 3);
+    struct weft_topology *t = NULL;
+    struct weft_error error = {0};
+    assert_int_equal(weft_topology_load(path, &t, &error), WEFT_INVALID_FORMAT);
+    assert_non_null(strstr(error.text, "byte 0 at 1"));
+    close(file);
+    unlink(path);
+    assert_int_equal(weft_topology_load("/nonexistent/file.json", &t, &error), WEFT_NOT_FOUND);
+    assert_int_equal(weft_topology_load("/tmp", &t, &error), WEFT_SYSTEM); // a folder
+    assert_int_equal(weft_topology_load("host:2 gpu", &t, &error), WEFT_INVALID_FORMAT);
+    assert_null(t);
+}
+
+static void test_own_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/weft-test-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    struct weft_topology *t = NULL, *back = NULL;
+    assert_int_equal(weft_topology_load("host:2 gpu:4 nic:2", &t, NULL), WEFT_OK);
+    FILE *stream = fdopen(file, "w");
+    assert_non_null(stream);
+    assert_int_equal(weft_topology_write_json(t, stream, NULL), WEFT_OK);
+    fclose(stream);
+    assert_int_equal(weft_topology_load(path, &back, NULL), WEFT_OK);
+    assert_true(weft_topology_fingerprint(t) == weft_topology_fingerprint(back));
+    unlink(path);
+    weft_topology_destroy(&t);
+    weft_topology_destroy(&back);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_this_machine), cmocka_unit_test(test_hwloc_xml_file_variable),
+#ifndef WEFT_CORE_ONLY
+        cmocka_unit_test(test_real_files),
+#endif
+        cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_own_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

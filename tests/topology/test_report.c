@@ -1,0 +1,278 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Findings, each provoked and each absent where it should be, the text report, and `weft topo` with
+ * its exit codes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "tools/topo.h"
+#include "topology/findings.h"
+#include "topology/format.h"
+#include "topology/report.h"
+#include "topology/synthetic.h"
+
+static struct weft_topology *synthetic(const char *text)
+{
+    struct weft_topology *t = NULL;
+    assert_int_equal(weft_topology_from_synthetic(text, &t, NULL), WEFT_OK);
+    return t;
+}
+
+static int find(const struct weft_topology *t, const char *name)
+{
+    int node = weft_topology_find_node(t, name);
+    assert_true(node >= 0);
+    return node;
+}
+
+static struct weft_link *link_of(struct weft_topology *t, const char *a, const char *b)
+{
+    int x = find(t, a), y = find(t, b);
+    for (int i = 0; i < t->num_links; i++)
+        if ((t->links[i].from == x && t->links[i].to == y) ||
+            (t->links[i].from == y && t->links[i].to == x))
+            return &t->links[i];
+    fail_msg("no link between %s and %s", a, b);
+    return NULL;
+}
+
+/* -1 if there is no finding of `kind`, else its severity; `sentence` may be NULL. */
+static int severity_of(const struct weft_topology *t, const char *kind, char sentence[400])
+{
+    struct weft_findings findings;
+    int severity = -1;
+    assert_int_equal(weft_topology_findings(t, &findings, NULL), WEFT_OK);
+    for (int i = 0; i < findings.count; i++) {
+        assert_true(i == 0 || findings.items[i].severity >= findings.items[i - 1].severity);
+        if (strcmp(findings.items[i].kind, kind) == 0 && severity < 0) {
+            severity = (int)findings.items[i].severity;
+            if (sentence)
+                memcpy(sentence, findings.items[i].sentence, 400);
+        }
+    }
+    weft_findings_free(&findings);
+    return severity;
+}
+
+#define FULL "host:2 numa:2 pcie:2@64 gpu:4@64 nvswitch:1@450 nic:2@400"
+
+static void test_findings_of_links(void **state)
+{
+    (void)state;
+    char sentence[400];
+    struct weft_topology *t = synthetic(FULL);
+    static const char *const absent[] = {"no-place",        "islands",          "below-nominal",
+                                         "uneven-gpus",     "gpu-groups",       "idle-links",
+                                         "virtual-machine", "unknown-locality", "probe"};
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+        assert_int_equal(severity_of(t, absent[i], NULL), -1);
+    link_of(t, "host0/pcie-switch0", "host0/gpu1")->bandwidth.current =
+        (struct weft_quantity){32000000000, WEFT_SOURCE_SYSFS};
+    link_of(t, "host1/pcie-switch1", "host1/gpu3")->bandwidth.measured =
+        (struct weft_quantity){50000000000, WEFT_SOURCE_MEASURED}; // 78 %: usual loss
+    assert_int_equal(severity_of(t, "below-nominal", sentence), WEFT_SEVERITY_WARNING);
+    assert_string_equal(sentence,
+                        "1 pcie link runs below nominal; the worst, host0/pcie-switch0 to "
+                        "host0/gpu1, gives 32 GB/s of 64 GB/s (50 %).");
+    assert_int_equal(severity_of(t, "uneven-gpus", sentence), WEFT_SEVERITY_WARNING);
+    assert_non_null(strstr(sentence, "2 of 8 GPUs"));
+    link_of(t, "host0/pcie-switch0", "host0/gpu1")->bandwidth.current.value = 2000000000;
+    assert_int_equal(severity_of(t, "idle-links", NULL), WEFT_SEVERITY_NOTE);
+    weft_topology_destroy(&t);
+
+    t = synthetic(FULL);
+    *link_of(t, "host1/gpu2", "host1/nvswitch0") = t->links[t->num_links - 1];
+    t->num_links--; // one GPU has lost its NVLink
+    assert_int_equal(severity_of(t, "uneven-gpus", sentence), WEFT_SEVERITY_WARNING);
+    assert_non_null(strstr(sentence, "1 of 8 GPUs have less nvlink"));
+    assert_non_null(strstr(sentence, "host1/gpu2 has 0 B/s"));
+    weft_topology_destroy(&t);
+}
+
+static void test_findings_of_structure(void **state)
+{
+    (void)state;
+    char sentence[400];
+    struct weft_topology *t = NULL;
+    assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
+    assert_int_equal(severity_of(t, "no-place", NULL), WEFT_SEVERITY_ERROR);
+    weft_topology_destroy(&t);
+
+    t = synthetic("host:3 core:2");
+    assert_int_equal(severity_of(t, "islands", sentence), WEFT_SEVERITY_ERROR);
+    assert_non_null(strstr(sentence, "3 islands"));
+    weft_topology_destroy(&t);
+
+    t = synthetic("host:1 numa:2 gpu:4");
+    int host = find(t, "host0");
+    t->nodes[find(t, "host0/pcie-root1")].parent = host;
+    assert_int_equal(severity_of(t, "unknown-locality", sentence), WEFT_SEVERITY_WARNING);
+    assert_non_null(strstr(sentence, "host0/pcie-root1"));
+    assert_int_equal(severity_of(t, "unknown-speed", NULL), WEFT_SEVERITY_NOTE);
+    assert_int_equal(weft_topology_set_text(t, host, "vendor", "QEMU", WEFT_SOURCE_HWLOC, NULL), 0);
+    assert_int_equal(severity_of(t, "virtual-machine", NULL), WEFT_SEVERITY_WARNING);
+    assert_int_equal(weft_topology_set_number(t, host, "threads", 8, WEFT_SOURCE_HWLOC, NULL), 0);
+    assert_int_equal(severity_of(t, "limited-process", NULL), -1);
+    assert_int_equal(
+        weft_topology_set_number(t, host, "process.threads", 2, WEFT_SOURCE_HWLOC, NULL), 0);
+    assert_int_equal(severity_of(t, "limited-process", sentence), WEFT_SEVERITY_NOTE);
+    assert_non_null(strstr(sentence, "2 of the 8"));
+    assert_int_equal(weft_topology_add_probe(t, "nvml", false, "no driver", NULL), WEFT_OK);
+    assert_int_equal(severity_of(t, "probe", sentence), WEFT_SEVERITY_NOTE);
+    assert_non_null(strstr(sentence, "nvml probe did not run: no driver"));
+    for (int pair = 0; pair < 2; pair++) { // NVLink in two pairs
+        char a[16], b[16];
+        snprintf(a, sizeof a, "host0/gpu%d", 2 * pair);
+        snprintf(b, sizeof b, "host0/gpu%d", 2 * pair + 1);
+        struct weft_link link = weft_link_make(WEFT_LINK_NVLINK, find(t, a), find(t, b));
+        assert_int_equal(weft_topology_add_link(t, &link, NULL, NULL), WEFT_OK);
+    }
+    assert_int_equal(severity_of(t, "gpu-groups", NULL), WEFT_SEVERITY_WARNING);
+    weft_topology_destroy(&t);
+}
+
+static void test_format(void **state)
+{
+    (void)state;
+    char text[32];
+    assert_string_equal(weft_format_bandwidth(15753846000, text, sizeof text), "15.8 GB/s");
+    assert_string_equal(weft_format_bandwidth(25000000000, text, sizeof text), "25 GB/s");
+    assert_string_equal(weft_format_bandwidth(999999999, text, sizeof text), "1 GB/s");
+    assert_string_equal(weft_format_bandwidth(0, text, sizeof text), "0 B/s");
+    assert_string_equal(weft_format_bandwidth(100000000000, text, sizeof text), "100 GB/s");
+    assert_string_equal(weft_format_latency(80000, text, sizeof text), "80 ns");
+    assert_string_equal(weft_format_latency(1250000, text, sizeof text), "1.25 us");
+    assert_string_equal(weft_format_bytes(4831838208, text, sizeof text), "4.5 GiB");
+    assert_string_equal(weft_format_bytes(32768, text, sizeof text), "32 KiB");
+}
+
+static char *report_of(const struct weft_topology *t, struct weft_report_options options)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *stream = open_memstream(&text, &bytes);
+    assert_non_null(stream);
+    assert_int_equal(weft_topology_report(t, &options, stream, NULL), WEFT_OK);
+    fclose(stream);
+    return text;
+}
+
+static int num_lines(const char *text)
+{
+    int lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+/* 16,384 GPUs fit a screen and a half; folding stops at the host that differs. */
+static void test_report(void **state)
+{
+    (void)state;
+    struct weft_topology *t = synthetic("host:2048 nvswitch:4@50 gpu:8@64 nic:8@400");
+    char *text = report_of(t, (struct weft_report_options){.ascii = true});
+    assert_true(num_lines(text) < 60);
+    assert_non_null(strstr(text, "Topology of 2048 hosts"));
+    assert_non_null(strstr(text, "host0-2047"));
+    assert_non_null(strstr(text, "16384  network"));
+    assert_non_null(strstr(text, "50 GB/s nominal [file]"));
+    for (const char *at = text; *at; at++)
+        assert_true(*at == '\n' || (*at >= 0x20 && *at < 0x7f));
+    free(text);
+    link_of(t, "host7/pcie-root0", "host7/gpu3")->bandwidth.current =
+        (struct weft_quantity){8000000000, WEFT_SOURCE_SYSFS};
+    text = report_of(t, (struct weft_report_options){.ascii = true});
+    assert_non_null(strstr(text, "host0-6 "));
+    assert_non_null(strstr(text, "host7 "));
+    assert_non_null(strstr(text, "host8-2047"));
+    assert_non_null(strstr(text, "8 GB/s current [sysfs], 64 GB/s nominal [file]"));
+    free(text);
+    text = report_of(t, (struct weft_report_options){.summary = true, .colour = true});
+    assert_true(num_lines(text) < 16);
+    assert_non_null(strstr(text, "\033[33m"));
+    free(text);
+    weft_topology_destroy(&t);
+}
+
+/* The deepest tree that passes the check is shown to the end; one level more is refused. */
+static void test_deep_tree(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    struct weft_error error = {0};
+    char name[16];
+    assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
+    for (int i = 0; i < WEFT_TOPOLOGY_MAX_DEPTH; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(weft_topology_add_node(t, WEFT_NODE_SWITCH, name, i - 1, NULL, NULL),
+                         WEFT_OK);
+    }
+    assert_int_equal(weft_topology_check(t, &error), WEFT_OK);
+    char *text = report_of(t, (struct weft_report_options){.verbose = true});
+    assert_non_null(strstr(text, name));
+    free(text);
+    assert_int_equal(weft_topology_add_node(t, WEFT_NODE_SWITCH, "x", t->num_nodes - 1, NULL, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_topology_check(t, &error), WEFT_INVALID_FORMAT);
+    assert_non_null(strstr(error.text, "deeper"));
+    weft_topology_destroy(&t);
+}
+
+static int topo(const char *a, const char *b, const char *c, const char *d)
+{
+    const char *arguments[] = {"weft topo", a, b, c, d, NULL};
+    int count = 1;
+    while (count < 5 && arguments[count])
+        count++;
+    return weft_command_topo(count, (char **)(uintptr_t)arguments);
+}
+
+static void test_command(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/weft-test-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    assert_int_equal(topo("host:2 core:2 nic:1", "-o", path, NULL), 0);
+    assert_int_equal(topo("host:2 core:2", "-o", path, NULL), 1); // islands
+    assert_int_equal(topo("host:2 core:", "-o", path, NULL), 2);
+    assert_int_equal(topo("/nonexistent.json", "-o", path, NULL), 2);
+    assert_int_equal(topo("host:1", "-o", "/nonexistent/file", NULL), 2);
+    setenv("WEFT_TOPOLOGY", "host:3 gpu:2 nic:2", 1);
+    assert_int_equal(topo("-sj", "-o", path, NULL), 0);
+    unsetenv("WEFT_TOPOLOGY");
+    json_t *summary = NULL;
+    int64_t islands, gpus;
+    assert_int_equal(weft_json_load(path, &summary, NULL), WEFT_OK);
+    assert_int_equal(weft_json_integer(summary, "islands", 1, 1, "", &islands, NULL), WEFT_OK);
+    assert_int_equal(
+        weft_json_integer(json_object_get(summary, "nodes"), "gpu", 6, 6, "", &gpus, NULL),
+        WEFT_OK);
+    json_decref(summary);
+    assert_int_equal(topo("host:3 gpu:2", "-j", "-o", path), 1);
+    assert_int_equal(topo(path, "-o", path, NULL), 1); // its own output, read before it is replaced
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_findings_of_links),
+        cmocka_unit_test(test_findings_of_structure),
+        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_deep_tree),
+        cmocka_unit_test(test_command),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
