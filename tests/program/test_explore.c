@@ -14,13 +14,13 @@
 
 #include "collectives/program/mutate.h"
 #include "collectives/program/oracle.h"
+#include "tests/program/corpus.h"
 #include "tests/program/explore.h"
-#include "tests/program/samples.h"
 
-enum { MOST_RANKS = 4, MUTANTS_PER_SET = 12 };
+enum { MOST_RANKS = 4, MUTANTS = 3000 };
 
 struct tally {
-    long right, wrong, partly, disagreements;
+    long right, right_of_4, wrong, partly, disagreements;
     size_t states, most_states;
 };
 
@@ -59,6 +59,7 @@ static void compare(struct weft_program *const *programs, int num_ranks, size_t 
         return;
     enum explored explored = explore_mixes(programs, num_ranks, limit, tally, text);
     tally->right += explored == EXPLORED_RIGHT;
+    tally->right_of_4 += explored == EXPLORED_RIGHT && num_ranks == 4;
     tally->wrong += explored == EXPLORED_WRONG;
     tally->partly += explored == EXPLORED_PARTLY;
     bool differs = explored == EXPLORED_WRONG   ? oracle == WEFT_OK
@@ -73,10 +74,11 @@ static void compare(struct weft_program *const *programs, int num_ranks, size_t 
 
 static void report(const char *what, const struct tally *tally)
 {
-    printf("%s: %ld right in every interleaving, %ld wrong in one, %ld too large to finish; %zu "
-           "states, at most %zu of one program; disagreements %ld\n",
-           what, tally->right, tally->wrong, tally->partly, tally->states, tally->most_states,
-           tally->disagreements);
+    printf(
+        "%s: %ld right in every interleaving (%ld of them of 4 ranks), %ld wrong in one, %ld too "
+        "large to finish; %zu states, at most %zu of one program; disagreements %ld\n",
+        what, tally->right, tally->right_of_4, tally->wrong, tally->partly, tally->states,
+        tally->most_states, tally->disagreements);
     assert_int_equal(tally->disagreements, 0);
 }
 
@@ -84,17 +86,15 @@ static void good_programs(void **state)
 {
     (void)state;
     struct tally tally = {0};
-    for (int s = 0; s < num_samples; s++)
-        for (int n = 2; n <= samples[s].most_ranks && n <= MOST_RANKS; n++)
-            for (unsigned aliasing = 1; aliasing <= 2; aliasing++) {
-                struct weft_program *programs[MOST_RANKS];
-                sample_programs(&samples[s], n, aliasing, programs);
-                compare(programs, n, 300000, samples[s].name, "unchanged", &tally);
-                destroy_programs(programs, n);
-            }
+    struct corpus *corpus = build_corpus(MOST_RANKS);
+    for (int s = 0; s < corpus->count; s++) {
+        const struct program_set *set = &corpus->sets[s];
+        compare(set->programs, set->num_ranks, 20000, set->name, "unchanged", &tally);
+    }
+    destroy_corpus(corpus);
     report("good programs", &tally);
     assert_int_equal(tally.wrong, 0);
-    assert_true(tally.right > 20);
+    assert_true(tally.right > 100 && tally.right_of_4 > 20);
 }
 
 static void mutants(void **state)
@@ -102,22 +102,23 @@ static void mutants(void **state)
     (void)state;
     struct tally tally = {0};
     struct weft_random random = {7};
-    for (int s = 0; s < num_samples; s++)
-        for (int n = 2; n <= samples[s].most_ranks && n <= MOST_RANKS; n++)
-            for (int i = 0; i < MUTANTS_PER_SET * 2; i++) {
-                struct weft_program *programs[MOST_RANKS], *changed[MOST_RANKS];
-                struct weft_mutation_report made;
-                struct weft_error error;
-                sample_programs(&samples[s], n, 1 + (unsigned)i % 3, programs);
-                if (weft_mutation_try(programs, n, 1 + i % 3, &random, &made, changed, &error) !=
-                    WEFT_OK)
-                    fail_msg("%s", error.text);
-                compare(changed, n, 20000, samples[s].name, made.change, &tally);
-                destroy_programs(programs, n);
-                destroy_programs(changed, n);
-            }
+    struct corpus *corpus = build_corpus(MOST_RANKS);
+    for (int i = 0; i < MUTANTS; i++) {
+        const struct program_set *set =
+            &corpus->sets[weft_random_below(&random, (uint32_t)corpus->count)];
+        struct weft_program *changed[MOST_RANKS];
+        struct weft_mutation_report made;
+        struct weft_error error;
+        if (weft_mutation_try(set->programs, set->num_ranks, 1 + i % 3, &random, &made, changed,
+                              &error) != WEFT_OK)
+            fail_msg("%s", error.text);
+        compare(changed, set->num_ranks, 3000, set->name, made.change, &tally);
+        for (int rank = 0; rank < set->num_ranks; rank++)
+            weft_program_destroy(&changed[rank]);
+    }
+    destroy_corpus(corpus);
     report("mutants", &tally);
-    assert_true(tally.right > 20 && tally.wrong > 100);
+    assert_true(tally.right > 200 && tally.wrong > 200);
 }
 
 int main(void)
