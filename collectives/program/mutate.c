@@ -389,6 +389,13 @@ static weft_status judge_renewed(struct weft_program *const *mutants, int num_ra
     return WEFT_OK;
 }
 
+weft_status weft_mutation_judge(struct weft_program *const *programs, int num_ranks,
+                                struct weft_mutation_report *report, struct weft_error *error)
+{
+    WEFT_TRY(judge(programs, num_ranks, report, error));
+    return report->is_malformed ? WEFT_OK : judge_renewed(programs, num_ranks, report, error);
+}
+
 static bool copy_all(struct weft_program *const *programs, int num_ranks,
                      struct weft_program **copies)
 {
@@ -455,14 +462,12 @@ weft_status weft_mutation_try(struct weft_program *const *programs, int num_rank
             status = weft_fail(error, WEFT_NOT_FOUND, "nothing in these programs to change");
         goes_on = goes_on && are_valid(copies, num_ranks);
     }
-    if (status == WEFT_OK)
-        status = judge(copies, num_ranks, &made, error);
     if (status == WEFT_OK && mutants && !copy_all(copies, num_ranks, mutants)) {
         destroy_all(mutants, num_ranks);
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for mutants");
     }
-    if (status == WEFT_OK && !made.is_malformed)
-        status = judge_renewed(copies, num_ranks, &made, error);
+    if (status == WEFT_OK)
+        status = weft_mutation_judge(copies, num_ranks, &made, error);
     destroy_all(copies, num_ranks);
     free(copies);
     if (status == WEFT_OK)

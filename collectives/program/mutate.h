@@ -67,6 +67,10 @@ bool weft_mutate(struct weft_program *program, enum weft_mutation mutation,
 /* Local check of every program and comparison of all lanes; the programs stay the caller's. */
 weft_status weft_programs_check(struct weft_program *const *programs, int num_ranks,
                                 struct weft_error *error);
+/* Holds the check against the oracle over one set of programs, which gets new witnesses and results
+ * on the way. `report` gets everything but the change. */
+weft_status weft_mutation_judge(struct weft_program *const *programs, int num_ranks,
+                                struct weft_mutation_report *report, struct weft_error *error);
 /* Copies the set, makes `num_changes` changes by chance (1: a one-step mutation) and judges it. On
  * success *mutants holds the changed programs if `mutants` is not NULL (num_ranks of them, the
  * caller's). */

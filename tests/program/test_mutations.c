@@ -13,103 +13,18 @@
 
 #include <cmocka.h>
 
-#include "base/dtype.h"
-#include "collectives/planner/algorithm.h"
 #include "collectives/program/mutate.h"
 #include "collectives/program/oracle.h"
-#include "tests/program/samples.h"
+#include "tests/program/corpus.h"
 
-enum { ONE_STEP_MUTANTS = 20000, MORE_MUTANTS = 6000, MOST_RANKS = 6, SETS_LIMIT = 2048 };
-
-struct set {
-    char name[64];
-    int num_ranks;
-    struct weft_program *programs[MOST_RANKS];
-};
-
-struct corpus {
-    struct set sets[SETS_LIMIT];
-    int count;
-};
-
-static struct set *add_set(struct corpus *corpus, const char *name, const char *collective,
-                           int num_ranks)
-{
-    assert_true(corpus->count < SETS_LIMIT);
-    struct set *set = &corpus->sets[corpus->count++];
-    snprintf(set->name, sizeof set->name, "%s %s of %d", name, collective, num_ranks);
-    set->num_ranks = num_ranks;
-    return set;
-}
-
-static void add_samples(struct corpus *corpus)
-{
-    for (int s = 0; s < num_samples; s++)
-        for (int n = 2; n <= samples[s].most_ranks && n <= MOST_RANKS; n++)
-            for (unsigned aliasing = 1; aliasing <= 3; aliasing++) {
-                struct set *set = add_set(corpus, samples[s].name, "sample", n);
-                sample_programs(&samples[s], n, aliasing, set->programs);
-            }
-}
-
-static struct weft_program *emit(const struct weft_algorithm *algorithm, struct weft_key key,
-                                 int rank, unsigned aliasing)
-{
-    struct weft_error error;
-    struct weft_program *program;
-    if (key.collective == WEFT_SEND && rank == key.root) {
-        key.collective = WEFT_RECV;
-        key.root = 1 - rank;
-    }
-    if (algorithm->emit(&key, rank, aliasing, &program, &error) != WEFT_OK)
-        fail_msg("%s: %s", algorithm->name, error.text);
-    return program;
-}
-
-static void add_algorithm(struct corpus *corpus, const struct weft_algorithm *algorithm)
-{
-    for (int c = 0; c < WEFT_NUM_COLLECTIVES; c++)
-        for (int n = 2; n <= MOST_RANKS; n++)
-            for (unsigned aliasing = 1; aliasing <= 3; aliasing++) {
-                struct weft_key key = {.collective = (weft_collective)c,
-                                       .num_ranks = n,
-                                       .root = weft_collective_is_rooted((weft_collective)c),
-                                       .element_bytes = 4,
-                                       .size_class = 10};
-                bool is_exchange = c == WEFT_ALL_TO_ALL || c == WEFT_ALL_TO_ALL_V;
-                bool is_pair = c == WEFT_SEND || c == WEFT_RECV;
-                if ((is_pair && (n > 2 || c == WEFT_RECV)) || (is_exchange && aliasing == 3) ||
-                    algorithm->supports(&key))
-                    continue;
-                struct set *set = add_set(corpus, algorithm->name, weft_collective_names[c], n);
-                for (int rank = 0; rank < n; rank++)
-                    set->programs[rank] = emit(algorithm, key, rank, aliasing);
-            }
-}
-
-static struct corpus *build_corpus(void)
-{
-    struct corpus *corpus = calloc(1, sizeof *corpus);
-    assert_non_null(corpus);
-    add_samples(corpus);
-    for (int a = 0; weft_algorithms[a]; a++)
-        add_algorithm(corpus, weft_algorithms[a]);
-    return corpus;
-}
-
-static void destroy_corpus(struct corpus *corpus)
-{
-    for (int s = 0; s < corpus->count; s++)
-        destroy_programs(corpus->sets[s].programs, corpus->sets[s].num_ranks);
-    free(corpus);
-}
+enum { ONE_STEP_MUTANTS = 20000, MORE_MUTANTS = 6000, MOST_RANKS = 6 };
 
 static void unchanged_are_accepted(void **state)
 {
     (void)state;
-    struct corpus *corpus = build_corpus();
+    struct corpus *corpus = build_corpus(MOST_RANKS);
     for (int s = 0; s < corpus->count; s++) {
-        struct set *set = &corpus->sets[s];
+        struct program_set *set = &corpus->sets[s];
         struct weft_error error;
         if (weft_programs_check(set->programs, set->num_ranks, &error) != WEFT_OK ||
             weft_oracle_verify((const struct weft_program *const *)set->programs, set->num_ranks,
@@ -144,7 +59,7 @@ static void print_totals(const struct totals *totals, long mutants, int num_chan
         totals->renewed_accepted, totals->wrong);
 }
 
-static void note(struct totals *totals, const struct set *set,
+static void note(struct totals *totals, const struct program_set *set,
                  const struct weft_mutation_report *report)
 {
     bool is_wrong =
@@ -174,12 +89,13 @@ static long from_environment(const char *name, long fallback)
 
 static void compare_verdicts(long mutants, int num_changes)
 {
-    struct corpus *corpus = build_corpus();
+    struct corpus *corpus = build_corpus(MOST_RANKS);
     struct weft_random random = {(uint64_t)from_environment("MUTATION_SEED", 1)};
     struct totals totals = {0};
     mutants = from_environment("MUTANTS", mutants);
     for (long i = 0; i < mutants;) {
-        struct set *set = &corpus->sets[weft_random_below(&random, (uint32_t)corpus->count)];
+        struct program_set *set =
+            &corpus->sets[weft_random_below(&random, (uint32_t)corpus->count)];
         struct weft_mutation_report report;
         struct weft_error error;
         if (weft_mutation_try(set->programs, set->num_ranks, num_changes, &random, &report, NULL,
