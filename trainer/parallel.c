@@ -197,6 +197,16 @@ weft_status weft_parallel_broadcast(struct weft_parallel *parallel, void *data, 
     return status == WEFT_OK ? WEFT_OK : fail_comm(parallel, status, "broadcast", error);
 }
 
+weft_status weft_parallel_share_outcome(struct weft_parallel *parallel, weft_status own,
+                                        struct weft_error *error)
+{
+    uint32_t outcome = (uint32_t)own;
+    WEFT_TRY(weft_parallel_broadcast(parallel, &outcome, sizeof outcome, error));
+    if (parallel->layout.data_rank == 0 || outcome == WEFT_OK)
+        return (weft_status)outcome;
+    return weft_fail(error, (weft_status)outcome, "%s", "");
+}
+
 weft_status weft_parallel_agree(struct weft_parallel *parallel, uint64_t value, const char *what,
                                 struct weft_error *error)
 {

@@ -56,6 +56,10 @@ weft_status weft_parallel_sum(struct weft_parallel *parallel, double *values, si
 /* From data rank 0. */
 weft_status weft_parallel_broadcast(struct weft_parallel *parallel, void *data, size_t bytes,
                                     struct weft_error *error);
+/* Rank 0's outcome becomes everyone's: all return its status; only rank 0 keeps the sentence, the
+ * others get an empty one, so that it is told once. */
+weft_status weft_parallel_share_outcome(struct weft_parallel *parallel, weft_status own,
+                                        struct weft_error *error);
 /* MISMATCH on every rank unless `value` is equal on all; `what` names it in the sentence. */
 weft_status weft_parallel_agree(struct weft_parallel *parallel, uint64_t value, const char *what,
                                 struct weft_error *error);

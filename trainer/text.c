@@ -243,29 +243,21 @@ weft_status weft_text_load(const char *name, struct weft_text *text, struct weft
 
 // What rank 0 announces before the bytes.
 struct announcement {
-    uint64_t num_bytes; // 0: it failed, for the reason given
-    uint32_t status;
-    char reason[256];
+    uint64_t num_bytes;
     uint8_t hash[WEFT_TEXT_HASH_BYTES];
 };
 
 weft_status weft_text_share(struct weft_parallel *parallel, const char *name,
                             struct weft_text *text, struct weft_error *error)
 {
-    struct announcement announced = {0};
     struct weft_text new = {0};
     bool is_reader = weft_parallel_layout(parallel).data_rank == 0;
-    if (is_reader) {
-        struct weft_error cause = {0};
-        weft_status failed = weft_text_load(name, &new, &cause);
-        announced.status = (uint32_t)failed;
-        announced.num_bytes = failed == WEFT_OK ? new.num_bytes : 0;
-        snprintf(announced.reason, sizeof announced.reason, "%.255s", cause.text);
-        memcpy(announced.hash, new.hash, sizeof announced.hash);
-    }
-    weft_status status = weft_parallel_broadcast(parallel, &announced, sizeof announced, error);
-    if (status == WEFT_OK && announced.num_bytes == 0)
-        status = weft_fail(error, (weft_status)announced.status, "%.255s", announced.reason);
+    weft_status status = is_reader ? weft_text_load(name, &new, error) : WEFT_OK;
+    status = weft_parallel_share_outcome(parallel, status, error);
+    struct announcement announced = {.num_bytes = new.num_bytes};
+    memcpy(announced.hash, new.hash, sizeof announced.hash);
+    if (status == WEFT_OK)
+        status = weft_parallel_broadcast(parallel, &announced, sizeof announced, error);
     if (status == WEFT_OK && !is_reader) {
         new.num_bytes = announced.num_bytes;
         new.bytes = malloc(new.num_bytes);
