@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "topology/format.h"
+#include "base/format.h"
 
 const char *const weft_severity_names[3] = {"error", "warning", "note"};
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "topology/findings.h"
-#include "topology/format.h"
+#include "base/format.h"
 #include "topology/report_private.h"
 
 enum { COLUMNS = 98 };

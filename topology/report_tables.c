@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "topology/format.h"
+#include "base/format.h"
 #include "topology/report_private.h"
 #include "topology/route.h"
 

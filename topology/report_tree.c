@@ -7,7 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "topology/format.h"
+#include "base/format.h"
 #include "topology/report_private.h"
 
 enum { NAME_COLUMNS = 34, MAX_DEPTH = WEFT_TOPOLOGY_MAX_DEPTH };

@@ -465,6 +465,15 @@ int weft_control_descriptor(const struct weft_control *control)
     return control->epoll;
 }
 
+int weft_control_is_connected(const struct weft_control *control)
+{
+    for (int i = 0; i < control->num_neighbours; i++)
+        if (!control->neighbours[i].sender &&
+            control->ranks[control->neighbours[i].rank].life == ALIVE)
+            return 0;
+    return 1;
+}
+
 int weft_control_is_dead(const struct weft_control *control, int rank)
 {
     return rank >= 0 && (uint32_t)rank < control->num_ranks && control->ranks[rank].life == DEAD;

@@ -46,6 +46,9 @@ weft_status weft_control_open(const char *listen_address, struct weft_control **
 weft_status weft_control_start(struct weft_control *control, int rank, int num_ranks,
                                const void *const *addresses, struct weft_control_events events,
                                struct weft_error *error);
+/* Whether every neighbour that is alive can be heard and told. Until then a notice may be lost with
+ * the rank that posted it. */
+int weft_control_is_connected(const struct weft_control *control);
 /* Floods `notice` to every rank; queued where a connection is not up or its socket is full. */
 void weft_control_post(struct weft_control *control, const struct weft_notice *notice);
 /* The number of things that happened. Cheap when nothing did (one epoll_wait with no time-out). */

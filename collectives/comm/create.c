@@ -33,6 +33,8 @@ static weft_status settle(struct settling *settling, struct weft_operation *oper
                                       .collective = WEFT_BARRIER,
                                       .timeout_ns = operation->deadline_ns - weft_clock_ns()};
         WEFT_TRY(weft_comm_attach_flat(comm, settling->offsets, error));
+        if (!weft_control_is_connected(comm->world->control))
+            return WEFT_IN_PROGRESS;
         settling->is_attached = true;
         WEFT_TRY(weft_collective_start(comm, &barrier, &settling->barrier, error));
     }

@@ -21,17 +21,6 @@ void weft_format_time(int64_t picoseconds, char *text, size_t bytes)
     snprintf(text, bytes, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit].unit);
 }
 
-void weft_format_bytes(int64_t count, char *text, size_t bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    int unit = 0;
-    double value = (double)count;
-    for (; value >= 1024 && unit < 6; unit++)
-        value /= 1024;
-    bool is_whole = value == (double)(int64_t)value;
-    snprintf(text, bytes, "%.*f %s", is_whole ? 0 : 2, value, units[unit]);
-}
-
 struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64_t bytes)
 {
     const struct weft_program *program = weft_plan_program(plan);

@@ -5,6 +5,7 @@
 #ifndef WEFT_COLLECTIVES_PLANNER_EXPLAIN_FORMAT_H
 #define WEFT_COLLECTIVES_PLANNER_EXPLAIN_FORMAT_H
 
+#include "base/format.h"
 #include "collectives/planner/explain.h"
 
 enum { WEFT_PRICE_ROWS = 9 };
@@ -20,7 +21,6 @@ struct weft_price_row {
 int weft_price_rows(const struct weft_costs *costs, const struct weft_cost_origin *origin,
                     struct weft_price_row rows[WEFT_PRICE_ROWS]);
 void weft_format_time(int64_t picoseconds, char *text, size_t bytes);
-void weft_format_bytes(int64_t count, char *text, size_t bytes);
 
 /* The table: one row per size class. */
 enum { WEFT_TABLE_FIRST_CLASS = 3, WEFT_TABLE_LAST_CLASS = 30 };

@@ -16,7 +16,7 @@
 #include "base/json.h"
 #include "tools/topo.h"
 #include "topology/findings.h"
-#include "topology/format.h"
+#include "base/format.h"
 #include "topology/report.h"
 #include "topology/synthetic.h"
 

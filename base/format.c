@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * See format.h. Three digits are shown: more would pretend a precision that no link has.
  */
-#include "topology/format.h"
+#include "base/format.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * Numbers as people read them. Each writes into `text` and returns it.
  */
-#ifndef WEFT_TOPOLOGY_FORMAT_H
-#define WEFT_TOPOLOGY_FORMAT_H
+#ifndef WEFT_BASE_FORMAT_H
+#define WEFT_BASE_FORMAT_H
 
 #include <stddef.h>
 #include <stdint.h>
