@@ -16,7 +16,6 @@
 enum {
     PAIR_LANE = 0x8000,
     FLAT_POLLS = 64,
-    EXPLANATION_NS = 500000000, // how long the control plane has to say why a connection ended
 };
 
 struct collective {
@@ -303,16 +302,6 @@ static weft_status explain_failure(struct collective *collective)
     return comm->status;
 }
 
-// A peer that failed, aborted or died says so over the control plane, but its connections may end
-// first: the news is the better explanation, and fails the communicator when it comes.
-static bool awaits_explanation(struct collective *collective)
-{
-    int64_t now_ns = weft_clock_ns();
-    if (!collective->lost_ns)
-        collective->lost_ns = now_ns;
-    return now_ns - collective->lost_ns < EXPLANATION_NS;
-}
-
 static weft_status collective_progress(struct weft_operation *operation)
 {
     struct collective *collective = (struct collective *)operation;
@@ -324,7 +313,7 @@ static weft_status collective_progress(struct weft_operation *operation)
     } else {
         if (collective->result == WEFT_IN_PROGRESS)
             return WEFT_IN_PROGRESS;
-        if (collective->result == WEFT_REMOTE && awaits_explanation(collective))
+        if (collective->result == WEFT_REMOTE && weft_comm_awaits_news(&collective->lost_ns))
             return WEFT_IN_PROGRESS;
         if (collective->result != WEFT_OK)
             return explain_failure(collective);

@@ -9,9 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "collectives/comm/internal.h"
 #include "collectives/comm/trace.h"
+
+enum { NEWS_NS = 500000000 }; // how long the control plane has to say why a connection ended
 
 weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
                            int num_ranks, const int *world_ranks, int64_t timeout_ns,
@@ -113,6 +116,14 @@ void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const
     };
     snprintf(notice.text, sizeof notice.text, "rank %d: %.220s", comm->rank, comm->error.text);
     weft_control_post(comm->world->control, &notice);
+}
+
+bool weft_comm_awaits_news(int64_t *lost_ns)
+{
+    int64_t now_ns = weft_clock_ns();
+    if (!*lost_ns)
+        *lost_ns = now_ns;
+    return now_ns - *lost_ns < NEWS_NS;
 }
 
 weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_error *error)

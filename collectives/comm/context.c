@@ -26,7 +26,7 @@
 enum {
     EXPOSED_BYTES = 4 << 20,
     SPIN_ROUNDS = 4000,       // a few hundred microseconds
-    YIELD_ROUNDS = 200,       // after spinning, or instead of it
+    YIELD_ROUNDS = 2000,      // after spinning, or instead of it: about a millisecond
     HOUSEKEEPING_ROUNDS = 64, // rounds between looks at sockets and clocks
     SLEEP_LIMIT_MS = 100,
     FLAT_NAP_NS = 50000,

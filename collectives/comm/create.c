@@ -19,8 +19,26 @@ struct settling {
     struct weft_comm *comm; // made, not yet the caller's
     uint64_t *offsets;      // (its ranks) of flat slots
     bool is_attached;
+    int64_t lost_ns; // when a connection was lost meanwhile; 0: none was
     weft_request barrier;
 };
+
+static int64_t remaining_ns(const struct weft_operation *operation)
+{
+    int64_t left_ns = operation->deadline_ns - weft_clock_ns();
+    return left_ns > 0 ? left_ns : 1;
+}
+
+static weft_status attach_all(struct settling *settling, struct weft_error *error)
+{
+    struct weft_comm *comm = settling->comm;
+    weft_status status = weft_comm_attach_flat(comm, settling->offsets, error);
+    if (status == WEFT_REMOTE && weft_comm_awaits_news(&settling->lost_ns))
+        return WEFT_IN_PROGRESS;
+    if (status == WEFT_OK && !weft_control_is_connected(comm->world->control))
+        return WEFT_IN_PROGRESS;
+    return status;
+}
 
 static weft_status settle(struct settling *settling, struct weft_operation *operation,
                           struct weft_error *error)
@@ -31,10 +49,8 @@ static weft_status settle(struct settling *settling, struct weft_operation *oper
     if (!settling->is_attached) {
         const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
                                       .collective = WEFT_BARRIER,
-                                      .timeout_ns = operation->deadline_ns - weft_clock_ns()};
-        WEFT_TRY(weft_comm_attach_flat(comm, settling->offsets, error));
-        if (!weft_control_is_connected(comm->world->control))
-            return WEFT_IN_PROGRESS;
+                                      .timeout_ns = remaining_ns(operation)};
+        WEFT_TRY(attach_all(settling, error));
         settling->is_attached = true;
         WEFT_TRY(weft_collective_start(comm, &barrier, &settling->barrier, error));
     }
@@ -295,7 +311,7 @@ static weft_status split_start(struct weft_operation *operation)
         .send = &split->mine,
         .recv = split->all,
         .count = sizeof split->mine,
-        .timeout_ns = operation->deadline_ns - weft_clock_ns(),
+        .timeout_ns = remaining_ns(operation),
     };
     split->number = parent->splits++;
     weft_context_fault_point(operation->context, "split", parent->rank);
@@ -339,8 +355,8 @@ static weft_status make_child(struct split *split)
     uint64_t name = weft_hash_mix(((uint64_t)parent->id << 16) | parent->epoch, split->number);
     name = weft_hash_mix(name, (uint64_t)split->mine.colour);
     return weft_comm_make(parent->world, (uint32_t)name, (uint16_t)(name >> 32), rank, num_members,
-                          split->members, parent->timeout_ns, &parent->costs,
-                          &split->made.comm, &parent->error);
+                          split->members, parent->timeout_ns, &parent->costs, &split->made.comm,
+                          &parent->error);
 }
 
 static weft_status split_progress(struct weft_operation *operation)
@@ -436,7 +452,7 @@ static weft_status finalization_start(struct weft_operation *operation)
     struct finalization *finalization = (struct finalization *)operation;
     const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
                                   .collective = WEFT_BARRIER,
-                                  .timeout_ns = operation->deadline_ns - weft_clock_ns()};
+                                  .timeout_ns = remaining_ns(operation)};
     weft_status status = weft_collective_start(operation->comm, &barrier, &finalization->barrier,
                                                &operation->comm->error);
     operation->comm->is_finalized = true;

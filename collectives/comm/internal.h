@@ -89,9 +89,9 @@ struct weft_context {
     int wake; // eventfd, for weft_comm_abort from other threads
     struct weft_world *worlds;
     struct weft_comm *comms;
-    struct weft_meeting *meeting; // of the last weft_unique_id_create
+    struct weft_meeting *meeting;       // of the last weft_unique_id_create
     struct weft_rendezvous *rendezvous; // with the launcher's other ranks; kept to the end
-    struct weft_operation *operations; // in flight
+    struct weft_operation *operations;  // in flight
     struct weft_operation *group_first, *group_last;
     int group_depth;
     int num_cores; // this process may run on
@@ -197,7 +197,8 @@ struct weft_comm {
     bool is_flat;
     size_t flat_bytes;
     struct weft_flat flat;
-    uint64_t flat_now; // signature of the blocking operation on it, which is no weft_operation; or 0
+    uint64_t
+        flat_now; // signature of the blocking operation on it, which is no weft_operation; or 0
     struct weft_trace *trace;
 };
 
@@ -216,6 +217,10 @@ weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_erro
  * operations with `status`. `tell`: tells the other ranks. */
 void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A peer that failed, aborted or died says so over the control plane, but its connections may end
+ * first. The news is the better explanation, and fails the communicator when it comes: whether it
+ * is still worth waiting for since *lost_ns (0: set to now). */
+bool weft_comm_awaits_news(int64_t *lost_ns);
 struct weft_comm *weft_comm_find(struct weft_world *world, uint32_t id, uint32_t epoch);
 int weft_comm_rank_of(const struct weft_comm *comm, int world_rank);
 

@@ -46,7 +46,8 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
     weft_collective collective = (weft_collective)(call >> 60);
     unsigned dtype = call >> 57 & 7, op = call >> 54 & 7, root = call >> 41 & 0x1fff;
     unsigned long long count = call & ((UINT64_C(1) << 41) - 1);
-    if ((unsigned) collective >= WEFT_NUM_COLLECTIVES || dtype >= WEFT_NUM_DTYPES || op >= WEFT_NUM_OPS) {
+    if ((unsigned)collective >= WEFT_NUM_COLLECTIVES || dtype >= WEFT_NUM_DTYPES ||
+        op >= WEFT_NUM_OPS) {
         snprintf(text, bytes, "an unknown call");
         return;
     }
