@@ -433,9 +433,11 @@ void weft_packet_fail(struct weft_packet_link *link, const char *format, ...)
     struct weft_packet_device *device = link->device;
     weft_packet_enter(device);
     link->failed = true;
+    const char *name = device->base.transport ? device->base.transport->name : "packets";
+    int used = snprintf(link->reason, sizeof link->reason, "%s: ", name);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(link->reason, sizeof link->reason, format, arguments);
+    vsnprintf(link->reason + used, sizeof link->reason - (size_t)used, format, arguments);
     va_end(arguments);
     link->landing = NULL;
     link->borrower = NULL;

@@ -287,7 +287,8 @@ bool weft_packet_land(struct weft_packet_link *link, const struct weft_packet *p
 {
     struct weft_packet_handle *handle =
         packet->type == WEFT_PACKET_DATA ? weft_packet_handle_find(link, packet->handle) : NULL;
-    if (!handle || handle->kind != HANDLE_RECEIVE || handle->transfer->sink || packet->zero)
+    if (link->failed || !handle || handle->kind != HANDLE_RECEIVE || handle->transfer->sink ||
+        packet->zero)
         return false; // also what is not allowed: deliver will say so
     uint64_t left = handle->bytes - handle->offset;
     if (packet->value != handle->offset || packet->payload_bytes == 0 ||

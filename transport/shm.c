@@ -172,7 +172,7 @@ void weft_shm_link_fail(struct shm_link *link, const char *reason)
         device_of(link)->num_meeting--;
     link->state = SHM_DEAD;
     close_socket(link); // so that the peer learns of it
-    weft_packet_fail(&link->packets, "shm: %s", reason);
+    weft_packet_fail(&link->packets, "%s", reason);
 }
 
 /* ---- progress ---- */
@@ -212,6 +212,8 @@ static int device_progress(struct weft_device *base)
         count += received;
         if (weft_packet_has_pending(&link->packets))
             count += weft_packet_send_pending(&link->packets, PACKETS_PER_VISIT);
+        if (link->packets.failed && link->state != SHM_DEAD) // failed above, or in a post
+            weft_shm_link_fail(link, "");
     }
     weft_packet_leave(&device->packets);
     return count;

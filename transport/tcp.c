@@ -69,7 +69,7 @@ void weft_tcp_link_fail(struct tcp_link *link, const char *reason)
     link->state = TCP_DEAD;
     link->sending = false;
     close_socket(link);
-    weft_packet_fail(&link->packets, "tcp: %s", reason);
+    weft_packet_fail(&link->packets, "%s", reason);
 }
 
 /* ---- sending ---- */
@@ -333,9 +333,12 @@ static int device_progress(struct weft_device *base)
     }
     int count = num_events > 0 ? num_events : 0;
     bool hurried = weft_tcp_meet(device);
-    for (struct tcp_link *link = device->links; link; link = link->next)
+    for (struct tcp_link *link = device->links; link; link = link->next) {
         if (weft_packet_has_pending(&link->packets))
             count += weft_packet_send_pending(&link->packets, PACKETS_PER_VISIT);
+        if (link->packets.failed && link->state != TCP_DEAD) // failed above, or in a post
+            weft_tcp_link_fail(link, "");
+    }
     if (device->lingering)
         reap_lingering(device, weft_clock_ns());
     set_ticking(device, hurried || device->lingering);

@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum { MESSAGES = 16, MESSAGE_BYTES = 300 };
 
+static const uint16_t message_bytes[4] = {0, 8, 160, MESSAGE_BYTES};
+
 struct input {
     const uint8_t *data;
     size_t left;
@@ -99,11 +101,11 @@ static void post(struct fuzzed *fuzzed, uint8_t choice)
     fuzzed->sends[index] = shape & 1;
     memset(transfer, 0, sizeof *transfer);
     transfer->key = small_key(shape >> 1);
-    transfer->bytes = shape & 8 ? MESSAGE_BYTES : (shape >> 4);
+    transfer->bytes = message_bytes[shape >> 3 & 3];
     free(fuzzed->expected[index]);
     fuzzed->expected[index] = calloc(1, transfer->bytes ? transfer->bytes : 1);
     transfer->data = fuzzed->expected[index];
-    transfer->sink = shape & 1 || !(shape & 16) ? NULL : sink;
+    transfer->sink = shape & 1 || !(shape & 32) ? NULL : sink;
     transfer->sink_argument = &fuzzed->posted[index];
     transfer->sink_unit = 4;
     transfer->complete = completed;
@@ -122,21 +124,29 @@ static void arrive(struct fuzzed *fuzzed)
     packet.unit = choice & 1 ? 1 : next_byte(input);
     packet.zero = choice & 2 && choice & 64 ? next_byte(input) : 0;
     packet.key = small_key(choice >> 2);
-    packet.payload_bytes = next_byte(input);
+    uint8_t length = next_byte(input);
+    packet.payload_bytes = length & 1 ? message_bytes[length >> 1 & 3] : (length & 2) * 32u;
     if (choice & 16)
-        packet.payload_bytes += next_byte(input) * 256u;
-    packet.value = choice & 32 ? next_byte(input) : packet.payload_bytes;
+        packet.payload_bytes = length * next_byte(input);
+    packet.value = packet.payload_bytes;
+    if (packet.type == WEFT_PACKET_ANNOUNCE)
+        packet.value = choice & 16 ? UINT64_MAX / 2 - length : message_bytes[length & 3];
+    else if (choice & 32)
+        packet.value = next_byte(input) % 16 * 32u; // an offset
     packet.handle = fuzzed->handles[next_byte(input) % 8];
     if (choice & 128)
         packet.handle ^= (uint64_t)next_byte(input) << next_byte(input) % 57;
+    if (packet.type == WEFT_PACKET_ANNOUNCE && !packet.handle)
+        packet.handle = 1 + (choice & 3);
     if (packet.payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT)
         return; // ports look after that
     if (packet.type != WEFT_PACKET_EAGER && packet.type != WEFT_PACKET_DATA)
         packet.payload_bytes = choice & 64 ? packet.payload_bytes : 0;
     unsigned char *payload = malloc(packet.payload_bytes ? packet.payload_bytes : 1);
     memset(payload, 7, packet.payload_bytes);
-    if (choice & 8 && weft_packet_land(&fuzzed->link, &packet)) {
-        if (choice & 4)
+    uint8_t landing = next_byte(input);
+    if (landing & 1 && weft_packet_land(&fuzzed->link, &packet)) {
+        if (landing & 2)
             post(fuzzed, next_byte(input)); // may cancel the receive that is landing
         if (fuzzed->link.landing)
             memcpy(fuzzed->link.landing, payload, packet.payload_bytes);

@@ -107,7 +107,7 @@ void rig_open(struct rig *rig, const struct weft_transport *transport, int num_d
 void rig_close(struct rig *rig)
 {
     for (int i = 0; i < rig->num_devices; i++)
-        for (int j = 0; j < rig->num_devices; j++)
+        for (int j = 0; j < RIG_LIMIT; j++)
             rig->transport->disconnect(&rig->ends[i][j].connection);
     for (int i = 0; i < rig->num_devices; i++) {
         rig->transport->close(&rig->devices[i]);
