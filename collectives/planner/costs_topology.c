@@ -104,7 +104,7 @@ static void describe(const struct survey *survey, struct weft_cost_origin *origi
 {
     const struct weft_topology *topology = survey->topology;
     const struct weft_node *place = &topology->nodes[survey->places[0]];
-    snprintf(origin->place, sizeof origin->place, "%s", weft_node_kinds[place->kind].name);
+    origin->place_kind = place->kind;
     if (survey->narrowest.num_links < 1) {
         snprintf(origin->route, sizeof origin->route, "all ranks on %.64s", place->name);
         return;
@@ -129,8 +129,10 @@ static void adapt(const struct survey *survey, bool is_one_host, struct weft_cos
     } else if (is_one_host) {
         costs->transfer_ps_per_kib *= 2;
     }
-    if (is_gpu || !is_one_host)
+    if (is_gpu || !is_one_host) {
         costs->flat_ps = -1;
+        costs->flat_bytes = 0;
+    }
 }
 
 weft_status weft_costs_from_topology(const struct weft_topology *topology, int num_ranks,
@@ -142,7 +144,8 @@ weft_status weft_costs_from_topology(const struct weft_topology *topology, int n
     struct survey survey = {
         .topology = topology, .num_ranks = num_ranks, .bandwidth = INT64_MAX, .latency_ps = 0};
     struct weft_costs made = weft_costs_assumed(num_ranks, 0);
-    struct weft_cost_origin from = {WEFT_SOURCE_ASSUMED, WEFT_SOURCE_ASSUMED, 0, 0, "", ""};
+    struct weft_cost_origin from = {.latency = WEFT_SOURCE_ASSUMED,
+                                    .bandwidth = WEFT_SOURCE_ASSUMED};
     survey.places = malloc((size_t)num_ranks * sizeof *survey.places);
     if (!survey.places)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for costs");

@@ -14,7 +14,7 @@ struct weft_cost_origin {
     enum weft_source bandwidth; // of the route
     int num_hosts;
     int num_places;  // different nodes that hold ranks
-    char place[32];  // what kind they are: "core", "gpu"
+    int place_kind;  // of weft_node_kinds
     char route[256]; // the slowest way, in words
 };
 

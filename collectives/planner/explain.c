@@ -87,19 +87,24 @@ void weft_explain_why(const struct weft_explanation *explanation, char *text, si
         snprintf(text, bytes, "%s is the only algorithm that can do this.", name);
         return;
     }
-    double factor = (double)other->estimate_ps / (double)chosen->estimate_ps;
     weft_format_time(chosen->latency_ps, mine[0], sizeof mine[0]);
     weft_format_time(other->latency_ps, mine[1], sizeof mine[1]);
     weft_format_time(chosen->estimate_ps - chosen->latency_ps, mine[2], sizeof mine[2]);
     weft_format_time(other->estimate_ps - other->latency_ps, mine[3], sizeof mine[3]);
-    int used = snprintf(text, bytes, "%s %s %.2f times %s %s: ", name,
-                        explanation->is_forced ? "was forced and is" : "is",
-                        factor >= 1 ? factor : 1 / factor,
-                        factor >= 1 ? "as fast as" : "as slow as", other->algorithm->name);
-    if (used > 0 && (size_t)used < bytes)
-        snprintf(text + used, bytes - (size_t)used,
-                 "messages and steps take %s against %s, moving and combining bytes %s against %s.",
-                 mine[0], mine[1], mine[2], mine[3]);
+    double factor = (double)other->estimate_ps / (double)chosen->estimate_ps;
+    char relation[64];
+    if (factor >= 1.05)
+        snprintf(relation, sizeof relation, "%.2f times as fast as", factor);
+    else if (factor <= 1 / 1.05)
+        snprintf(relation, sizeof relation, "%.2f times as slow as", 1 / factor);
+    else
+        snprintf(relation, sizeof relation, "within %.1f%% of",
+                 100 * (factor > 1 ? factor - 1 : 1 / factor - 1) + 0.05);
+    snprintf(text, bytes,
+             "%s %s %s %s: messages and steps take %s against %s, moving and combining bytes "
+             "%s against %s.",
+             name, explanation->is_forced ? "was forced and is" : "is", relation,
+             other->algorithm->name, mine[0], mine[1], mine[2], mine[3]);
 }
 
 static void print_head(const struct weft_explanation *explanation, FILE *stream)
@@ -155,11 +160,13 @@ static void print_prices(const struct weft_explanation *explanation, FILE *strea
             snprintf(value, sizeof value, "%lld", (long long)rows[i].value);
         fprintf(stream, "    %-34s %14s  [%s]\n", rows[i].meaning, value, rows[i].source);
     }
-    fprintf(stream, "    %d rank%s on %d %s%s of %d host%s; slowest way: %s\n",
-            explanation->choice.key.num_ranks, explanation->choice.key.num_ranks == 1 ? "" : "s",
-            explanation->origin.num_places, explanation->origin.place,
-            explanation->origin.num_places == 1 ? "" : "s", explanation->origin.num_hosts,
-            explanation->origin.num_hosts == 1 ? "" : "s", explanation->origin.route);
+    const struct weft_cost_origin *origin = &explanation->origin;
+    const struct weft_node_kind *kind = &weft_node_kinds[origin->place_kind];
+    int num_ranks = explanation->choice.key.num_ranks;
+    fprintf(stream, "    %d %s on %d %s of %d %s; slowest way: %s\n", num_ranks,
+            num_ranks == 1 ? "rank" : "ranks", origin->num_places,
+            origin->num_places == 1 ? kind->name : kind->plural, origin->num_hosts,
+            origin->num_hosts == 1 ? "host" : "hosts", origin->route);
 }
 
 static void print_programs(const struct weft_explanation *explanation, FILE *stream)

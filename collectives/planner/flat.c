@@ -44,7 +44,8 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_costs
     if (n > 1 && costs->flat_ps >= 0 && slot <= costs->flat_bytes / 2) {
         load.copied += is_reduction ? 0 : bytes * (n - 1);
         load.combined = is_reduction ? bytes * (n - 1) : 0;
-        return weft_price_clamp(costs->flat_ps + weft_price(key, costs, &load));
+        return weft_price_clamp((__int128)costs->flat_ps * costs->sharing +
+                                weft_price(key, costs, &load));
     }
     int rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), key->num_ranks);
     if (n > 1) {
