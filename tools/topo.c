@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -119,12 +120,20 @@ static weft_status write_topology(const struct weft_topology *topology,
     return weft_topology_report(topology, &report, stream, error);
 }
 
+/* Only plain files may be replaced: never a device, a pipe or a link. */
+static bool is_replaceable(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) != 0 || S_ISREG(status.st_mode);
+}
+
 /* Into a file beside the wanted one first, so that a failure leaves the old content. */
 static weft_status write_file(const struct weft_topology *topology,
                               const struct arguments *arguments, struct weft_error *error)
 {
     char *partial;
-    if (asprintf(&partial, "%s.partial", arguments->output) < 0)
+    bool replaces = is_replaceable(arguments->output);
+    if (asprintf(&partial, "%s%s", arguments->output, replaces ? ".partial" : "") < 0)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory");
     FILE *stream = fopen(partial, "we");
     if (!stream) {
@@ -136,9 +145,9 @@ static weft_status write_file(const struct weft_topology *topology,
     weft_status status = write_topology(topology, arguments, stream, error);
     if (fclose(stream) != 0 && status == WEFT_OK)
         status = weft_fail(error, WEFT_SYSTEM, "%s: %s", arguments->output, strerror(errno));
-    if (status == WEFT_OK && rename(partial, arguments->output) != 0)
+    if (status == WEFT_OK && replaces && rename(partial, arguments->output) != 0)
         status = weft_fail(error, WEFT_SYSTEM, "%s: %s", arguments->output, strerror(errno));
-    if (status != WEFT_OK)
+    if (status != WEFT_OK && replaces)
         unlink(partial);
     free(partial);
     return status;
