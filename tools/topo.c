@@ -1,10 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See topo.h. Reads a topology from anywhere, writes it as a report, a summary or JSON. Output to a
- * file appears whole or not at all.
+ * `weft topo`: reads a topology from anywhere, writes it as a report, a summary or JSON. Output to
+ * a file appears whole or not at all.
  */
-#include "tools/topo.h"
-
 #include <argp.h>
 #include <errno.h>
 #include <stdio.h>
@@ -15,12 +13,11 @@
 #include <unistd.h>
 
 #include "base/config.h"
+#include "tools/command.h"
 #include "topology/findings.h"
 #include "topology/json.h"
 #include "topology/load.h"
 #include "topology/report.h"
-
-enum { EXIT_FINE = 0, EXIT_FINDINGS = 1, EXIT_USAGE = 2, EXIT_RUNTIME = 3 };
 
 struct arguments {
     const char *source; // NULL: WEFT_TOPOLOGY, or this machine
@@ -77,14 +74,6 @@ static const struct argp parser = {
         "Exit codes: 0 fine, 1 a finding of severity error, 2 bad usage or input, 3 could not "
         "finish.",
 };
-
-static int fail(const char *command, const struct weft_error *error)
-{
-    bool is_system = error->status == WEFT_SYSTEM || error->status == WEFT_OUT_OF_MEMORY ||
-                     error->status == WEFT_INTERNAL;
-    fprintf(stderr, "%s: %s\n", command, error->text);
-    return is_system ? EXIT_RUNTIME : EXIT_USAGE;
-}
 
 /* Box drawing characters, unless the locale names an encoding without them. */
 static bool wants_ascii(void)
@@ -181,6 +170,6 @@ int weft_command_topo(int argc, char **argv)
         status = find_errors(topology, &has_errors, &error);
     weft_topology_destroy(&topology);
     if (status != WEFT_OK)
-        return fail(argv[0], &error);
-    return has_errors ? EXIT_FINDINGS : EXIT_FINE;
+        return weft_command_fail(argv[0], &error);
+    return weft_command_finish(argv[0], has_errors ? WEFT_EXIT_FAILED : WEFT_EXIT_OK);
 }

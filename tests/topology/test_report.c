@@ -14,10 +14,10 @@
 
 #include <cmocka.h>
 
-#include "base/json.h"
-#include "tools/topo.h"
-#include "topology/findings.h"
 #include "base/format.h"
+#include "base/json.h"
+#include "tools/command.h"
+#include "topology/findings.h"
 #include "topology/report.h"
 #include "topology/synthetic.h"
 
