@@ -1,25 +1,23 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See topo.h. Reads a topology from anywhere, writes it as a report, a summary or JSON. Output to a
- * file appears whole or not at all.
+ * `weft topo`: reads a topology from anywhere, writes it as a report, a summary or JSON. Output to
+ * a file appears whole or not at all.
  */
-#include "tools/topo.h"
-
 #include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
+#include "tools/command.h"
 #include "topology/findings.h"
 #include "topology/json.h"
 #include "topology/load.h"
 #include "topology/report.h"
-
-enum { EXIT_FINE = 0, EXIT_FINDINGS = 1, EXIT_USAGE = 2, EXIT_RUNTIME = 3 };
 
 struct arguments {
     const char *source; // NULL: WEFT_TOPOLOGY, or this machine
@@ -77,14 +75,6 @@ static const struct argp parser = {
         "finish.",
 };
 
-static int fail(const char *command, const struct weft_error *error)
-{
-    bool is_system = error->status == WEFT_SYSTEM || error->status == WEFT_OUT_OF_MEMORY ||
-                     error->status == WEFT_INTERNAL;
-    fprintf(stderr, "%s: %s\n", command, error->text);
-    return is_system ? EXIT_RUNTIME : EXIT_USAGE;
-}
-
 /* Box drawing characters, unless the locale names an encoding without them. */
 static bool wants_ascii(void)
 {
@@ -119,12 +109,20 @@ static weft_status write_topology(const struct weft_topology *topology,
     return weft_topology_report(topology, &report, stream, error);
 }
 
+/* Only plain files may be replaced: never a device, a pipe or a link. */
+static bool is_replaceable(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) != 0 || S_ISREG(status.st_mode);
+}
+
 /* Into a file beside the wanted one first, so that a failure leaves the old content. */
 static weft_status write_file(const struct weft_topology *topology,
                               const struct arguments *arguments, struct weft_error *error)
 {
     char *partial;
-    if (asprintf(&partial, "%s.partial", arguments->output) < 0)
+    bool replaces = is_replaceable(arguments->output);
+    if (asprintf(&partial, "%s%s", arguments->output, replaces ? ".partial" : "") < 0)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory");
     FILE *stream = fopen(partial, "we");
     if (!stream) {
@@ -136,9 +134,9 @@ static weft_status write_file(const struct weft_topology *topology,
     weft_status status = write_topology(topology, arguments, stream, error);
     if (fclose(stream) != 0 && status == WEFT_OK)
         status = weft_fail(error, WEFT_SYSTEM, "%s: %s", arguments->output, strerror(errno));
-    if (status == WEFT_OK && rename(partial, arguments->output) != 0)
+    if (status == WEFT_OK && replaces && rename(partial, arguments->output) != 0)
         status = weft_fail(error, WEFT_SYSTEM, "%s: %s", arguments->output, strerror(errno));
-    if (status != WEFT_OK)
+    if (status != WEFT_OK && replaces)
         unlink(partial);
     free(partial);
     return status;
@@ -172,6 +170,6 @@ int weft_command_topo(int argc, char **argv)
         status = find_errors(topology, &has_errors, &error);
     weft_topology_destroy(&topology);
     if (status != WEFT_OK)
-        return fail(argv[0], &error);
-    return has_errors ? EXIT_FINDINGS : EXIT_FINE;
+        return weft_command_fail(argv[0], &error);
+    return weft_command_finish(argv[0], has_errors ? WEFT_EXIT_FAILED : WEFT_EXIT_OK);
 }

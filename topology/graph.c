@@ -11,7 +11,12 @@
 
 #include "topology/graph_private.h"
 
-enum { ARENA_BLOCK_BYTES = 1 << 16, FIRST_INDEX_SLOTS = 64, MAX_LINK_COUNT = 1 << 20 };
+enum {
+    ARENA_BLOCK_BYTES = 1 << 16,
+    FIRST_INDEX_SLOTS = 64,
+    MAX_LINK_COUNT = 1 << 20,
+    MAX_ATTRIBUTES = 256,
+};
 
 struct arena_block {
     struct arena_block *next;
@@ -212,8 +217,13 @@ static weft_status set_attribute(struct weft_topology *t, int node, struct weft_
                          value.key, (long long)value.number);
     }
     struct weft_attribute **place = &t->nodes[node].attributes;
-    while (*place && strcmp((*place)->key, value.key) < 0)
+    int passed = 0;
+    for (; *place && strcmp((*place)->key, value.key) < 0; passed++)
         place = &(*place)->next;
+    if (passed >= MAX_ATTRIBUTES) // the list is searched from its start
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "topology: node \"%s\" has over %d attributes", t->nodes[node].name,
+                         MAX_ATTRIBUTES);
     bool is_there = *place && strcmp((*place)->key, value.key) == 0;
     struct weft_attribute *attribute =
         is_there ? *place : arena_allocate(t->private, sizeof *attribute);

@@ -12,7 +12,10 @@
 #include "topology/hwloc_import.h"
 #include "topology/probe.h"
 
-enum { MAX_NUMA = 1024 }; // every two of them are joined
+enum {
+    MAX_NUMA = 1024, // every two of them are joined
+    MAX_TWINS = 1000,
+};
 
 static void make_printable(char *text)
 {
@@ -24,12 +27,18 @@ static void make_printable(char *text)
 weft_status weft_hwloc_add(struct hwloc_import *im, int kind, const char *word, int parent,
                            int *node)
 {
+    const char *host = im->host >= 0 ? im->topology->nodes[im->host].name : "";
     char name[WEFT_TOPOLOGY_NAME_BYTES];
-    if (im->host >= 0)
-        snprintf(name, sizeof name, "%.120s/%.120s", im->topology->nodes[im->host].name, word);
-    else
-        snprintf(name, sizeof name, "%.120s", word);
-    make_printable(name);
+    // an interface may be called numa0; the second of a name gets a number
+    for (int twin = 1; twin < MAX_TWINS; twin++) {
+        char number[16] = "";
+        if (twin > 1)
+            snprintf(number, sizeof number, "~%d", twin);
+        snprintf(name, sizeof name, "%.100s%s%.100s%s", host, host[0] ? "/" : "", word, number);
+        make_printable(name);
+        if (weft_topology_find_node(im->topology, name) < 0)
+            break;
+    }
     return weft_topology_add_node(im->topology, kind, name, parent, node, im->error);
 }
 
@@ -72,7 +81,11 @@ static weft_status import_host(struct hwloc_import *im)
     const char *name = hwloc_obj_get_info_by_name(root, "HostName");
     int host;
     im->host = -1;
-    WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_HOST, name && name[0] ? name : "host", -1, &host));
+    char word[128];
+    snprintf(word, sizeof word, "%s", name && name[0] ? name : "host");
+    for (char *slash = word; (slash = strchr(slash, '/'));) // it ends the host's part of a name
+        *slash = '-';
+    WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_HOST, word, -1, &host));
     im->host = host;
     remember(root, host);
     static const char *const texts[][2] = {

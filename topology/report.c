@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "topology/findings.h"
 #include "base/format.h"
+#include "topology/findings.h"
 #include "topology/report_private.h"
 
 enum { COLUMNS = 98 };

@@ -10,7 +10,7 @@
 #include "topology/report_private.h"
 #include "topology/route.h"
 
-enum { MAX_LINK_ROWS = 40, MAX_GPU_ROWS = 16 };
+enum { MAX_LINK_ROWS = 40, MAX_GPU_ROWS = 16, MAX_GPU_ROWS_VERBOSE = 256 };
 
 /* ---- links ---- */
 
@@ -211,6 +211,7 @@ weft_status weft_report_gpu_table(const struct weft_report *r)
             "latency");
     weft_report_style(r, WEFT_STYLE_PLAIN);
     int rows = 0, left_out = 0;
+    int room = r->options->verbose ? MAX_GPU_ROWS_VERBOSE : MAX_GPU_ROWS;
     uint64_t last_shape = 0;
     for (int i = 0; i < t->num_nodes; i = t->nodes[i].parent < 0 ? r->end[i] : i + 1) {
         if (t->nodes[i].kind != WEFT_NODE_HOST)
@@ -220,7 +221,7 @@ weft_status weft_report_gpu_table(const struct weft_report *r)
         for (int j = i; is_new && j < r->end[i]; j++) {
             if (t->nodes[j].kind != WEFT_NODE_GPU)
                 continue;
-            if (rows < MAX_GPU_ROWS || r->options->verbose) {
+            if (rows < room) {
                 write_gpu_row(r, j, weft_router_from(router, j));
                 rows++;
             } else {
@@ -229,7 +230,7 @@ weft_status weft_report_gpu_table(const struct weft_report *r)
         }
     }
     if (left_out)
-        fprintf(r->stream, "  ... and %d more (-v shows all)\n", left_out);
+        fprintf(r->stream, "  ... and %d more\n", left_out);
     putc('\n', r->stream);
     weft_router_destroy(&router);
     return WEFT_OK;

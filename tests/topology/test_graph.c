@@ -115,6 +115,15 @@ static void test_add_refuses(void **state)
     assert_int_equal(weft_topology_set_text(t, 0, "k", "\t", WEFT_SOURCE_FILE, &error),
                      WEFT_INVALID_ARGUMENT);
     assert_null(t->nodes[0].attributes);
+    weft_status status = WEFT_OK;
+    int added = 0;
+    for (; status == WEFT_OK && added < 1000; added++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%03d", added);
+        status = weft_topology_set_number(t, 0, key, 1, WEFT_SOURCE_FILE, &error);
+    }
+    assert_int_equal(status, WEFT_INVALID_ARGUMENT);
+    assert_int_equal(added, 257);
     struct weft_link loop = weft_link_make(WEFT_LINK_PCIE, 2, 2);
     assert_int_equal(weft_topology_add_link(t, &loop, NULL, &error), WEFT_INVALID_ARGUMENT);
     assert_int_equal(t->num_links, 4);

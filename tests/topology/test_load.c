@@ -95,6 +95,78 @@ static void test_hwloc_xml_file_variable(void **state)
 
 #ifndef WEFT_CORE_ONLY
 
+/* A machine of our own: a NIC named like another node, another behind a narrow port of a switch, a
+ * console VGA chip and a function without interface that must not appear. */
+#define SETS " cpuset=\"0x1\" complete_cpuset=\"0x1\" nodeset=\"0x1\" complete_nodeset=\"0x1\" "
+#define PORT(address, buses, speed)                                                                \
+    "<object type=\"Bridge\" bridge_type=\"1-1\" depth=\"1\" bridge_pci=\"0000:[" buses            \
+    "]\" pci_busid=\"0000:" address                                                                \
+    ".0\" pci_type=\"0604 [1000:1000] [0000:0000] 00\" pci_link_speed=\"" speed "\">"
+#define DEVICE(address, type, speed)                                                               \
+    "<object type=\"PCIDev\" pci_busid=\"0000:" address ".0\" pci_type=\"" type                    \
+    " [0000:0000] 00\" pci_link_speed=\"" speed "\">"
+#define INTERFACE(name) "<object type=\"OSDev\" name=\"" name "\" osdev_type=\"2\"/>"
+#define END             "</object>"
+static const char own_machine[] =
+    "<topology version=\"2.0\"><object type=\"Machine\" os_index=\"0\"" SETS
+    "allowed_cpuset=\"0x1\" allowed_nodeset=\"0x1\"><info name=\"HostName\" value=\"a/b\"/>"
+    "<object type=\"NUMANode\" os_index=\"0\"" SETS "local_memory=\"4096\"/>"
+    "<object type=\"PU\" os_index=\"0\"" SETS "/>"
+    // clang-format off
+    "<object type=\"Bridge\" bridge_type=\"0-1\" depth=\"0\" bridge_pci=\"0000:[00-09]\">"
+    DEVICE("00:03", "0200 [1af4:1041]", "0.000000") INTERFACE("numa0") END
+    DEVICE("00:04", "0200 [8086:1521]", "0.000000") END
+    DEVICE("00:05", "0300 [1a03:2000]", "0.000000") END
+    PORT("00:06", "01-09", "15.753846")
+        PORT("01:00", "02-09", "15.753846")
+            PORT("02:00", "03-03", "3.938462")
+                DEVICE("03:00", "0200 [15b3:1019]", "15.753846") INTERFACE("eth1") END
+            END
+            PORT("02:01", "04-04", "31.507692")
+                DEVICE("04:00", "0302 [10de:1db1]", "15.753846") END
+            END
+        END
+    END
+    END END "</topology>";
+// clang-format on
+
+static const struct weft_link *up_link(const struct weft_topology *t, const char *name,
+                                       const char *parent)
+{
+    int node = weft_topology_find_node(t, name);
+    if (node < 0 || t->nodes[node].parent < 0)
+        fail_msg("no %s", name);
+    assert_string_equal(t->nodes[t->nodes[node].parent].name, parent);
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].to == node && t->links[i].from == t->nodes[node].parent)
+            return &t->links[i];
+    fail_msg("no link up from %s", name);
+    return NULL;
+}
+
+static void test_own_machine(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    struct weft_error error = {0};
+    assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
+    if (weft_probe_hwloc_xml(t, own_machine, strlen(own_machine), "own", &error) != WEFT_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(weft_topology_sort(t, NULL), WEFT_OK);
+    check_sound(t);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 2);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 1);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_PCIE_SWITCH), 1);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_CORE), 1); // a thread stands in for its core
+    assert_true(up_link(t, "a-b/numa0~2", "a-b/pcie-root0")->bandwidth.current.value == -1);
+    const struct weft_link *link = up_link(t, "a-b/eth1", "a-b/pcie-switch0");
+    assert_true(link->bandwidth.current.value == 3938462000); // the port, not the device
+    assert_int_equal(link->bandwidth.current.source, WEFT_SOURCE_HWLOC);
+    assert_true(up_link(t, "a-b/gpu0", "a-b/pcie-switch0")->bandwidth.current.value == 15753846000);
+    assert_true(weft_topology_number(t, 0, "network_functions_without_interface", 0) == 1);
+    weft_topology_destroy(&t);
+}
+
 /* What is known about some of the real files, by other tools and by reading them. */
 static const struct {
     const char *file;
@@ -241,7 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_this_machine), cmocka_unit_test(test_hwloc_xml_file_variable),
 #ifndef WEFT_CORE_ONLY
-        cmocka_unit_test(test_real_files),
+        cmocka_unit_test(test_real_files),   cmocka_unit_test(test_own_machine),
 #endif
         cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_own_file),
     };

@@ -9,14 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "base/json.h"
-#include "tools/topo.h"
-#include "topology/findings.h"
 #include "base/format.h"
+#include "base/json.h"
+#include "tools/command.h"
+#include "topology/findings.h"
 #include "topology/report.h"
 #include "topology/synthetic.h"
 
@@ -262,6 +263,11 @@ static void test_command(void **state)
     assert_int_equal(topo("host:3 gpu:2", "-j", "-o", path), 1);
     assert_int_equal(topo(path, "-o", path, NULL), 1); // its own output, read before it is replaced
     unlink(path);
+    assert_int_equal(topo("host:1", "-o", "/dev/null", NULL), 0);
+    struct stat status;
+    assert_int_equal(stat("/dev/null", &status), 0);
+    assert_true(S_ISCHR(status.st_mode)); // still a device
+    assert_int_equal(topo("host:1", "-o", "/dev/full", NULL), 3);
 }
 
 int main(void)
