@@ -31,8 +31,11 @@ struct world {
     const struct weft_program *const *programs;
     int num_ranks;
     const enum weft_aliasing *aliasing;
+    bool eager;
     uint32_t first_step[RANKS + 1];
     uint32_t first_location[RANKS + 1];
+    int *rank_of_step;
+    int *before_in_channel; // (steps) the step before it in its channel, or -1
     uint32_t *first_source; // (steps + 1) where the step's received values stand
     struct transfer *transfers;
     uint32_t num_transfers;
@@ -47,10 +50,7 @@ struct world {
 
 static int rank_of(const struct world *world, uint32_t step)
 {
-    int rank = 0;
-    while (step >= world->first_step[rank + 1])
-        rank++;
-    return rank;
+    return world->rank_of_step[step];
 }
 static const struct weft_step *step_of(const struct world *world, uint32_t step)
 {
@@ -150,7 +150,17 @@ static bool open_world(struct world *world)
             world->first_location[rank] + weft_program_num_locations(program);
     }
     world->first_source = calloc(num_steps(world) + 1, sizeof(uint32_t));
-    assert_non_null(world->first_source);
+    world->rank_of_step = malloc((num_steps(world) + 1) * sizeof(int));
+    world->before_in_channel = malloc((num_steps(world) + 1) * sizeof(int));
+    assert_true(world->first_source && world->rank_of_step && world->before_in_channel);
+    for (int rank = 0; rank < world->num_ranks; rank++)
+        for (uint32_t s = world->first_step[rank]; s < world->first_step[rank + 1]; s++) {
+            world->rank_of_step[s] = rank;
+            world->before_in_channel[s] = -1;
+            for (uint32_t b = world->first_step[rank]; b < s; b++)
+                if (step_of(world, b)->channel == step_of(world, s)->channel)
+                    world->before_in_channel[s] = (int)b;
+        }
     for (uint32_t s = 0; s < num_steps(world); s++)
         world->first_source[s + 1] =
             world->first_source[s] + step_of(world, s)->num_cells * step_of(world, s)->num_sources;
@@ -187,16 +197,15 @@ static uint32_t value_now(const struct world *world, uint32_t *state, uint32_t n
 
 static bool can_post(const struct world *world, const uint32_t *state, uint32_t number)
 {
-    int rank = rank_of(world, number);
+    int rank = rank_of(world, number), before = world->before_in_channel[number];
     uint32_t base = world->first_step[rank];
     const struct weft_step *step = step_of(world, number);
-    for (uint32_t s = base; s < number; s++)
-        if (step_of(world, s)->channel == step->channel && state[s] == 0)
-            return false;
+    if (state[number] != 0 || (before >= 0 && state[before] == 0))
+        return false;
     for (uint32_t d = 0; d < step->num_dependencies; d++)
         if (state[base + world->programs[rank]->dependencies[step->first_dependency + d]] != 2)
             return false;
-    return state[number] == 0;
+    return true;
 }
 
 static bool can_move(const struct world *world, uint32_t *state, uint32_t number)
@@ -214,11 +223,13 @@ static bool can_move(const struct world *world, uint32_t *state, uint32_t number
 
 static bool can_complete(const struct world *world, uint32_t *state, uint32_t number)
 {
+    if (state[number] != 1)
+        return false;
     for (uint32_t t = 0; t < world->num_transfers; t++)
         if ((world->transfers[t].sender == number || world->transfers[t].receiver == number) &&
             !moved(world, state)[t])
             return false;
-    return state[number] == 1;
+    return true;
 }
 
 static bool touches(const struct world *world, uint32_t number, uint32_t *state,
@@ -369,54 +380,83 @@ static bool do_complete(struct world *world, uint32_t *state, uint32_t number)
     return true;
 }
 
+static bool do_post(struct world *world, uint32_t *state, uint32_t number)
+{
+    state[number] = 1;
+    if (!is_race(world, state, number))
+        return true;
+    int rank = rank_of(world, number);
+    snprintf(world->text, TEXT_BYTES, "rank %d step %u: race", rank,
+             number - world->first_step[rank]);
+    return false;
+}
+
+// The state after an event; eagerly, after all posting that it allows.
+static bool arrive(struct world *world, uint32_t *state)
+{
+    for (uint32_t s = 0; world->eager && s < num_steps(world); s++)
+        if (can_post(world, state, s) && !do_post(world, state, s))
+            return false;
+    push(world, state);
+    return true;
+}
+
+static bool try_step(struct world *world, uint32_t *next, uint32_t s, bool *goes_on)
+{
+    int rank = rank_of(world, s);
+    if (can_post(world, next, s)) {
+        if (!do_post(world, next, s))
+            return false;
+    } else if (can_complete(world, next, s)) {
+        if (!do_complete(world, next, s)) {
+            snprintf(world->text, TEXT_BYTES, "rank %d step %u: a value without meaning", rank,
+                     s - world->first_step[rank]);
+            return false;
+        }
+    } else {
+        return true;
+    }
+    *goes_on = true;
+    return arrive(world, next);
+}
+
+static bool try_transfer(struct world *world, uint32_t *next, uint32_t t, bool *goes_on)
+{
+    if (!can_move(world, next, t))
+        return true;
+    if (!do_move(world, next, t)) {
+        snprintf(world->text, TEXT_BYTES, "a message without meaning");
+        return false;
+    }
+    *goes_on = true;
+    return arrive(world, next);
+}
+
 // All states that follow `state`; `next` is room for one. False: something is wrong, see the text.
 static bool expand(struct world *world, const uint32_t *state, uint32_t *next)
 {
     bool goes_on = false;
     size_t bytes = world->words * sizeof *state;
-    memcpy(next, state, bytes);
     for (uint32_t s = 0; s < num_steps(world); s++) {
-        int rank = rank_of(world, s);
-        if (can_post(world, next, s)) {
-            next[s] = 1;
-            if (is_race(world, next, s)) {
-                snprintf(world->text, TEXT_BYTES, "rank %d step %u: race", rank,
-                         s - world->first_step[rank]);
-                return false;
-            }
-        } else if (can_complete(world, next, s)) {
-            if (!do_complete(world, next, s)) {
-                snprintf(world->text, TEXT_BYTES, "rank %d step %u: a value without meaning", rank,
-                         s - world->first_step[rank]);
-                return false;
-            }
-        } else {
-            continue;
-        }
-        goes_on = true;
-        push(world, next);
         memcpy(next, state, bytes);
+        if (!try_step(world, next, s, &goes_on))
+            return false;
     }
     for (uint32_t t = 0; t < world->num_transfers; t++) {
-        if (!can_move(world, next, t))
-            continue;
-        if (!do_move(world, next, t)) {
-            snprintf(world->text, TEXT_BYTES, "a message without meaning");
-            return false;
-        }
-        goes_on = true;
-        push(world, next);
         memcpy(next, state, bytes);
+        if (!try_transfer(world, next, t, &goes_on))
+            return false;
     }
     for (uint32_t s = 0; s < num_steps(world) && !goes_on; s++)
         if (state[s] != 2) {
             snprintf(world->text, TEXT_BYTES, "deadlock");
             return false;
         }
+    memcpy(next, state, bytes);
     return goes_on || is_end_right(world, next);
 }
 
-static void push_start(struct world *world, uint32_t *state)
+static bool push_start(struct world *world, uint32_t *state)
 {
     memset(state, 0, world->words * sizeof *state);
     for (int rank = 0; rank < world->num_ranks; rank++) {
@@ -426,15 +466,18 @@ static void push_start(struct world *world, uint32_t *state)
             *location(world, state, rank, &ref, 0) = weft_trees_leaf(world->trees, rank, c);
         }
     }
-    push(world, state);
+    return arrive(world, state);
 }
 
 enum explored explore(const struct weft_program *const *programs, int num_ranks,
-                      const enum weft_aliasing *aliasing, size_t states_limit, size_t *num_states,
-                      char text[TEXT_BYTES])
+                      const enum weft_aliasing *aliasing, bool eager, size_t states_limit,
+                      size_t *num_states, char text[TEXT_BYTES])
 {
-    struct world world = {
-        .programs = programs, .num_ranks = num_ranks, .aliasing = aliasing, .text = text};
+    struct world world = {.programs = programs,
+                          .num_ranks = num_ranks,
+                          .aliasing = aliasing,
+                          .eager = eager,
+                          .text = text};
     enum explored result = EXPLORED_WRONG;
     uint32_t *state = NULL, *next = NULL;
     assert_true(num_ranks <= RANKS);
@@ -446,7 +489,8 @@ enum explored explore(const struct weft_program *const *programs, int num_ranks,
     state = malloc((world.words + 1) * sizeof *state);
     next = malloc((world.words + 1) * sizeof *next);
     assert_true(world.seen && state && next);
-    push_start(&world, state);
+    if (!push_start(&world, state))
+        goto done;
     result = EXPLORED_RIGHT;
     while (world.depth > 0) {
         if (world.num_seen > states_limit) {
@@ -466,6 +510,8 @@ done:
     free(world.seen);
     free(world.stack);
     free(world.first_source);
+    free(world.rank_of_step);
+    free(world.before_in_channel);
     free(world.transfers);
     weft_trees_destroy(&world.trees);
     return result;

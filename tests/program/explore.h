@@ -16,9 +16,11 @@ enum explored {
     EXPLORED_PARTLY, // nothing wrong in the states that were allowed
 };
 
-/* Valid programs of up to 8 ranks; rank r runs under aliasing[r]. *num_states: states seen. */
+/* Valid programs of up to 8 ranks; rank r runs under aliasing[r]. `eager`: steps post as soon as
+ * they can. That leaves nothing out (posting changes no memory and stands in no other event's way,
+ * and more steps in flight are more races) and makes four ranks small enough. *num_states: seen. */
 enum explored explore(const struct weft_program *const *programs, int num_ranks,
-                      const enum weft_aliasing *aliasing, size_t states_limit, size_t *num_states,
-                      char text[256]);
+                      const enum weft_aliasing *aliasing, bool eager, size_t states_limit,
+                      size_t *num_states, char text[256]);
 
 #endif

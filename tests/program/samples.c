@@ -295,6 +295,8 @@ const struct sample samples[] = {
     {"direct_all_to_all_v", WEFT_ALL_TO_ALL_V, 0, 8, write_direct_all_to_all},
     {"chain_broadcast", WEFT_BROADCAST, 1, 8, write_chain_broadcast},
     {"chain_reduce", WEFT_REDUCE, 1, 8, write_chain_reduce},
+    {"short_broadcast", WEFT_BROADCAST, 0, 8, write_chain_broadcast},
+    {"short_reduce", WEFT_REDUCE, 0, 8, write_chain_reduce},
     {"halves", WEFT_ALL_REDUCE, 1, 2, write_halves},
 };
 const int num_samples = sizeof samples / sizeof *samples;

@@ -17,21 +17,22 @@
 #include "tests/program/corpus.h"
 #include "tests/program/explore.h"
 
-enum { MOST_RANKS = 4, MUTANTS = 3000 };
+enum { MOST_RANKS = 4, MUTANTS = 2500, GOOD_STATES = 20000, MUTANT_STATES = 5000 };
 
 struct tally {
     long right, right_of_4, wrong, partly, disagreements;
     size_t states, most_states;
 };
 
-// Every mix of aliasings: rank r in place where bit r says so and its program allows it.
+// Mixes of aliasings: rank r in place where bit r says so and its program allows it. Of four ranks
+// all or every other one.
 static enum explored explore_mixes(struct weft_program *const *programs, int num_ranks,
                                    size_t limit, struct tally *tally, char text[256])
 {
     enum explored worst = EXPLORED_RIGHT;
-    for (unsigned mix = 0; mix < 1u << num_ranks && worst != EXPLORED_WRONG; mix++) {
+    for (unsigned mix = 0; mix < 1u << num_ranks && worst == EXPLORED_RIGHT; mix++) {
         enum weft_aliasing aliasing[MOST_RANKS];
-        bool is_allowed = true;
+        bool is_allowed = num_ranks < 4 || mix == 0 || mix == 5 || mix == 15;
         for (int rank = 0; rank < num_ranks; rank++) {
             aliasing[rank] = mix >> rank & 1 ? WEFT_IN_PLACE : WEFT_OUT_OF_PLACE;
             is_allowed &= (programs[rank]->aliasing & (unsigned)aliasing[rank]) != 0;
@@ -40,7 +41,7 @@ static enum explored explore_mixes(struct weft_program *const *programs, int num
         if (!is_allowed)
             continue;
         enum explored one = explore((const struct weft_program *const *)programs, num_ranks,
-                                    aliasing, limit, &states, text);
+                                    aliasing, num_ranks == 4, limit, &states, text);
         tally->states += states;
         tally->most_states = states > tally->most_states ? states : tally->most_states;
         worst = one == EXPLORED_RIGHT ? worst : one;
@@ -89,12 +90,12 @@ static void good_programs(void **state)
     struct corpus *corpus = build_corpus(MOST_RANKS);
     for (int s = 0; s < corpus->count; s++) {
         const struct program_set *set = &corpus->sets[s];
-        compare(set->programs, set->num_ranks, 20000, set->name, "unchanged", &tally);
+        compare(set->programs, set->num_ranks, GOOD_STATES, set->name, "unchanged", &tally);
     }
     destroy_corpus(corpus);
     report("good programs", &tally);
     assert_int_equal(tally.wrong, 0);
-    assert_true(tally.right > 100 && tally.right_of_4 > 20);
+    assert_true(tally.right > 150 && tally.right_of_4 >= 15);
 }
 
 static void mutants(void **state)
@@ -112,7 +113,7 @@ static void mutants(void **state)
         if (weft_mutation_try(set->programs, set->num_ranks, 1 + i % 3, &random, &made, changed,
                               &error) != WEFT_OK)
             fail_msg("%s", error.text);
-        compare(changed, set->num_ranks, 3000, set->name, made.change, &tally);
+        compare(changed, set->num_ranks, MUTANT_STATES, set->name, made.change, &tally);
         for (int rank = 0; rank < set->num_ranks; rank++)
             weft_program_destroy(&changed[rank]);
     }
