@@ -63,7 +63,7 @@ static void row_nccl(FILE *stream, const struct weft_bench_row *row, bool is_fir
         if (row->timings[i].was_run)
             fprintf(stream, " %s p50 %.2f p99 %.2f us;", placement_names[i], row->timings[i].p50_us,
                     row->timings[i].p99_us);
-    fprintf(stream, " plan: %s\n", row->plan ? row->plan : "not known");
+    fprintf(stream, " plan: %s over %s\n", row->plan ? row->plan : "not known", row->transport);
     fflush(stream);
 }
 
@@ -106,6 +106,8 @@ static void row_json(FILE *stream, const struct weft_bench_row *row, bool is_fir
             "\"root\": %d, \"plan\": ",
             is_first ? "" : ",", row->bytes, row->count, row->type, row->op, row->root);
     print_json_string(stream, row->plan);
+    fputs(", \"transport\": ", stream);
+    print_json_string(stream, row->transport);
     for (int i = 0; i < 2; i++) {
         const struct weft_bench_timing *t = &row->timings[i];
         fprintf(stream, ",\n   \"%s\": ", placement_names[i]);

@@ -32,6 +32,7 @@ struct weft_bench_row {
     int root;                            // -1: no root
     struct weft_bench_timing timings[2]; // out of place, in place
     const char *plan;                    // NULL: not known
+    const char *transport;
 };
 
 struct weft_bench_header {

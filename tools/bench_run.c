@@ -12,13 +12,8 @@
 
 #include "base/clock.h"
 #include "base/dtype.h"
-#include "tools/bench_data.h"
-#if __has_include("collectives/comm/describe.h")
 #include "collectives/comm/describe.h"
-#define DESCRIBE(comm, desc) weft_comm_describe(comm, desc)
-#else
-#define DESCRIBE(comm, desc) NULL
-#endif
+#include "tools/bench_data.h"
 
 enum { GUARD_BYTES = 64, RANK_LINE_BYTES = 64, POISON = 0xa5 };
 
@@ -186,7 +181,7 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     bench->wrong += timing->wrong;
     bench->bus_sum += timing->bus_gbps;
     bench->num_timings++;
-    *plan = DESCRIBE(bench->comm, &desc);
+    *plan = weft_comm_describe(bench->comm, &desc);
     return WEFT_OK;
 }
 
@@ -226,6 +221,7 @@ static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype,
     };
     for (int i = 0; i < 2; i++)
         WEFT_TRY(run_placement(bench, &c, i == 1, &row.timings[i], &row.plan));
+    row.transport = weft_comm_transport(bench->comm);
     if (bench->rank == 0)
         bench->printer->row(stdout, &row, bench->num_rows == 0);
     bench->num_rows++;

@@ -443,6 +443,7 @@ static void maybe_end(struct weft_meeting *meeting, int64_t now)
         meeting->result = WEFT_OK;
     } else if (meeting->phase == FAILING &&
                (now >= meeting->linger_until_ns ||
+                // While nobody has registered, nobody knows who is still to come.
                 (meeting->num_ranks > 0 && !meeting->members.first &&
                  meeting->num_accounted == meeting->num_ranks))) {
         meeting->phase = ENDED;

@@ -206,13 +206,15 @@ static const struct weft_bench_row rows[2] = {
      .op = "sum",
      .root = -1,
      .timings = {{true, true, 12.345, 11, 30, 0.5, 0.75, 0}, {true, false, 234.56, 1, 2, 3, 4, 0}},
-     .plan = "ring"},
+     .plan = "ring",
+     .transport = "shm"},
     {.bytes = 33554432,
      .count = 8388608,
      .type = "bfloat16",
      .op = "none",
      .root = 0,
-     .timings = {{true, true, 12345.6, 1, 2, 12.34, 56.78, 3}, {.was_run = false}}},
+     .timings = {{true, true, 12345.6, 1, 2, 12.34, 56.78, 3}, {.was_run = false}},
+     .transport = "none"},
 };
 
 static char *print(const char *format)
@@ -242,7 +244,7 @@ static void table_is_that_of_nccl_tests(void **state)
                                  "   56.78       3      N/A     N/A     N/A     N/A\n"));
     assert_non_null(strstr(text, "# Out of bounds values : 3 FAILED\n"));
     assert_non_null(strstr(text, "# Avg bus bandwidth    : 1.5\n"));
-    assert_non_null(strstr(text, "plan: ring\n"));
+    assert_non_null(strstr(text, "plan: ring over shm\n"));
     // Headers stand above their columns, and scripts see data only in lines without '#'.
     const char *title = strstr(text, "#       size"), *data = strstr(text, lines);
     assert_int_equal(strcspn(title, "\n"), strlen(lines) - 1);
