@@ -96,7 +96,8 @@ static bool goes_flat(const struct weft_comm *comm, const struct weft_call *call
 {
     const char *forced =
         call->desc.algorithm ? call->desc.algorithm : comm->context->config.algorithm;
-    return comm->is_flat && !call->tables && (!*forced || !strcmp(forced, "flat")) &&
+    return comm->is_flat && !call->tables && call->key.order == WEFT_ORDER_FREE &&
+           (!*forced || !strcmp(forced, "flat")) &&
            weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
                               comm->flat_bytes);
 }

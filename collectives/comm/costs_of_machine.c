@@ -1,13 +1,32 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * Where topology and planner meet: the prices of a set of ranks on this machine.
+ * Where topology and planner meet: the prices of a set of ranks on this machine, or on the topology
+ * that WEFT_TOPOLOGY names. Rank 0 asks; everybody uses its answer.
  */
+#include "base/log.h"
 #include "collectives/comm/internal.h"
-#include "collectives/planner/costs.h"
+#include "collectives/planner/costs_topology.h"
+#include "topology/load.h"
 
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
                                   struct weft_costs *costs, struct weft_error *error)
 {
+    struct weft_topology *topology;
+    struct weft_cost_origin origin;
+    struct weft_error why;
+    bool is_given = *context->config.topology;
+    weft_status status =
+        weft_topology_load(is_given ? context->config.topology : NULL, &topology, &why);
+    if (status == WEFT_OK) {
+        status = weft_costs_from_topology(topology, num_ranks, costs, &origin, &why);
+        weft_topology_destroy(&topology);
+    }
+    if (status == WEFT_OK)
+        return WEFT_OK;
+    if (is_given)
+        return weft_fail(error, status, "WEFT_TOPOLOGY: %.400s", why.text);
+    // A machine that cannot be probed still runs; only the choice rests on assumptions.
+    WEFT_LOG(WEFT_LOG_WARN, "prices are assumed: %s", why.text);
     *costs = weft_costs_assumed(num_ranks, context->num_cores);
-    return weft_costs_check(costs, error);
+    return WEFT_OK;
 }

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "collectives/comm/internal.h"
+#include "collectives/planner/choice.h"
 
 enum { IDLE_RUNS_LIMIT = 4 };
 
@@ -18,8 +18,8 @@ struct weft_plans_entry {
     struct weft_key key;
     int rank;
     bool is_in_place;
-    const struct weft_algorithm *algorithm;
-    const struct weft_algorithm *forced;
+    const struct weft_algorithm *algorithm; // of the plan
+    const struct weft_algorithm *forced;    // NULL: chosen
     int64_t predicted_ps;
     struct weft_plan *plan;
     struct weft_run *idle[IDLE_RUNS_LIMIT];
@@ -53,55 +53,24 @@ static struct weft_plans_entry *find_entry(struct weft_plans *plans, const struc
     return NULL;
 }
 
-static weft_status emit_and_prove(struct weft_plans_entry *entry, struct weft_error *error)
+static weft_status make_plan(struct weft_comm *comm, struct weft_plans_entry *entry,
+                             struct weft_error *error)
 {
-    struct weft_program *program = NULL;
-    // One program serves both aliasings where the algorithm can write such a one.
-    unsigned both = WEFT_OUT_OF_PLACE | WEFT_IN_PLACE;
+    // One program serves both aliasings, except for exchanges.
     bool is_exchange =
         entry->key.collective == WEFT_ALL_TO_ALL || entry->key.collective == WEFT_ALL_TO_ALL_V;
-    unsigned aliasing = !is_exchange         ? both
-                        : entry->is_in_place ? WEFT_IN_PLACE
-                                             : WEFT_OUT_OF_PLACE;
-    WEFT_TRY(entry->algorithm->emit(&entry->key, entry->rank, aliasing, &program, error));
-    weft_status status = weft_plan_create(&program, &entry->plan, error);
-    weft_program_destroy(&program);
-    return status;
-}
-
-static weft_status make_entry(struct weft_comm *comm, struct weft_plans_entry *entry,
-                              struct weft_error *error)
-{
-    uint64_t tried = 0;
-    for (;;) {
-        entry->algorithm = entry->forced;
-        entry->predicted_ps = INT64_MAX;
-        for (int i = 0; weft_algorithms[i]; i++) {
-            const struct weft_algorithm *algorithm = weft_algorithms[i];
-            if ((entry->forced && algorithm != entry->forced) || (tried >> i & 1) ||
-                algorithm->supports(&entry->key))
-                continue;
-            int64_t estimate = algorithm->estimate(&entry->key, &comm->costs);
-            if (estimate >= entry->predicted_ps)
-                continue;
-            entry->predicted_ps = estimate;
-            entry->algorithm = algorithm;
-        }
-        if (!entry->algorithm || entry->predicted_ps == INT64_MAX)
-            return weft_fail(error, WEFT_UNSUPPORTED, "no algorithm%s%s does %s on %d ranks",
-                             entry->forced ? " " : "", entry->forced ? entry->forced->name : "",
-                             weft_collective_names[entry->key.collective], comm->num_ranks);
-        weft_status status = emit_and_prove(entry, error);
-        if (status != WEFT_UNPROVED && status != WEFT_INVALID_FORMAT)
-            return status;
-        WEFT_LOG(WEFT_LOG_ERROR, "bug: a program of algorithm %s fails its check: %s",
-                 entry->algorithm->name, error->text);
-        if (entry->forced)
-            return status;
-        for (int i = 0; weft_algorithms[i]; i++)
-            if (weft_algorithms[i] == entry->algorithm)
-                tried |= UINT64_C(1) << i;
-    }
+    unsigned both = WEFT_OUT_OF_PLACE | WEFT_IN_PLACE;
+    unsigned one = entry->is_in_place ? WEFT_IN_PLACE : WEFT_OUT_OF_PLACE;
+    const struct weft_plan_request request = {
+        .key = entry->key,
+        .rank = entry->rank,
+        .aliasing = is_exchange ? one : both,
+        .costs = comm->costs,
+        .algorithm = entry->forced ? entry->forced->name : NULL,
+    };
+    WEFT_TRY(weft_plan_make(&request, &entry->plan, &entry->algorithm, error));
+    entry->predicted_ps = entry->algorithm->estimate(&entry->key, &comm->costs);
+    return WEFT_OK;
 }
 
 static void destroy_entry(struct weft_plans_entry *entry)
@@ -112,27 +81,17 @@ static void destroy_entry(struct weft_plans_entry *entry)
     free(entry);
 }
 
-// `text` as in WEFT_ALGORITHM: "ring" or "all_reduce:ring,broadcast:tree".
-static weft_status find_forced(const char *text, weft_collective collective,
-                               const struct weft_algorithm **algorithm, struct weft_error *error)
+// A name given with the call must be able to do it; WEFT_ALGORITHM is a wish where it can.
+static weft_status find_forced(const struct weft_comm *comm, const struct weft_key *key,
+                               const char *name, const struct weft_algorithm **algorithm,
+                               struct weft_error *error)
 {
-    const char *name = weft_collective_names[collective];
-    char entry[64];
-    for (const char *at = text; at && *at;) {
-        size_t length = strcspn(at, ",");
-        snprintf(entry, sizeof entry, "%.*s", (int)length, at);
-        char *colon = strchr(entry, ':');
-        if (colon)
-            *colon = '\0';
-        const struct weft_algorithm *found = weft_algorithm_find(colon ? colon + 1 : entry);
-        if (!found)
-            return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no algorithm '%s'",
-                             colon ? colon + 1 : entry);
-        // Without a collective it is a wish for those that it can do.
-        if (!colon || !strcmp(entry, name))
-            *algorithm = found;
-        at += length + (at[length] == ',');
-    }
+    struct weft_forced forced;
+    if (name)
+        return weft_algorithm_require(name, key, algorithm, error);
+    WEFT_TRY(weft_forced_parse(comm->context->config.algorithm, &forced, error));
+    const struct weft_algorithm *wish = forced.algorithms[key->collective];
+    *algorithm = wish && !weft_algorithm_refusal(wish, key) ? wish : NULL;
     return WEFT_OK;
 }
 
@@ -141,15 +100,11 @@ weft_status weft_plans_get(struct weft_comm *comm, const struct weft_key *key, i
                            struct weft_error *error)
 {
     const struct weft_algorithm *algorithm = NULL;
-    const char *configured = comm->context->config.algorithm;
     if (!comm->plans)
         comm->plans = calloc(1, sizeof *comm->plans);
     if (!comm->plans)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for plans");
-    if (forced || *configured)
-        WEFT_TRY(find_forced(forced ? forced : configured, key->collective, &algorithm, error));
-    if (!forced && algorithm && algorithm->supports(key))
-        algorithm = NULL;
+    WEFT_TRY(find_forced(comm, key, forced, &algorithm, error));
     struct weft_plans_entry *entry = find_entry(comm->plans, key, is_in_place, algorithm);
     if (!entry) {
         entry = calloc(1, sizeof *entry);
@@ -159,7 +114,7 @@ weft_status weft_plans_get(struct weft_comm *comm, const struct weft_key *key, i
         entry->rank = rank;
         entry->is_in_place = is_in_place;
         entry->forced = algorithm;
-        weft_status status = make_entry(comm, entry, error);
+        weft_status status = make_plan(comm, entry, error);
         if (status != WEFT_OK) {
             free(entry);
             return status;

@@ -86,9 +86,7 @@ static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *
                          (int)desc->op);
     if (desc->queue)
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: streams need a build with CUDA", name);
-    if (desc->order == WEFT_ORDER_REPRODUCIBLE)
-        return weft_fail(error, WEFT_UNSUPPORTED, "%s: no reproducible plan exists yet", name);
-    if (desc->order != WEFT_ORDER_FREE || desc->timeout_ns < 0)
+    if ((unsigned)desc->order > WEFT_ORDER_REPRODUCIBLE || desc->timeout_ns < 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: bad order or negative timeout", name);
     bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
     if (is_rooted && (desc->root < 0 || desc->root >= n))
