@@ -217,11 +217,12 @@ static weft_status dump(const struct arguments *arguments,
 {
     struct weft_plan *plan = NULL;
     WEFT_TRY(make_plan(arguments, explanation, (int)arguments->rank, &plan, error));
-    json_t *json = weft_program_to_json(weft_plan_program(plan));
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_t *json = NULL;
+    weft_status status = weft_program_to_json(weft_plan_program(plan), &json, error);
+    char *text = status == WEFT_OK ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     weft_plan_destroy(&plan);
-    return write_text(arguments->dump, text, error);
+    return status == WEFT_OK ? write_text(arguments->dump, text, error) : status;
 }
 
 #endif
