@@ -20,6 +20,9 @@
 #include "base/clock.h"
 #include "transport/bootstrap.h"
 
+// Present in builds with AddressSanitizer: _exit would skip its search for leaks.
+void __lsan_do_leak_check(void) __attribute__((weak));
+
 static int run_rank(int rank, int num_ranks, const weft_unique_id *id, int64_t timeout_ns,
                     int (*body)(struct rank_process *process), void *argument)
 {
@@ -69,6 +72,8 @@ void run_ranks(int num_ranks, int64_t timeout_ns, int limit_s,
         if (pids[rank] == 0) {
             int code = run_rank(rank, num_ranks, &id, timeout_ns, body, argument);
             fflush(NULL);
+            if (__lsan_do_leak_check)
+                __lsan_do_leak_check();
             _exit(code);
         }
     }
