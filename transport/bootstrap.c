@@ -278,12 +278,12 @@ static void fail_by_deadline(struct weft_bootstrap *bootstrap)
 
 static void keep_deadlines(struct weft_bootstrap *bootstrap, int64_t now)
 {
-    bool is_asking = bootstrap->phase == ASKING || bootstrap->phase == REGISTERED;
     if (now >= bootstrap->deadline_ns) {
         fail_by_deadline(bootstrap);
     } else if (bootstrap->phase == PAUSING && now >= bootstrap->retry_at_ns) {
         attempt(bootstrap);
-    } else if (is_asking && now >= bootstrap->attempt_until_ns) {
+    } else if (bootstrap->phase == ASKING && now >= bootstrap->attempt_until_ns) {
+        // Only before registering: afterwards the other end may count on this rank already.
         weft_status ignored = weft_fail(&bootstrap->last_try, WEFT_TIMEOUT, "no answer within 2 s");
         (void)ignored;
         pause_after_failure(bootstrap);
@@ -295,8 +295,7 @@ static void set_timer(struct weft_bootstrap *bootstrap)
     int64_t at = bootstrap->deadline_ns;
     if (bootstrap->phase == PAUSING && bootstrap->retry_at_ns < at)
         at = bootstrap->retry_at_ns;
-    if ((bootstrap->phase == ASKING || bootstrap->phase == REGISTERED) &&
-        bootstrap->attempt_until_ns < at)
+    if (bootstrap->phase == ASKING && bootstrap->attempt_until_ns < at)
         at = bootstrap->attempt_until_ns;
     weft_timer_set(&bootstrap->timer, at);
 }

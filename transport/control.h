@@ -38,18 +38,22 @@ struct weft_control_events {
 };
 
 /* Opens the listener before the meeting; `address` (WEFT_CONTROL_ADDRESS_BYTES) goes into the blob.
- * An address is a secret. Errors: SYSTEM. */
+ * An address is a secret. Errors: SYSTEM; INVALID_ARGUMENT: not a numeric address, or a wildcard,
+ * which nobody could connect to. Nothing happens, and the descriptor is quiet, until start. */
 weft_status weft_control_open(const char *listen_address, struct weft_control **control,
                               void *address, struct weft_error *error);
 /* After the meeting: addresses[r] of every rank. Connections are made in the background; a
- * neighbour that cannot be reached within 2 s, or refuses, is dead. */
+ * neighbour to whose host no connection comes about within 2 s, or that refuses, is dead; one that
+ * is merely slow or stopped is not. Errors: INVALID_FORMAT (an address), OUT_OF_MEMORY. */
 weft_status weft_control_start(struct weft_control *control, int rank, int num_ranks,
                                const void *const *addresses, struct weft_control_events events,
                                struct weft_error *error);
 /* Whether every neighbour that is alive can be heard and told. Until then a notice may be lost with
  * the rank that posted it. */
 int weft_control_is_connected(const struct weft_control *control);
-/* Floods `notice` to every rank; queued where a connection is not up or its socket is full. */
+/* Floods `notice` to every rank; queued where a connection is not up or its socket is full. Deaths
+ * always; other notices are dropped for a neighbour that leaves 1 MiB unread. A bad subject, or a
+ * death that is known, is ignored. May be called from the event. */
 void weft_control_post(struct weft_control *control, const struct weft_notice *notice);
 /* The number of things that happened. Cheap when nothing did (one epoll_wait with no time-out). */
 int weft_control_progress(struct weft_control *control);
