@@ -6,6 +6,7 @@
 #include "tools/plan.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,13 +143,17 @@ static weft_status write_text(const char *path, char *text, struct weft_error *e
 {
     if (!text)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for JSON");
+    errno = 0;
     bool is_stdout = strcmp(path, "-") == 0;
     FILE *stream = is_stdout ? stdout : fopen(path, "we");
     bool is_written = stream && fprintf(stream, "%s\n", text) >= 0;
     if (stream && !is_stdout && fclose(stream) != 0)
         is_written = false;
     free(text);
-    return is_written ? WEFT_OK : weft_fail(error, WEFT_SYSTEM, "%s: cannot write: %m", path);
+    if (is_written)
+        return WEFT_OK;
+    return weft_fail(error, errno == ENOENT ? WEFT_NOT_FOUND : WEFT_SYSTEM, "%s: cannot write: %s",
+                     path, strerror(errno));
 }
 
 static weft_status print_json(json_t *json, struct weft_error *error)
