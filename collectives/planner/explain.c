@@ -8,19 +8,6 @@
 
 #include "collectives/planner/explain_format.h"
 
-void weft_format_time(int64_t picoseconds, char *text, size_t bytes)
-{
-    static const struct {
-        const char *unit;
-        double picoseconds;
-    } units[] = {{"ns", 1e3}, {"us", 1e6}, {"ms", 1e9}, {"s", 1e12}};
-    int unit = 0;
-    while (unit < 3 && (double)picoseconds >= 1000 * units[unit].picoseconds)
-        unit++;
-    double value = (double)picoseconds / units[unit].picoseconds;
-    snprintf(text, bytes, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit].unit);
-}
-
 struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64_t bytes)
 {
     const struct weft_program *program = weft_plan_program(plan);
@@ -87,10 +74,10 @@ void weft_explain_why(const struct weft_explanation *explanation, char *text, si
         snprintf(text, bytes, "%s is the only algorithm that can do this.", name);
         return;
     }
-    weft_format_time(chosen->latency_ps, mine[0], sizeof mine[0]);
-    weft_format_time(other->latency_ps, mine[1], sizeof mine[1]);
-    weft_format_time(chosen->estimate_ps - chosen->latency_ps, mine[2], sizeof mine[2]);
-    weft_format_time(other->estimate_ps - other->latency_ps, mine[3], sizeof mine[3]);
+    weft_format_latency(chosen->latency_ps, mine[0], sizeof mine[0]);
+    weft_format_latency(other->latency_ps, mine[1], sizeof mine[1]);
+    weft_format_latency(chosen->estimate_ps - chosen->latency_ps, mine[2], sizeof mine[2]);
+    weft_format_latency(other->estimate_ps - other->latency_ps, mine[3], sizeof mine[3]);
     double factor = (double)other->estimate_ps / (double)chosen->estimate_ps;
     char relation[64];
     if (factor >= 1.05)
@@ -138,9 +125,9 @@ static void print_candidates(const struct weft_explanation *explanation, FILE *s
                     candidate->reason);
             continue;
         }
-        weft_format_time(candidate->estimate_ps, whole, sizeof whole);
-        weft_format_time(candidate->latency_ps, latency, sizeof latency);
-        weft_format_time(candidate->estimate_ps - candidate->latency_ps, rest, sizeof rest);
+        weft_format_latency(candidate->estimate_ps, whole, sizeof whole);
+        weft_format_latency(candidate->latency_ps, latency, sizeof latency);
+        weft_format_latency(candidate->estimate_ps - candidate->latency_ps, rest, sizeof rest);
         fprintf(stream, "  %s %-9s %11s %8.2fx %11s %11s   %s\n", mark, candidate->algorithm->name,
                 whole, (double)candidate->estimate_ps / (double)choice->candidates[0].estimate_ps,
                 latency, rest, candidate->algorithm->description);
@@ -155,7 +142,7 @@ static void print_prices(const struct weft_explanation *explanation, FILE *strea
     for (int i = 0; i < num_rows; i++) {
         char value[32] = "not available";
         if (rows[i].is_time && rows[i].value >= 0)
-            weft_format_time(rows[i].value, value, sizeof value);
+            weft_format_latency(rows[i].value, value, sizeof value);
         else if (!rows[i].is_time)
             snprintf(value, sizeof value, "%lld", (long long)rows[i].value);
         fprintf(stream, "    %-34s %14s  [%s]\n", rows[i].meaning, value, rows[i].source);
@@ -190,8 +177,8 @@ void weft_explain_text(const struct weft_explanation *explanation, bool verbose,
     char why[512], predicted[32];
     print_head(explanation, stream);
     weft_explain_why(explanation, why, sizeof why);
-    weft_format_time(find(&explanation->choice, explanation->chosen)->estimate_ps, predicted,
-                     sizeof predicted);
+    weft_format_latency(find(&explanation->choice, explanation->chosen)->estimate_ps, predicted,
+                        sizeof predicted);
     fprintf(stream, "  %s, predicted %s\n  %s\n", explanation->chosen->name, predicted, why);
     if (verbose) {
         print_candidates(explanation, stream);

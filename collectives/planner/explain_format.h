@@ -20,7 +20,6 @@ struct weft_price_row {
 
 int weft_price_rows(const struct weft_costs *costs, const struct weft_cost_origin *origin,
                     struct weft_price_row rows[WEFT_PRICE_ROWS]);
-void weft_format_time(int64_t picoseconds, char *text, size_t bytes);
 
 /* The table: one row per size class. */
 enum { WEFT_TABLE_FIRST_CLASS = 3, WEFT_TABLE_LAST_CLASS = 30 };

@@ -40,7 +40,7 @@ static void print_row(const struct weft_table_row *row, FILE *stream)
     const struct weft_candidate *first = &row->choice.candidates[0];
     char size[32], predicted[32];
     weft_format_bytes(INT64_C(1) << row->size_class, size, sizeof size);
-    weft_format_time(first->estimate_ps, predicted, sizeof predicted);
+    weft_format_latency(first->estimate_ps, predicted, sizeof predicted);
     fprintf(stream, "  %8s  %-9s %11s", size, first->algorithm->name, predicted);
     for (int i = 1; i < row->choice.num_usable && i < 4; i++)
         fprintf(stream, "   %s %.2fx", first[i].algorithm->name,

@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# `weft plan`: choices, forcing, tables, the scale check, exit codes, JSON.
+# Usage: test_plan.sh WEFT
+set -u
+weft=$1
+failures=0
+expect() { # WHAT EXPECTED ACTUAL
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
+        failures=$((failures + 1))
+    fi
+}
+refuse() { # WHAT WORDS OPTION...: exit code 2 and a sentence with WORDS
+    local what=$1 words=$2 text
+    shift 2
+    text=$("$weft" plan "$@" 2>&1 >/dev/null)
+    expect "$what: exit code" 2 $?
+    case $text in
+    *"$words"*) ;;
+    *) expect "$what: sentence" "$words" "$text" ;;
+    esac
+}
+query() { # EXPRESSION over j, the JSON on standard input
+    python3 -c 'import json, sys
+j = json.load(sys.stdin)
+print(eval(sys.argv[1]))' "$1"
+}
+unset WEFT_ALGORITHM WEFT_TOPOLOGY
+machine='host:1 core:4'
+cluster='host:4 nvswitch:1@200 gpu:8@200 nic:1@100'
+
+"$weft" plan --topology "$machine" >/dev/null
+expect 'plain' 0 $?
+for algorithm in flat direct tree halving ring; do
+    expect "--explain names $algorithm" 1 \
+        "$("$weft" plan --topology "$machine" --explain | grep -c "^  [> ] $algorithm ")"
+    expect "forced $algorithm" "$algorithm True" "$("$weft" plan --topology "$machine" \
+        --algorithm $algorithm --json | query '"%s %s" % (j["chosen"], j["forced"])')"
+done
+expect 'the chosen one is the cheapest' True "$("$weft" plan --topology "$machine" --json |
+    query 'j["chosen"] == min((c for c in j["candidates"] if c["possible"]),
+                              key=lambda c: c["predicted_ps"])["algorithm"]')"
+expect 'a program per rank' 4 "$("$weft" plan --topology "$machine" --json | query 'len(j["programs"])')"
+expect 'what is not possible has a reason' True "$("$weft" plan --topology "$machine" --coll all_to_all_v \
+    --json | query 'all(c["possible"] or c["reason"] for c in j["candidates"])')"
+expect 'many ranks behind few NICs' ring \
+    "$("$weft" plan --topology "$cluster" --ranks 32 --size 1G --json | query 'j["chosen"]')"
+expect 'the variable' ring "$(WEFT_ALGORITHM=all_reduce:ring "$weft" plan --topology "$machine" --json |
+    query 'j["chosen"]')"
+expect 'the option goes before the variable' tree "$(WEFT_ALGORITHM=ring "$weft" plan \
+    --topology "$machine" --algorithm tree --json | query 'j["chosen"]')"
+expect 'the table' '28 8 1073741824' "$("$weft" plan --topology "$machine" --table --json |
+    query '"%d %d %d" % (len(j["rows"]), j["rows"][0]["bytes"], j["rows"][-1]["bytes"])')"
+for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all all_gather_v \
+    reduce_scatter_v all_to_all_v barrier send recv; do
+    "$weft" plan --topology "$machine" --coll $collective --order reproducible --explain >/dev/null
+    expect "$collective" 0 $?
+done
+
+refuse 'an unknown algorithm' 'possible for all_reduce' --topology "$machine" --algorithm rung
+refuse 'an algorithm that cannot' 'possible: ' --topology "$machine" --coll all_to_all --algorithm ring
+refuse 'an unknown collective' 'allreduce' --coll allreduce
+refuse 'a bad size' '' --size many
+refuse 'no ranks' '' --ranks 0
+refuse 'a rank that is not there' 'rank 4 of 4' --topology "$machine" --rank 4
+refuse 'a root that is not there' 'root' --topology "$machine" --coll broadcast --root 9
+refuse 'an order' 'reproducible' --order random
+refuse 'a bad topology' '' --topology 'host:0'
+refuse 'an argument' 'no option' all_reduce
+"$weft" plan --topology "$machine" >/dev/full 2>/dev/null
+expect 'a full disk' 3 $?
+
+"$weft" plan --topology "$machine" --dump - --rank 2 --algorithm ring | query 'j["rank"]' >/tmp/plan.$$
+expect 'a dumped program' 2 "$(cat /tmp/plan.$$)"
+rm -f /tmp/plan.$$
+refuse 'a folder that is not there' '/no/such' --topology "$machine" --dump /no/such/file
+
+expect 'scale check' True "$("$weft" plan --scale-check --ranks 300 --json | query 'j["passed"]')"
+expect 'scale check covers the table' True "$("$weft" plan --scale-check --ranks 3 --json |
+    query 'len({r["algorithm"] for r in j["rows"]}) == 5 and len({r["collective"] for r in j["rows"]}) == 12')"
+
+[ $failures = 0 ] && echo 'plan: all passed'
+exit $((failures > 0))
