@@ -293,21 +293,29 @@ static weft_status find_virtual_machine(struct search *s)
         t->nodes[first].name, count > 1 ? ", and so are others" : "");
 }
 
+/* A PCIe root on the host itself that is joined to every NUMA domain: nothing better was known. */
 static weft_status find_unknown_locality(struct search *s)
 {
     const struct weft_topology *t = s->topology;
-    int count = 0, first = -1, *num_numa = calloc((size_t)t->num_nodes + 1, sizeof *num_numa);
+    size_t n = (size_t)t->num_nodes + 1;
+    int count = 0, first = -1, *num_numa = calloc(2 * n, sizeof *num_numa); // of each host
     if (!num_numa)
         return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
+    int *num_joints = num_numa + n; // of each PCIe root
     for (int i = 0; i < t->num_nodes; i++) {
         int host = weft_topology_ancestor(t, i, WEFT_NODE_HOST);
         if (t->nodes[i].kind == WEFT_NODE_NUMA && host >= 0)
             num_numa[host]++;
     }
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_ROOT) {
+            num_joints[t->links[i].from]++;
+            num_joints[t->links[i].to]++;
+        }
     for (int i = 0; i < t->num_nodes; i++) {
         int host = t->nodes[i].parent;
         if (t->nodes[i].kind == WEFT_NODE_PCIE_ROOT && host >= 0 && num_numa[host] > 1 &&
-            count++ == 0)
+            num_joints[i] >= num_numa[host] && count++ == 0)
             first = i;
     }
     free(num_numa);
@@ -315,9 +323,9 @@ static weft_status find_unknown_locality(struct search *s)
         return WEFT_OK;
     return say(
         s, WEFT_SEVERITY_WARNING,
-        "%d PCIe root%s (first: %.100s) tied to no NUMA domain (\"NUMA -1\"): the machine hides "
-        "which socket the devices below belong to.",
-        count, count > 1 ? "s are" : " is", t->nodes[first].name);
+        "%d PCIe root%s (first: %.100s) %s tied to no NUMA domain (\"NUMA -1\"): the machine "
+        "hides which socket the devices below belong to.",
+        count, count > 1 ? "s" : "", t->nodes[first].name, count > 1 ? "are" : "is");
 }
 
 static weft_status find_unknown_speed(struct search *s)

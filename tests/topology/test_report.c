@@ -116,6 +116,10 @@ static void test_findings_of_structure(void **state)
     t = synthetic("host:1 numa:2 gpu:4");
     int host = find(t, "host0");
     t->nodes[find(t, "host0/pcie-root1")].parent = host;
+    assert_int_equal(severity_of(t, "unknown-locality", NULL), -1); // near one domain only
+    struct weft_link joint =
+        weft_link_make(WEFT_LINK_ROOT, find(t, "host0/numa0"), find(t, "host0/pcie-root1"));
+    assert_int_equal(weft_topology_add_link(t, &joint, NULL, NULL), WEFT_OK);
     assert_int_equal(severity_of(t, "unknown-locality", sentence), WEFT_SEVERITY_WARNING);
     assert_non_null(strstr(sentence, "host0/pcie-root1"));
     assert_int_equal(severity_of(t, "unknown-speed", NULL), WEFT_SEVERITY_NOTE);
