@@ -217,8 +217,10 @@ static weft_status dump(const struct arguments *arguments,
 {
     struct weft_plan *plan = NULL;
     WEFT_TRY(make_plan(arguments, explanation, (int)arguments->rank, &plan, error));
-    json_t *json = weft_program_to_json(weft_plan_program(plan));
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_t *json = NULL;
+    char *text = weft_program_to_json(weft_plan_program(plan), &json, error) == WEFT_OK
+                     ? json_dumps(json, JSON_COMPACT)
+                     : NULL;
     json_decref(json);
     weft_plan_destroy(&plan);
     return write_text(arguments->dump, text, error);

@@ -195,7 +195,7 @@ static weft_status read_label(struct reader *reader, const json_t *json, const c
         return WEFT_OK;
     }
     int64_t cell;
-    weft_sum sum, tree;
+    weft_sum sum = 0, tree = 0;
     WEFT_TRY(check_keys(reader, json, where, keys, 3));
     WEFT_TRY(weft_json_integer(json, "cell", 0, WEFT_CELLS_LIMIT, where, &cell, reader->error));
     WEFT_TRY(read_hex(reader, json_object_get(json, "sum"), where, 32, &sum));
@@ -418,7 +418,7 @@ static weft_status read_results(struct reader *reader, const json_t *json)
         return bad(reader, reader->name, "\"results\" has not one entry per output cell");
     for (uint32_t c = 0; c < cells; c++) {
         char where[WHERE_BYTES];
-        weft_sum value;
+        weft_sum value = 0;
         snprintf(where, sizeof where, "%.100s.results[%u]", reader->name, c);
         WEFT_TRY(read_hex(reader, json_array_get(array, c), where, 16, &value));
         reader->program->results[c] = (uint64_t)value;
