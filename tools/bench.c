@@ -14,7 +14,7 @@
 #include "tools/command.h"
 #include "tools/local_ranks.h"
 
-enum { KEY_FORMAT = 256, KEY_JSON, KEY_RANKS, KEY_STARTED };
+enum { KEY_ALGORITHM = 256, KEY_FORMAT, KEY_JSON, KEY_RANKS, KEY_STARTED };
 
 struct bench_options {
     struct weft_bench_settings settings;
@@ -140,7 +140,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         settings->root =
             !strcmp(argument, "all") ? -1 : (int)number(state, "-r", argument, 0, 1 << 24);
         return 0;
-    case 'a':
+    case KEY_ALGORITHM:
         settings->algorithm = argument;
         return 0;
     case KEY_FORMAT:
@@ -181,7 +181,8 @@ static const struct argp_option options_table[] = {
     {"datatype", 'd', "TYPE", 0, "float double bfloat16 half int32 int64 uint8 all", 0},
     {"op", 'o', "OP", 0, "sum prod min max avg all", 0},
     {"root", 'r', "RANK", 0, "Root rank (default 0), or all", 0},
-    {"algorithm", 'a', "NAME", 0, "Force an algorithm instead of the planner's choice", 0},
+    {"algorithm", KEY_ALGORITHM, "NAME", 0, "Force an algorithm instead of the planner's choice",
+     0},
     {"format", KEY_FORMAT, "FORMAT", 0, "nccl (default), json or csv", 0},
     {"json", KEY_JSON, NULL, 0, "The same as --format json", 0},
     {"started", KEY_STARTED, NULL, OPTION_HIDDEN, NULL, 0},

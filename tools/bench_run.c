@@ -181,7 +181,7 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     bench->wrong += timing->wrong;
     bench->bus_sum += timing->bus_gbps;
     bench->num_timings++;
-    *plan = weft_comm_describe(bench->comm, &desc);
+    *plan = c->collective == WEFT_SEND ? "one message" : weft_comm_describe(bench->comm, &desc);
     return WEFT_OK;
 }
 

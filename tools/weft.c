@@ -17,26 +17,16 @@ struct command {
 
 // In the order in which a new user meets them.
 static const struct command commands[] = {
-#ifdef WEFT_HAS_TOPO
     {"topo", "weft topo", "show how this machine's processors, memory and devices are joined",
      weft_command_topo},
-#endif
-#ifdef WEFT_HAS_PLAN
     {"plan", "weft plan", "show the plan chosen for a collective, and why", weft_command_plan},
-#endif
 #ifdef WEFT_HAS_VERIFY
     {"verify", "weft verify", "prove a program right, or say where it is wrong",
      weft_command_verify},
 #endif
-#ifdef WEFT_HAS_BENCH
     {"bench", "weft bench", "time a collective and check its result", weft_command_bench},
-#endif
-#ifdef WEFT_HAS_LAUNCH
     {"launch", "weft launch", "start the ranks of a program on this machine", weft_command_launch},
-#endif
-#ifdef WEFT_HAS_TRAIN
     {"train", "weft train", "train a small GPT over the collectives", weft_command_train},
-#endif
     {"env", "weft env", "list the configuration: names, values, defaults, meanings",
      weft_command_env},
 };

@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# `weft bench` with real processes: every collective gives right data and nccl-tests' columns, the
+# other formats can be read, bad calls are refused. Usage: test_bench.sh WEFT
+set -u
+weft=$1
+failures=0
+expect() { # WHAT EXPECTED ACTUAL
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
+        failures=$((failures + 1))
+    fi
+}
+bench() { timeout 60 "$weft" bench "$@" -n 3 -w 1; }
+
+for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all send_recv; do
+    out=$(bench $collective --ranks 3 -b 48 -e 200K -f 64 2>&1)
+    expect "$collective ends well" 0 $?
+    rows=$(echo "$out" | grep -v '^#')
+    expect "$collective has a row of 13 columns per size" '13 13 13' \
+        "$(echo "$rows" | awk '{print NF}' | xargs)"
+    expect "$collective is right" '' "$(echo "$rows" | awk '$9 != 0 || $13 !~ /^(0|N\/A)$/')"
+    expect "$collective has its footer" 1 "$(echo "$out" | grep -c '^# Out of bounds values : 0 OK')"
+    [ $failures = 0 ] || echo "$out"
+done
+
+rows=$(bench all_reduce --ranks 2 -b 1K -e 1K -d all -o all | grep -v '^#')
+expect 'all types and operations' 35 "$(echo "$rows" | wc -l)"
+expect 'all of them right' '' "$(echo "$rows" | awk '$9 != 0 || $13 != 0')"
+expect 'all roots' '0 1 2' \
+    "$(bench broadcast --ranks 3 -b 1K -e 1K -r all | awk '!/^#/ {print $5}' | xargs)"
+expect 'steps in bytes' '16 32 48' \
+    "$(bench all_reduce --ranks 2 -b 16 -e 48 -i 16 | awk '!/^#/ {print $1}' | xargs)"
+
+expect 'JSON' '0 2' "$(bench all_reduce --ranks 2 -b 64 -e 64K -f 1024 --format json | python3 -c '
+import json, sys
+run = json.load(sys.stdin)
+print(run["wrong"], len(run["results"]))')"
+expect 'CSV' 5 "$(bench all_reduce --ranks 2 -b 64 -e 64K -f 1024 --format csv | wc -l)"
+expect 'under the launcher' 1 \
+    "$(timeout 60 "$weft" launch -n 2 "$weft" bench all_reduce -e 8 -n 2 | grep -c 'Rank   1')"
+expect 'alone' 1 "$(bench all_reduce -e 8 | grep -vc '^#')"
+
+refused() { # WHAT ARGUMENT...
+    bench "${@:2}" >/dev/null 2>&1
+    expect "$1" 2 $?
+}
+refused 'no collective' --ranks 2
+refused 'an unknown collective' all_sum --ranks 2
+refused 'an unknown type' all_reduce --ranks 2 -d float8
+refused 'an unknown format' all_reduce --ranks 2 --format xml
+refused 'smallest above largest' all_reduce --ranks 2 -b 64 -e 32
+refused 'a root that is no rank' broadcast --ranks 2 -r 2 -e 8
+refused 'an unknown algorithm' all_reduce --ranks 2 -e 8 --algorithm magic
+
+[ $failures = 0 ] && echo 'bench: all passed'
+exit $((failures > 0))
