@@ -68,7 +68,7 @@ static void compare_tensors(const struct weft_model *model, const struct buffers
             }
         }
         double relative = sqrt(own_difference / own_size);
-        if (!(relative <= result->worst_tensor)) { // a NaN is the worst of all
+        if (!isnan(result->worst_tensor) && !(relative <= result->worst_tensor)) { // NaN is worst
             result->worst_tensor = relative;
             memcpy(result->worst_name, row->name, sizeof row->name);
         }
@@ -132,7 +132,7 @@ static weft_status check_tensor(const struct weft_model *model, struct buffers *
         double difference;
         WEFT_TRY(difference_at(model, buffers, batch, at, &difference, error));
         double relative = fabs(buffers->gradients[at] - difference) / largest;
-        if (!(relative <= result->worst)) {
+        if (!isnan(result->worst) && !(relative <= result->worst)) {
             result->worst = relative;
             memcpy(result->worst_name, row->name, sizeof row->name);
         }

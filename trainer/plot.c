@@ -48,10 +48,17 @@ static void set_dot(struct canvas *canvas, size_t across, size_t up)
         dot_bits[down % DOTS_DOWN][across % DOTS_ACROSS];
 }
 
+// The part of a column that the curve passes through between heights `from` and `to`.
+static void draw_column(struct canvas *canvas, size_t column, size_t from, size_t to)
+{
+    for (size_t dot = from < to ? from : to; dot <= (from < to ? to : from); dot++)
+        set_dot(canvas, column, dot);
+}
+
 static void draw_curve(struct canvas *canvas, const struct weft_plot *plot)
 {
     size_t across = canvas->columns * DOTS_ACROSS, up = canvas->rows * DOTS_DOWN;
-    size_t point = 0, previous = 0;
+    size_t point = 0, last_column = 0, last = 0;
     bool joined = false;
     for (size_t column = 0; column < across; column++) {
         double sum = 0;
@@ -67,11 +74,17 @@ static void draw_curve(struct canvas *canvas, const struct weft_plot *plot)
         if (count == 0)
             continue;
         size_t at = place(sum / (double)count, canvas->low_y, canvas->high_y, up);
-        size_t from = joined && previous < at ? previous + 1 : at;
-        size_t to = joined && previous > at ? previous - 1 : at;
-        for (size_t dot = from < to ? from : to; dot <= (from < to ? to : from); dot++)
-            set_dot(canvas, column, dot);
-        previous = at;
+        // Straight on from the last column that had points, through those that had none.
+        size_t height = joined ? last : at, first = joined ? last_column + 1 : column;
+        for (size_t between = first; between <= column; between++) {
+            double part = (double)(between - first + 1) / (double)(column - first + 1);
+            size_t next =
+                joined ? (size_t)((double)last * (1 - part) + (double)at * part + 0.5) : at;
+            draw_column(canvas, between, height, next);
+            height = next;
+        }
+        last = at;
+        last_column = column;
         joined = true;
     }
 }

@@ -208,7 +208,7 @@ weft_status weft_record_compare(const struct weft_record *record, const struct w
     found.gradient = sqrt(distance / size);
     for (uint64_t i = 0; i < record->num_losses; i++) {
         double relative = fabs(record->losses[i] - other->losses[i]) / fabs(other->losses[i]);
-        if (!(relative <= found.loss)) { // a NaN is the largest difference of all
+        if (!isnan(found.loss) && !(relative <= found.loss)) { // a NaN is the largest of all
             found.loss = relative;
             found.loss_step = i + 1;
         }
