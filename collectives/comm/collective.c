@@ -128,6 +128,13 @@ static void trace(const struct weft_call *call, struct weft_comm *comm, const ch
     weft_trace_add(comm, &event);
 }
 
+static int64_t predict_flat(const struct weft_comm *comm, const struct weft_call *call)
+{
+    const struct weft_algorithm *flat = weft_algorithm_find("flat");
+    return flat && !flat->supports(&call->key) ? flat->estimate(&call->key, &comm->costs)
+                                               : INT64_MAX;
+}
+
 static weft_status poll_flat(struct weft_comm *comm, const struct weft_flat_call *flat)
 {
     int peer;
@@ -180,7 +187,7 @@ static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *
     if (status == WEFT_OK)
         scale_average(comm, call);
     if (is_traced)
-        trace(call, comm, "flat", "shm", sequence, begin_ns, 0, INT64_MAX);
+        trace(call, comm, "flat", "shm", sequence, begin_ns, 0, predict_flat(comm, call));
     return status;
 }
 
@@ -326,7 +333,8 @@ static weft_status collective_progress(struct weft_operation *operation)
               collective->is_flat ? "shm" : weft_comm_transport(comm), collective->sequence,
               collective->begin_ns,
               collective->is_flat ? 0 : weft_run_bytes_sent(collective->planned.run),
-              collective->is_flat ? INT64_MAX : collective->planned.predicted_ps);
+              collective->is_flat ? predict_flat(comm, &collective->call)
+                                  : collective->planned.predicted_ps);
     return WEFT_OK;
 }
 

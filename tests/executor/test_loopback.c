@@ -17,8 +17,9 @@
 #include "collectives/executor/flat.h"
 #include "collectives/executor/run.h"
 #include "collectives/planner/algorithm.h"
+#include "collectives/program/oracle.h"
 
-enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000 };
+enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
 
 struct rig {
     int num_ranks;
@@ -376,8 +377,9 @@ static void fill_counts(struct request *request, uint64_t *random)
 static void test_everything(void **state)
 {
     (void)state;
-    static const size_t counts[] = {0, 1, 3, 17, 257};
+    static const size_t counts[NUM_COUNTS] = {0, 1, 3, 17, 257};
     uint64_t random = 42;
+    int num_checked = 0;
     for (int n = 1; n <= MAX_RANKS; n++) {
         struct rig rig;
         open_rig(&rig, n, (uint64_t)n * 1000);
@@ -389,19 +391,23 @@ static void test_everything(void **state)
                 const struct weft_key key = {request.collective, n, 0, 4, 10, WEFT_ORDER_FREE};
                 if (weft_algorithms[a]->supports(&key))
                     continue;
-                for (int i = 0; i < WEFT_NUM_DTYPES; i++) {
-                    request.dtype = (weft_dtype)((i + n) % WEFT_NUM_DTYPES);
+                for (int i = 0; i < WEFT_NUM_DTYPES * NUM_COUNTS * NUM_ALIASINGS; i++) {
+                    request.dtype = (weft_dtype)(i % WEFT_NUM_DTYPES);
                     request.op = (weft_op)(next_random(&random) % 4);
-                    request.count = c == WEFT_BARRIER ? 0 : counts[(size_t)i % 5];
+                    size_t count = counts[i / WEFT_NUM_DTYPES % NUM_COUNTS];
+                    request.count = c == WEFT_BARRIER ? 0 : count;
                     bool is_rooted = c == WEFT_BROADCAST || c == WEFT_REDUCE;
                     request.root = is_rooted ? (int)(next_random(&random) % (unsigned)n) : 0;
                     fill_counts(&request, &random);
+                    const unsigned masks[NUM_ALIASINGS] = {0, ~0u, (unsigned)next_random(&random)};
                     check_request(&rig, weft_algorithms[a], &request,
-                                  (unsigned)next_random(&random) & 0x1ffff);
+                                  masks[i / WEFT_NUM_DTYPES / NUM_COUNTS]);
+                    num_checked++;
                 }
             }
         close_rig(&rig);
     }
+    print_message("%d requests on 1 to %d ranks\n", num_checked, MAX_RANKS);
 }
 
 // The flat path's own code, recorded as a program, runs over the transports like any other.
@@ -422,7 +428,11 @@ static void test_flat_trace(void **state)
                     weft_plan_create(&program, &plans[r], &error) != WEFT_OK)
                     fail_msg("flat %s: %s", weft_collective_names[collectives[c]], error.text);
             }
-            if (weft_plans_agree(plans, n, &error) != WEFT_OK)
+            const struct weft_program *programs[6];
+            for (int r = 0; r < n; r++)
+                programs[r] = weft_plan_program(plans[r]);
+            if (weft_plans_agree(plans, n, &error) != WEFT_OK ||
+                weft_oracle_verify(programs, n, &error) != WEFT_OK)
                 fail_msg("flat %s: %s", weft_collective_names[collectives[c]], error.text);
             for (int r = 0; r < n; r++)
                 weft_plan_destroy(&plans[r]);
