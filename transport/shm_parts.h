@@ -110,9 +110,11 @@ struct shm_device {
 };
 
 /* shm.c */
+/* Zero-filled memory that nobody can shrink, mapped, and its descriptor. Errors: UNSUPPORTED (no
+ * memfd here), SYSTEM. */
 weft_status weft_shm_memory_make(size_t bytes, int *descriptor, void **memory,
                                  struct weft_error *error);
-/* Logs nothing; the state becomes UP and the socket is watched by shm.c. */
+/* The state becomes UP; what happens on the socket is served by shm.c. */
 void weft_shm_link_up(struct shm_device *device, struct shm_link *link);
 void weft_shm_link_fail(struct shm_link *link, const char *reason);
 weft_status weft_shm_watch(struct shm_device *device, int descriptor, struct shm_source *source);
