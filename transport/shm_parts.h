@@ -81,7 +81,9 @@ struct shm_link {
     struct shm_link *next;
     enum shm_state state;
     int socket;
-    int ring; // descriptor of the own ring until it is handed over
+    struct shm_source death_source;
+    int death; // pidfd of the peer, or -1
+    int ring;  // descriptor of the own ring until it is handed over
     uint64_t tag;
     struct shm_address peer;
     struct weft_shm_reader reader;
