@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "transport/shm_parts.h"
@@ -128,6 +129,34 @@ static int receive(struct shm_link *link)
 
 /* ---- life of a link ---- */
 
+static void ended(struct shm_device *device, struct shm_link *link)
+{
+    weft_shm_unwatch(device, link->socket);
+    if (link->death >= 0)
+        weft_shm_unwatch(device, link->death);
+    if (link->state == SHM_UP)
+        link->state = SHM_ENDED;
+}
+
+static void death_ready(struct shm_device *device, struct shm_source *source)
+{
+    ended(device, (struct shm_link *)((char *)source - offsetof(struct shm_link, death_source)));
+}
+
+/* The socket of a dead peer stays open where a child that it forked lives on, so the process itself
+ * is watched too, where it can be seen (not from another PID namespace). */
+static void watch_process(struct shm_device *device, struct shm_link *link)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(link->socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 0)
+        return;
+    link->death = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+    link->death_source.ready = death_ready;
+    if (link->death >= 0)
+        (void)!weft_shm_watch(device, link->death, &link->death_source);
+}
+
 static void bell_ready(struct shm_device *device, struct shm_source *source)
 {
     struct shm_link *link = (struct shm_link *)((char *)source - offsetof(struct shm_link, source));
@@ -138,10 +167,8 @@ static void bell_ready(struct shm_device *device, struct shm_source *source)
         if (got <= 0)
             break;
     }
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
-        weft_shm_unwatch(device, link->socket);
-        link->state = SHM_ENDED;
-    }
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+        ended(device, link);
 }
 
 static void sleep_flag(struct shm_link *link, bool sleeping)
@@ -155,15 +182,22 @@ void weft_shm_link_up(struct shm_device *device, struct shm_link *link)
     link->source.ready = bell_ready;
     device->num_meeting--;
     sleep_flag(link, device->sleeping);
+    watch_process(device, link);
+}
+
+static void close_descriptor(struct shm_device *device, int *descriptor)
+{
+    if (*descriptor < 0)
+        return;
+    weft_shm_unwatch(device, *descriptor);
+    close(*descriptor);
+    *descriptor = -1;
 }
 
 static void close_socket(struct shm_link *link)
 {
-    if (link->socket < 0)
-        return;
-    weft_shm_unwatch(device_of(link), link->socket);
-    close(link->socket);
-    link->socket = -1;
+    close_descriptor(device_of(link), &link->socket);
+    close_descriptor(device_of(link), &link->death);
 }
 
 void weft_shm_link_fail(struct shm_link *link, const char *reason)
@@ -398,7 +432,7 @@ static weft_status link_connect(struct weft_device *base, const void *address,
                           device->seed);
     memcpy(&link->peer, address, sizeof link->peer);
     link->tag = tag;
-    link->socket = link->ring = -1;
+    link->socket = link->ring = link->death = -1;
     bool calls = memcmp(device->self.process_id, peer_id, WEFT_PROCESS_ID_BYTES) < 0;
     link->state = SHM_DEAD; // not counted among those that meet until the end
     struct weft_connection *made = &link->packets.base;

@@ -81,7 +81,9 @@ struct shm_link {
     struct shm_link *next;
     enum shm_state state;
     int socket;
-    int ring; // descriptor of the own ring until it is handed over
+    struct shm_source death_source;
+    int death; // pidfd of the peer, or -1
+    int ring;  // descriptor of the own ring until it is handed over
     uint64_t tag;
     struct shm_address peer;
     struct weft_shm_reader reader;
@@ -110,9 +112,11 @@ struct shm_device {
 };
 
 /* shm.c */
+/* Zero-filled memory that nobody can shrink, mapped, and its descriptor. Errors: UNSUPPORTED (no
+ * memfd here), SYSTEM. */
 weft_status weft_shm_memory_make(size_t bytes, int *descriptor, void **memory,
                                  struct weft_error *error);
-/* Logs nothing; the state becomes UP and the socket is watched by shm.c. */
+/* The state becomes UP; what happens on the socket is served by shm.c. */
 void weft_shm_link_up(struct shm_device *device, struct shm_link *link);
 void weft_shm_link_fail(struct shm_link *link, const char *reason);
 weft_status weft_shm_watch(struct shm_device *device, int descriptor, struct shm_source *source);

@@ -13,8 +13,8 @@
  * it. A larger one is announced, and its data moves only after the receive is posted.
  *
  * Threads: a device and its connections are used by one thread at a time. Blocking: nothing here
- * blocks; things happen inside progress. Callbacks may post and cancel, but not disconnect or close;
- * a sink does neither. Memory order: words that two processes share are accessed
+ * blocks; things happen inside progress. Callbacks may post and cancel, not disconnect or close; a
+ * sink does neither. Memory order: words that two processes share are accessed
  * with acquire/release, never with plain loads and stores.
  */
 #ifndef WEFT_TRANSPORT_TRANSPORT_H
@@ -109,7 +109,8 @@ struct weft_transport {
     /* Errors: UNSUPPORTED (not on this machine, with the reason), SYSTEM, OUT_OF_MEMORY. */
     weft_status (*open)(const struct weft_device_options *options, struct weft_device **device,
                         struct weft_error *error);
-    /* Connections must have been disconnected. Clears *device; NULL is allowed. */
+    /* Connections must have been disconnected. May take up to 100 ms for bytes that completed sends
+     * left on their way (tcp). Clears *device; NULL is allowed. */
     void (*close)(struct weft_device **device);
     /* Fills WEFT_ADDRESS_BYTES bytes. An address is a secret: it lets its holder connect. */
     void (*address)(struct weft_device *device, void *address);
@@ -120,7 +121,8 @@ struct weft_transport {
      * by the device. UNSUPPORTED without WEFT_TRANSPORT_EXPOSES. */
     weft_status (*expose)(struct weft_device *device, void **memory);
     /* The peer's exposed memory as seen here. IN_PROGRESS until the connection is up (call again
-     * after progress). Valid until disconnect. */
+     * after progress). Valid until disconnect. UNSUPPORTED if the peer exposes less than this
+     * device does, REMOTE if the connection has failed. */
     weft_status (*attach)(struct weft_connection *connection, void **memory);
     /* Moves what can be moved now. Returns how many things happened; 0: nothing to do. */
     int (*progress)(struct weft_device *device);

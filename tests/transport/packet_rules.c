@@ -254,12 +254,37 @@ static void test_credit(void **state)
     bench_free(bench);
 }
 
+/* A payload that was on its way when the link failed, or when its receive was cancelled. */
+static void test_landing(void **state)
+{
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct bench *bench = bench_make();
+        struct weft_packet data = {.type = WEFT_PACKET_DATA, .payload_bytes = 64};
+        data.handle = granted(bench);
+        assert_true(weft_packet_land(&bench->link, &data));
+        assert_ptr_equal(bench->link.landing, bench->data);
+        if (fails)
+            weft_packet_fail(&bench->link, "the end");
+        else
+            weft_packet_cancel(&bench->link.base, &bench->transfer);
+        assert_null(bench->link.landing);
+        weft_packet_landed(&bench->link, &data);
+        assert_int_equal(bench->num_completed, fails);
+        data.value = 64;
+        assert_false(weft_packet_land(&bench->link, &data)); // nowhere to land
+        assert_int_equal(deliver(bench, data), !fails);      // thrown away
+        bench_free(bench);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_offences),      cmocka_unit_test(test_stale_handles_are_ignored),
         cmocka_unit_test(test_granted_twice), cmocka_unit_test(test_units_are_respected),
         cmocka_unit_test(test_budget),        cmocka_unit_test(test_credit),
+        cmocka_unit_test(test_landing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

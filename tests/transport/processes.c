@@ -366,6 +366,62 @@ static void test_killed(void **state)
     }
 }
 
+/* The peer has forked, and its child lives on with every descriptor when the peer is killed. Over
+ * TCP nobody can tell; there the control plane has to. */
+static bool doomed_parent(struct end *end)
+{
+    struct weft_connection *peer = end->connections[!end->number];
+    struct message hello;
+    message_init_send(&hello, 1, 1);
+    REQUIRE(end->transport->post_send(peer, &hello.transfer) == WEFT_OK);
+    REQUIRE(end_wait(end, &hello, false));
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) { // lives until it is killed, ten seconds at most
+        sleep(10);
+        _exit(0);
+    }
+    atomic_store(&end->meeting->stage, child);
+    sleep(10);
+    return true;
+}
+
+static void test_killed_with_child(void **state)
+{
+    const struct weft_transport *transport = *state;
+    if (strcmp(transport->name, "shm") != 0)
+        skip();
+    struct meeting *meeting = make_meeting();
+    struct end ours = {.transport = transport, .meeting = meeting, .num_ends = 2};
+    struct end theirs = ours;
+    theirs.number = 1;
+    pid_t peer = fork_end(&theirs, doomed_parent);
+    struct message hello, pending;
+    assert_true(end_open(&ours));
+    message_init_recv(&hello, 1, 1);
+    message_init_recv(&pending, 2, 1);
+    message_post_recv(ours.connections[1], &hello);
+    message_post_recv(ours.connections[1], &pending);
+    assert_true(end_wait(&ours, &hello, false));
+    int64_t deadline = weft_deadline_after(10000000000);
+    while (!atomic_load(&meeting->stage))
+        assert_true(weft_clock_ns() < deadline);
+    pid_t grandchild = atomic_load(&meeting->stage);
+    assert_int_equal(kill(peer, SIGKILL), 0);
+    int64_t killed_ns = weft_clock_ns();
+    bool told = end_wait(&ours, &pending, true);
+    int64_t took_ns = weft_clock_ns() - killed_ns;
+    assert_int_equal(kill(grandchild, SIGKILL), 0); // it was alive
+    assert_true(told && took_ns < 2000000000);
+    assert_int_equal(pending.transfer.status, WEFT_REMOTE);
+    message_free(&hello);
+    message_free(&pending);
+    end_close(&ours);
+    int status;
+    assert_int_equal(waitpid(peer, &status, 0), peer);
+    free_meeting(meeting);
+}
+
 int main(void)
 {
     static const struct {
@@ -375,6 +431,7 @@ int main(void)
                {"sleeping processes", test_ping_pong},
                {"peer leaves", test_leaving},
                {"peer is killed", test_killed},
+               {"peer is killed, its child lives", test_killed_with_child},
                {"between threads", test_threads}};
     enum { COUNT = sizeof all / sizeof *all, MOST_TRANSPORTS = 8 };
     static struct CMUnitTest tests[COUNT * MOST_TRANSPORTS];
