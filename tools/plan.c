@@ -102,8 +102,10 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
         arguments->wants_scale = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is no option", text);
-        return 0;
+        if (state->arg_num > 0)
+            argp_error(state, "more than one COLLECTIVE");
+        option = 'c';
+        break;
     }
     if (!text)
         return ARGP_ERR_UNKNOWN;
@@ -113,8 +115,9 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"coll", 'c', "NAME", 0, "Collective (all_reduce)", 0},
+    {"coll", 'c', "NAME", 0, "The same as COLLECTIVE", 0},
     {"size", 's', "BYTES", 0, "Bytes of the whole vector, with K, M or G (1M)", 0},
+    {"bytes", 0, NULL, OPTION_ALIAS, NULL, 0},
     {"ranks", 'n', "N", 0, "Number of ranks (4; with --scale-check 16384)", 0},
     {"root", 'R', "RANK", 0, "Root of broadcast and reduce; peer of send and recv", 0},
     {"order", OPTION_ORDER, "ORDER", 0, "free or reproducible (free)", 0},
