@@ -6,18 +6,16 @@
 #include "tools/plan.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/config.h"
 #include "collectives/planner/explain.h"
+#include "collectives/program/program_json.h"
 #include "tools/command.h"
 #include "topology/load.h"
-#if __has_include("collectives/program/program_json.h")
-#include "collectives/program/program_json.h"
-#define HAS_PROGRAM_JSON
-#endif
 
 enum { OPTION_TABLE = 256, OPTION_EXPLAIN, OPTION_JSON, OPTION_DUMP, OPTION_SCALE, OPTION_ORDER };
 enum { RANKS_SHOWN = 16 };
@@ -102,8 +100,10 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
         arguments->wants_scale = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is no option", text);
-        return 0;
+        if (state->arg_num > 0)
+            argp_error(state, "more than one COLLECTIVE");
+        option = 'c';
+        break;
     }
     if (!text)
         return ARGP_ERR_UNKNOWN;
@@ -113,8 +113,9 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"coll", 'c', "NAME", 0, "Collective (all_reduce)", 0},
+    {"coll", 'c', "NAME", 0, "The same as COLLECTIVE", 0},
     {"size", 's', "BYTES", 0, "Bytes of the whole vector, with K, M or G (1M)", 0},
+    {"bytes", 0, NULL, OPTION_ALIAS, NULL, 0},
     {"ranks", 'n', "N", 0, "Number of ranks (4; with --scale-check 16384)", 0},
     {"root", 'R', "RANK", 0, "Root of broadcast and reduce; peer of send and recv", 0},
     {"order", OPTION_ORDER, "ORDER", 0, "free or reproducible (free)", 0},
@@ -124,9 +125,7 @@ static const struct argp_option options[] = {
     {"explain", OPTION_EXPLAIN, NULL, 0, "Show all candidates and the prices behind them", 1},
     {"table", OPTION_TABLE, NULL, 0, "Show the winner for every size from 8 B to 1 GiB", 1},
     {"json", OPTION_JSON, NULL, 0, "Print JSON", 1},
-#ifdef HAS_PROGRAM_JSON
     {"dump", OPTION_DUMP, "FILE", 0, "Write the program of --rank as JSON (-: standard output)", 1},
-#endif
     {"rank", 'r', "RANK", 0, "Show the program of this rank only (dump: 0)", 1},
     {"scale-check", OPTION_SCALE, NULL, 0,
      "Write and prove one rank's program of every algorithm; show time and memory", 1},
@@ -147,13 +146,17 @@ static weft_status write_text(const char *path, char *text, struct weft_error *e
 {
     if (!text)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for JSON");
+    errno = 0;
     bool is_stdout = strcmp(path, "-") == 0;
     FILE *stream = is_stdout ? stdout : fopen(path, "we");
     bool is_written = stream && fprintf(stream, "%s\n", text) >= 0;
     if (stream && !is_stdout && fclose(stream) != 0)
         is_written = false;
     free(text);
-    return is_written ? WEFT_OK : weft_fail(error, WEFT_SYSTEM, "%s: cannot write: %m", path);
+    if (is_written)
+        return WEFT_OK;
+    return weft_fail(error, errno == ENOENT ? WEFT_NOT_FOUND : WEFT_SYSTEM, "%s: cannot write: %s",
+                     path, strerror(errno));
 }
 
 static weft_status print_json(json_t *json, struct weft_error *error)
@@ -211,22 +214,19 @@ static weft_status make_facts(const struct arguments *arguments,
     return WEFT_OK;
 }
 
-#ifdef HAS_PROGRAM_JSON
 static weft_status dump(const struct arguments *arguments,
                         const struct weft_explanation *explanation, struct weft_error *error)
 {
     struct weft_plan *plan = NULL;
-    WEFT_TRY(make_plan(arguments, explanation, (int)arguments->rank, &plan, error));
     json_t *json = NULL;
-    char *text = weft_program_to_json(weft_plan_program(plan), &json, error) == WEFT_OK
-                     ? json_dumps(json, JSON_COMPACT)
-                     : NULL;
-    json_decref(json);
+    WEFT_TRY(make_plan(arguments, explanation, (int)arguments->rank, &plan, error));
+    weft_status status = weft_program_to_json(weft_plan_program(plan), &json, error);
     weft_plan_destroy(&plan);
+    WEFT_TRY(status);
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
     return write_text(arguments->dump, text, error);
 }
-
-#endif
 
 static weft_status explain(struct arguments *arguments, struct weft_explanation *explanation,
                            struct weft_error *error)
@@ -240,10 +240,8 @@ static weft_status explain(struct arguments *arguments, struct weft_explanation 
                                         error));
         explanation->is_forced = true;
     }
-#ifdef HAS_PROGRAM_JSON
     if (arguments->dump)
         return dump(arguments, explanation, error);
-#endif
     WEFT_TRY(make_facts(arguments, explanation, facts, error));
     if (arguments->wants_json)
         return print_json(weft_explain_json(explanation), error);

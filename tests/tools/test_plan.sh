@@ -32,6 +32,8 @@ cluster='host:4 nvswitch:1@200 gpu:8@200 nic:1@100'
 
 "$weft" plan --topology "$machine" >/dev/null
 expect 'plain' 0 $?
+expect 'collective and size by either name' 'broadcast 4096' "$("$weft" plan broadcast --bytes 4K \
+    --topology "$machine" --json | query '"%s %d" % (j["collective"], j["bytes"])')"
 for algorithm in flat direct tree halving ring; do
     expect "--explain names $algorithm" 1 \
         "$("$weft" plan --topology "$machine" --explain | grep -c "^  [> ] $algorithm ")"
@@ -67,7 +69,8 @@ refuse 'a rank that is not there' 'rank 4 of 4' --topology "$machine" --rank 4
 refuse 'a root that is not there' 'root' --topology "$machine" --coll broadcast --root 9
 refuse 'an order' 'reproducible' --order random
 refuse 'a bad topology' '' --topology 'host:0'
-refuse 'an argument' 'no option' all_reduce
+refuse 'an unknown collective as argument' 'allreduce' allreduce
+refuse 'two collectives' 'more than one' all_reduce broadcast
 "$weft" plan --topology "$machine" >/dev/full 2>/dev/null
 expect 'a full disk' 3 $?
 
