@@ -244,8 +244,13 @@ void weft_builder_step(struct weft_builder *builder, uint16_t channel, uint32_t 
         return;
     if (channel >= builder->program->num_channels)
         builder->program->num_channels = channel + 1u;
-    for (int i = 0; i < num_sources; i++)
+    for (int i = 0; i < num_sources; i++) {
+        if (sources[i].space == WEFT_LANE && !sources[i].labels && builder->status == WEFT_OK)
+            builder->status =
+                weft_fail(&builder->error, WEFT_INVALID_FORMAT,
+                          "step %u receives without promised labels", builder->steps.count);
         add_ref(builder, &sources[i], num_cells);
+    }
     for (int i = 0; i < num_destinations; i++)
         add_ref(builder, &destinations[i], num_cells);
     if (builder->status == WEFT_OK)

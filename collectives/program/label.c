@@ -161,11 +161,13 @@ void weft_folds_destroy(struct weft_folds **folds)
 struct weft_label weft_folds_label(const struct weft_folds *folds, int first, int count,
                                    uint32_t cell)
 {
+    first %= folds->num_ranks;
+    first += first < 0 ? folds->num_ranks : 0;
     int begin = first + 1, end = first + count; // places folded into the first leaf
     struct affine before = folds->prefix[begin], after = folds->prefix[end];
     // after = between o before, so between(x) = scale * x + offset with
     uint64_t scale = multiply(after.scale, folds->inverse[begin]);
     uint64_t offset = add(after.offset, prime - multiply(scale, before.offset));
-    uint64_t expression = add(multiply(scale, folds->leaves[first % folds->num_ranks]), offset);
+    uint64_t expression = add(multiply(scale, folds->leaves[first]), offset);
     return (struct weft_label){folds->sums[end] - folds->sums[first], expression, cell, 1};
 }

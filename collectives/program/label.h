@@ -43,7 +43,8 @@ struct weft_folds;
 /* Over the circle order[0..num_ranks), NULL: 0, 1, 2, ... Returns NULL without memory. */
 struct weft_folds *weft_folds_create(int num_ranks, const int *order);
 void weft_folds_destroy(struct weft_folds **folds);
-/* The fold of `count` >= 1 places that begins at place `first` (modulo num_ranks). O(1). */
+/* The fold of `count` places, 1 to num_ranks, that begins at place `first` (modulo num_ranks).
+ * O(1). */
 struct weft_label weft_folds_label(const struct weft_folds *folds, int first, int count,
                                    uint32_t cell);
 

@@ -177,11 +177,13 @@ weft_status weft_program_validate(const struct weft_program *program, struct wef
 {
     WEFT_TRY(weft_shape_check(&program->shape, error));
     if (program->num_channels < 1 || program->num_channels > WEFT_CHANNELS_LIMIT ||
-        program->num_steps > WEFT_STEPS_LIMIT)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "rank %d: %u channels, %u steps",
-                         program->shape.rank, program->num_channels, program->num_steps);
+        program->num_steps > WEFT_STEPS_LIMIT || program->num_scratch > WEFT_CELLS_LIMIT)
+        return weft_fail(error, WEFT_INVALID_FORMAT,
+                         "rank %d before step 0: %u channels, %u steps, %u scratch cells",
+                         program->shape.rank, program->num_channels, program->num_steps,
+                         program->num_scratch);
     if (!(program->aliasing & (WEFT_OUT_OF_PLACE | WEFT_IN_PLACE)))
-        return weft_fail(error, WEFT_INVALID_FORMAT, "rank %d: meant for no aliasing",
+        return weft_fail(error, WEFT_INVALID_FORMAT, "rank %d before step 0: meant for no aliasing",
                          program->shape.rank);
     for (uint32_t i = 0; i < program->num_scratch; i++)
         if (program->scratch[i].space > WEFT_OUTPUT ||
