@@ -16,6 +16,7 @@ struct node {
     uint32_t right;  // leaf: the cell; pair: the larger operand
     uint32_t leaves; // saturating; 1: a leaf
     uint32_t cell;   // of all leaves, or MIXED
+    enum { UNKNOWN, COMPLETE, INCOMPLETE } leaves_of_all; // each rank's once; asked again and again
     struct weft_label label;
 };
 
@@ -110,7 +111,7 @@ static uint32_t intern(struct weft_trees *trees, const struct node *node)
 
 uint32_t weft_trees_leaf(struct weft_trees *trees, int rank, uint32_t cell)
 {
-    const struct node node = {(uint32_t)rank, cell, 1, cell, weft_label_leaf(rank, cell)};
+    const struct node node = {(uint32_t)rank, cell, 1, cell, UNKNOWN, weft_label_leaf(rank, cell)};
     return intern(trees, &node);
 }
 
@@ -119,9 +120,9 @@ uint32_t weft_trees_pair(struct weft_trees *trees, uint32_t a, uint32_t b)
     const struct node *left = &trees->nodes[a < b ? a : b], *right = &trees->nodes[a < b ? b : a];
     uint32_t leaves =
         left->leaves > UINT32_MAX - right->leaves ? UINT32_MAX : left->leaves + right->leaves;
-    const struct node node = {a < b ? a : b, a < b ? b : a, leaves,
-                              left->cell == right->cell ? left->cell : MIXED,
-                              weft_label_combine(left->label, right->label)};
+    const struct node node = {a < b ? a : b, a < b ? b : a,
+                              leaves,        left->cell == right->cell ? left->cell : MIXED,
+                              UNKNOWN,       weft_label_combine(left->label, right->label)};
     return intern(trees, &node);
 }
 
@@ -150,7 +151,7 @@ static bool mark_leaves(struct weft_trees *trees, uint32_t tree)
 
 bool weft_trees_holds(struct weft_trees *trees, uint32_t tree, int rank)
 {
-    const struct node *node = &trees->nodes[tree];
+    struct node *node = &trees->nodes[tree];
     if (tree == 0)
         return false;
     if (rank != WEFT_ALL_RANKS)
@@ -159,8 +160,11 @@ bool weft_trees_holds(struct weft_trees *trees, uint32_t tree, int rank)
     // a value with itself again and again has more leaves than anyone can walk.)
     if (node->leaves != trees->num_ranks)
         return false;
-    trees->mark++;
-    return mark_leaves(trees, tree);
+    if (node->leaves_of_all == UNKNOWN) {
+        trees->mark++;
+        node->leaves_of_all = mark_leaves(trees, tree) ? COMPLETE : INCOMPLETE;
+    }
+    return node->leaves_of_all == COMPLETE;
 }
 
 struct weft_label weft_trees_label(const struct weft_trees *trees, uint32_t tree)

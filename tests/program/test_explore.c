@@ -17,7 +17,7 @@
 #include "tests/program/corpus.h"
 #include "tests/program/explore.h"
 
-enum { MOST_RANKS = 4, MUTANTS = 2500, GOOD_STATES = 20000, MUTANT_STATES = 5000 };
+enum { MOST_RANKS = 4, MUTANTS = 1500, GOOD_STATES = 12000, MUTANT_STATES = 4000 };
 
 struct tally {
     long right, right_of_4, wrong, partly, disagreements;
@@ -119,7 +119,7 @@ static void mutants(void **state)
     }
     destroy_corpus(corpus);
     report("mutants", &tally);
-    assert_true(tally.right > 200 && tally.wrong > 200);
+    assert_true(tally.right > 100 && tally.wrong > 200);
 }
 
 int main(void)
