@@ -20,10 +20,8 @@ static const struct command commands[] = {
     {"topo", "weft topo", "show how this machine's processors, memory and devices are joined",
      weft_command_topo},
     {"plan", "weft plan", "show the plan chosen for a collective, and why", weft_command_plan},
-#ifdef WEFT_HAS_VERIFY
     {"verify", "weft verify", "prove a program right, or say where it is wrong",
      weft_command_verify},
-#endif
     {"bench", "weft bench", "time a collective and check its result", weft_command_bench},
     {"launch", "weft launch", "start the ranks of a program on this machine", weft_command_launch},
     {"train", "weft train", "train a small GPT over the collectives", weft_command_train},
