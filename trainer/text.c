@@ -130,7 +130,7 @@ static weft_status load_file(const char *path, struct buffer *buffer, struct wef
     char *bytes;
     size_t count;
     WEFT_TRY(weft_file_read(path, LIMIT_BYTES, &bytes, &count, error));
-    weft_status status = reserve(buffer, count, path, error);
+    weft_status status = reserve(buffer, count + 1, path, error); // + 1: never no memory at all
     if (status == WEFT_OK) {
         memcpy(buffer->bytes + buffer->used, bytes, count);
         buffer->used += count;
