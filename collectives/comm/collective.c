@@ -440,6 +440,9 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
     if (comm->is_finalized)
         return weft_fail(&comm->error, WEFT_INVALID_USAGE, "the communicator is finalized");
     WEFT_TRY(weft_call_make(comm, desc, &call, &comm->error));
+    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    if (is_pair && desc->peer == comm->rank)
+        return weft_self_submit(comm, &call, request);
     if (!request && comm->context->group_depth == 0 && comm->outstanding == 0 &&
         goes_flat(comm, &call))
         return run_flat_now(comm, &call);

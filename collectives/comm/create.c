@@ -44,20 +44,21 @@ static weft_status settle(struct settling *settling, struct weft_operation *oper
                           struct weft_error *error)
 {
     struct weft_comm *comm = settling->comm;
+    if (settling->is_attached) {
+        weft_status status = weft_request_status(&settling->barrier);
+        return status == WEFT_OK || status == WEFT_IN_PROGRESS
+                   ? status
+                   : weft_fail(error, status, "%s", comm->error.text);
+    }
     if (comm->status != WEFT_OK)
         return weft_fail(error, comm->status, "%s", comm->error.text);
-    if (!settling->is_attached) {
-        const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
-                                      .collective = WEFT_BARRIER,
-                                      .timeout_ns = remaining_ns(operation)};
-        WEFT_TRY(attach_all(settling, error));
-        settling->is_attached = true;
-        WEFT_TRY(weft_collective_start(comm, &barrier, &settling->barrier, error));
-    }
-    weft_status status = weft_request_status(&settling->barrier);
-    if (status != WEFT_OK && status != WEFT_IN_PROGRESS)
-        return weft_fail(error, status, "%s", comm->error.text);
-    return status;
+    WEFT_TRY(attach_all(settling, error));
+    settling->is_attached = true;
+    const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
+                                  .collective = WEFT_BARRIER,
+                                  .timeout_ns = remaining_ns(operation)};
+    WEFT_TRY(weft_collective_start(comm, &barrier, &settling->barrier, error));
+    return WEFT_IN_PROGRESS;
 }
 
 static void free_settling(struct settling *settling)

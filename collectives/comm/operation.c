@@ -145,9 +145,10 @@ int weft_operations_progress(struct weft_context *context, bool check_deadlines)
     int ended = 0;
     int64_t now = check_deadlines ? weft_clock_ns() : 0;
     for (struct weft_operation *o = context->operations, *next; o; o = next) {
-        weft_status status = o->comm ? o->comm->status : WEFT_OK;
-        if (status == WEFT_OK)
-            status = o->kind->progress(o);
+        // What can still end well does, even if its communicator has failed meanwhile.
+        weft_status status = o->kind->progress(o);
+        if (status == WEFT_IN_PROGRESS && o->comm && o->comm->status != WEFT_OK)
+            status = o->comm->status;
         if (status == WEFT_IN_PROGRESS && check_deadlines && now > o->deadline_ns)
             status = late(o);
         next = o->next; // ending an operation unlinks no other one

@@ -93,11 +93,9 @@ static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: root %d of %d ranks", name, desc->root,
                          n);
     bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
-    if (is_pair && (desc->peer < 0 || desc->peer >= n || desc->peer == comm->rank))
-        return weft_fail(
-            error, WEFT_INVALID_ARGUMENT,
-            "%s: peer %d of %d ranks (this is rank %d; a rank does not send to itself)", name,
-            desc->peer, n, comm->rank);
+    if (is_pair && (desc->peer < 0 || desc->peer >= n))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: peer %d of %d ranks", name, desc->peer,
+                         n);
     bool needs_recv_counts = desc->collective == WEFT_ALL_GATHER_V ||
                              desc->collective == WEFT_REDUCE_SCATTER_V ||
                              desc->collective == WEFT_ALL_TO_ALL_V;

@@ -24,5 +24,8 @@ struct weft_call {
 weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
                            struct weft_call *call, struct weft_error *error);
 void weft_call_free(struct weft_call *call);
+/* A send or receive whose peer is this rank. */
+weft_status weft_self_submit(struct weft_comm *comm, const struct weft_call *call,
+                             weft_request *request);
 
 #endif

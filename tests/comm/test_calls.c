@@ -141,6 +141,17 @@ static int check_pairs(struct rank_process *process)
     enum { COUNT = 50000 };
     double *a = malloc(COUNT * 8), *b = malloc(COUNT * 8);
     weft_request requests[20];
+    // To itself: in a group, and receive first.
+    a[0] = 42 + me, b[0] = 0;
+    CHECK(weft_group_begin(process->context) == WEFT_OK);
+    CHECK(weft_recv(b, 1, WEFT_FLOAT64, me, process->comm, NULL) == WEFT_OK);
+    CHECK(weft_send(a, 1, WEFT_FLOAT64, me, process->comm, NULL) == WEFT_OK);
+    CHECK(weft_group_end(process->context, NULL) == WEFT_OK);
+    CHECK(b[0] == 42 + me);
+    CHECK(weft_send(a, 2, WEFT_FLOAT64, me, process->comm, &requests[0]) == WEFT_OK);
+    CHECK(weft_test(&requests[0]) == WEFT_IN_PROGRESS);
+    CHECK(weft_recv(b, 2, WEFT_FLOAT64, me, process->comm, NULL) == WEFT_OK);
+    CHECK(weft_wait(&requests[0]) == WEFT_OK);
     if (n == 1) {
         free(a);
         free(b);
@@ -225,6 +236,38 @@ static int check_communicators(struct rank_process *process)
     return 0;
 }
 
+// Another world of the same processes in the same context, agreed on by the caller's own means.
+static int gather_ids(void *argument, const void *mine, void *all, size_t bytes)
+{
+    return weft_all_gather(mine, all, bytes, WEFT_UINT8, argument, NULL) != WEFT_OK;
+}
+
+static int check_second_world(struct rank_process *process)
+{
+    int n = process->num_ranks;
+    weft_comm *second = NULL;
+    weft_request request;
+    int32_t *data = malloc(40000 * sizeof *data);
+    const weft_comm_options options = {.struct_bytes = sizeof options,
+                                       .rank = process->rank,
+                                       .num_ranks = n,
+                                       .exchange = gather_ids,
+                                       .exchange_argument = process->comm};
+    CHECK(weft_comm_create(process->context, &options, &second, &request) == WEFT_OK);
+    CHECK(second == NULL);
+    CHECK(weft_wait(&request) == WEFT_OK);
+    CHECK(weft_comm_num_ranks(second) == n);
+    for (size_t e = 0; e < 40000; e++)
+        data[e] = value(process->rank, e);
+    CHECK(weft_all_reduce(data, data, 40000, WEFT_INT32, WEFT_SUM, second, NULL) == WEFT_OK);
+    for (size_t e = 0; e < 40000; e++)
+        CHECK(data[e] == sum_of(n, e));
+    CHECK(weft_comm_finalize(second, NULL) == WEFT_OK);
+    weft_comm_destroy(&second);
+    free(data);
+    return 0;
+}
+
 static int body(struct rank_process *process)
 {
     static const size_t sizes[] = {1, 3, 100, 1023, 5000, 40001, 600011};
@@ -239,6 +282,8 @@ static int body(struct rank_process *process)
     if (check_vectors(process, 1) || check_vectors(process, 3001) || check_pairs(process))
         return 1;
     if (process->num_ranks > 1 && check_communicators(process))
+        return 1;
+    if (check_second_world(process))
         return 1;
     CHECK(weft_comm_finalize(process->comm, NULL) == WEFT_OK);
     return 0;
