@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/config.h"
 #include "collectives/program/mutate.h"
 #include "collectives/program/oracle.h"
 #include "tests/program/corpus.h"
@@ -85,7 +86,7 @@ static void note(struct totals *totals, const struct program_set *set,
 // Environment variables make longer runs with other seeds possible by hand.
 static long from_environment(const char *name, long fallback)
 {
-    const char *text = getenv(name);
+    const char *text = weft_config_environment(name);
     return text ? atol(text) : fallback;
 }
 
