@@ -198,7 +198,9 @@ static void track_writes(struct weft_builder *builder, struct weft_step *step, i
                                         "step %u refers to no cell", builder->steps.count);
             return;
         }
-        depend(builder, step, location->writer);
+        // Whoever has read since waits for the writer already; so does this step if it was the one.
+        if (location->readers == none)
+            depend(builder, step, location->writer);
         const struct reader *readers = builder->readers.data;
         for (uint32_t r = location->readers; r != none; r = readers[r].next)
             depend(builder, step, readers[r].step);

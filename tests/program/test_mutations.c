@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/config.h"
 #include "collectives/program/mutate.h"
 #include "collectives/program/oracle.h"
 #include "tests/program/corpus.h"
@@ -43,8 +44,10 @@ static void print_totals(const struct totals *totals, long mutants, int num_chan
 {
     static const char *const heads[WEFT_NUM_VERDICTS] = {"refused", "accepted", "restamped",
                                                          "UNSOUND", "INEXACT"};
-    printf("%ld mutants of %d change%s (last change) ", mutants, num_changes,
-           num_changes > 1 ? "s" : "");
+    if (num_changes > 0)
+        printf("%6ld mutants of %d changes (the last:)", mutants, num_changes);
+    else
+        printf("%6ld mutants that wait more         ", mutants);
     for (int v = 0; v < WEFT_NUM_VERDICTS; v++)
         printf(" %10s", heads[v]);
     for (int m = 0; m < WEFT_NUM_MUTATIONS; m++) {
@@ -83,7 +86,7 @@ static void note(struct totals *totals, const struct program_set *set,
 // Environment variables make longer runs with other seeds possible by hand.
 static long from_environment(const char *name, long fallback)
 {
-    const char *text = getenv(name);
+    const char *text = weft_config_environment(name);
     return text ? atol(text) : fallback;
 }
 
@@ -122,9 +125,45 @@ static void several_changes(void **state)
         compare_verdicts(MORE_MUTANTS, num_changes);
 }
 
+// Nothing but more waiting, of any rank for anything before: deadlocks and harmless delays.
+static void only_more_waiting(void **state)
+{
+    (void)state;
+    static const enum weft_mutation kinds[] = {WEFT_ADD_DEPENDENCY, WEFT_ADD_DEPENDENCY,
+                                               WEFT_SWAP_STEPS};
+    struct corpus *corpus = build_corpus(4);
+    struct weft_random random = {11};
+    struct totals totals = {0};
+    for (int i = 0; i < MORE_MUTANTS; i++) {
+        const struct program_set *set =
+            &corpus->sets[weft_random_below(&random, (uint32_t)corpus->count)];
+        struct program_set changed = *set;
+        struct weft_mutation_report report = {0};
+        struct weft_error error;
+        for (int rank = 0; rank < set->num_ranks; rank++) {
+            changed.programs[rank] = weft_program_copy(set->programs[rank]);
+            assert_non_null(changed.programs[rank]);
+            for (uint32_t k = 0; k < set->programs[rank]->num_steps; k++)
+                weft_mutate(changed.programs[rank], kinds[weft_random_below(&random, 3)], &random,
+                            report.change);
+        }
+        if (weft_mutation_judge(changed.programs, set->num_ranks, &report, &error) != WEFT_OK)
+            fail_msg("%s: %s", set->name, error.text);
+        report.mutation = WEFT_ADD_DEPENDENCY;
+        note(&totals, set, &report);
+        for (int rank = 0; rank < set->num_ranks; rank++)
+            weft_program_destroy(&changed.programs[rank]);
+    }
+    destroy_corpus(corpus);
+    print_totals(&totals, MORE_MUTANTS, 0);
+    assert_int_equal(totals.wrong, 0);
+    assert_true(totals.deadlocks > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_more_waiting),
         cmocka_unit_test(unchanged_are_accepted),
         cmocka_unit_test(one_step_mutations),
         cmocka_unit_test(several_changes),
