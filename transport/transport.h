@@ -49,13 +49,13 @@ typedef void (*weft_sink_fn)(void *argument, size_t offset, const void *data, si
  * `complete` is called (or cancel returns). */
 struct weft_transfer {
     struct weft_message_key key;
-    uint64_t call;      // signature of the call; must be equal at both ends
-    uint64_t plan;      // hash of the lane's proved contents; must be equal at both ends
-    void *data;         // send: read, never written. recv: destination; unused with a sink
-    size_t bytes;       // 0 is allowed: a message that only signals
-    weft_sink_fn sink;  // recv only; NULL: copy into data
+    uint64_t call;     // signature of the call; must be equal at both ends
+    uint64_t plan;     // hash of the lane's proved contents; must be equal at both ends
+    void *data;        // send: read, never written. recv: destination; unused with a sink
+    size_t bytes;      // 0 is allowed: a message that only signals
+    weft_sink_fn sink; // recv only; NULL: copy into data
     void *sink_argument;
-    size_t sink_unit;   // recv with a sink: element size, 1..64; divides bytes
+    size_t sink_unit; // recv with a sink: element size, 1..64; divides bytes
     /* Called once from progress, post_send or post_recv, when `data` may be reused (send) or has
      * arrived (recv). May post further transfers. Not called after cancel. */
     void (*complete)(struct weft_transfer *transfer);
@@ -134,7 +134,8 @@ struct weft_transport {
 
     /* Begins a connection to the process behind `address`; both ends call it, in any order. It is
      * usable for posts at once: they move when the other end has connected too. `peer_id` is the
-     * peer's process id, `user` comes back in events. Errors: UNSUPPORTED, SYSTEM, OUT_OF_MEMORY. */
+     * peer's process id, `user` comes back in events. Errors: UNSUPPORTED, SYSTEM, OUT_OF_MEMORY.
+     */
     weft_status (*connect)(struct weft_device *device, const void *address,
                            const unsigned char *peer_id, uint64_t tag, void *user,
                            struct weft_connection **connection, struct weft_error *error);

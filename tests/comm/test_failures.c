@@ -56,7 +56,33 @@ struct death {
     const char *phase;
     int victim;
     size_t count;
+    int collective; // called when the victim dies
 };
+
+enum { NUM_CALLS = 7 };
+
+// One of the collectives on blocks of `count` elements.
+static weft_status call_one(struct rank_process *process, int which, float *data, size_t count)
+{
+    float *other = data + count * RANKS;
+    weft_comm *comm = process->comm;
+    switch (which) {
+    case 0:
+        return weft_all_reduce(data, data, count, WEFT_FLOAT32, WEFT_SUM, comm, NULL);
+    case 1:
+        return weft_all_gather(data, other, count, WEFT_FLOAT32, comm, NULL);
+    case 2:
+        return weft_reduce_scatter(data, other, count, WEFT_FLOAT32, WEFT_SUM, comm, NULL);
+    case 3:
+        return weft_broadcast(data, data, count, WEFT_FLOAT32, 1, comm, NULL);
+    case 4:
+        return weft_reduce(data, other, count, WEFT_FLOAT32, WEFT_MAX, 2, comm, NULL);
+    case 5:
+        return weft_all_to_all(data, other, count, WEFT_FLOAT32, comm, NULL);
+    default:
+        return weft_barrier(comm, NULL);
+    }
+}
 
 // Works until something fails; the failure must name the victim.
 static int survive(struct rank_process *process)
@@ -66,7 +92,7 @@ static int survive(struct rank_process *process)
     snprintf(name, sizeof name, "rank %d", death->victim);
     int64_t began_ns = weft_clock_ns();
     weft_status status = process->create_status;
-    float *data = calloc(death->count + 1, sizeof *data);
+    float *data = calloc(2 * RANKS * death->count + 1, sizeof *data);
     if (status == WEFT_OK && !strcmp(death->phase, "split")) {
         weft_comm *child;
         began_ns = weft_clock_ns();
@@ -77,16 +103,16 @@ static int survive(struct rank_process *process)
         began_ns = weft_clock_ns();
         if (i == 1 && process->rank == death->victim)
             raise(SIGKILL);
-        status =
-            weft_all_reduce(data, data, death->count, WEFT_FLOAT32, WEFT_SUM, process->comm, NULL);
+        status = call_one(process, i < 2 ? death->collective : i % NUM_CALLS, data, death->count);
     }
     free(data);
     return expect(process, status, WEFT_REMOTE, name, began_ns, INT64_C(2000000000));
 }
 
-static void kill_one(const char *phase, int victim, size_t count, const char *transports)
+static void kill_one(const char *phase, int victim, size_t count, const char *transports,
+                     int collective)
 {
-    struct death death = {phase, victim, count};
+    struct death death = {phase, victim, count, collective};
     int codes[RANKS];
     char fault[64];
     snprintf(fault, sizeof fault, "kill:%s:%d", phase, victim);
@@ -96,8 +122,8 @@ static void kill_one(const char *phase, int victim, size_t count, const char *tr
     setenv("WEFT_FAULT", "", 1);
     for (int rank = 0; rank < RANKS; rank++)
         if (codes[rank] != (rank == victim ? EXIT_SIGNALLED + SIGKILL : 0))
-            fail_msg("%s, rank %d killed, %zu elements, %s: rank %d ended with %d", phase, victim,
-                     count, transports, rank, codes[rank]);
+            fail_msg("%s %d, rank %d killed, %zu elements, %s: rank %d ended with %d", phase,
+                     collective, victim, count, transports, rank, codes[rank]);
 }
 
 static int count_entries(const char *path)
@@ -118,9 +144,13 @@ static void test_deaths(void **state)
     int shared_files = count_entries("/dev/shm"), descriptors = count_entries("/proc/self/fd");
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
         for (int victim = 0; victim < RANKS; victim++) {
-            kill_one(phases[i], victim, 4, "shm");
-            kill_one(phases[i], victim, 300000, i % 2 ? "shm" : "tcp");
+            kill_one(phases[i], victim, 4, "shm", 0);
+            kill_one(phases[i], victim, 300000, i % 2 ? "shm" : "tcp", 0);
         }
+    for (int collective = 1; collective < NUM_CALLS; collective++)
+        for (int victim = 0; victim < RANKS; victim++)
+            kill_one("call", victim, victim % 2 ? 4 : 70000, collective % 2 ? "shm" : "tcp",
+                     collective);
     assert_int_equal(count_entries("/dev/shm"), shared_files);
     assert_int_equal(count_entries("/proc/self/fd"), descriptors);
 }
