@@ -5,6 +5,7 @@
  */
 #include <argp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/config.h"
 #include "tools/command.h"
@@ -30,6 +31,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'l':
         options->ranks.label = true;
         return 0;
+    case 'b':
+        if (strcmp(argument, "core") && strcmp(argument, "none"))
+            argp_error(state, "--bind: '%s' is neither core nor none", argument);
+        options->ranks.float_on_cores = !strcmp(argument, "none");
+        return 0;
     case 'g':
         if (weft_parse_duration(argument, &options->ranks.grace_ns, &error) != WEFT_OK)
             argp_error(state, "--grace: %s", error.text);
@@ -53,6 +59,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp_option options_table[] = {
     {"ranks", 'n', "N", 0, "Number of ranks", 0},
     {"label", 'l', NULL, 0, "Put '[rank] ' before every line the ranks write", 0},
+    {"bind", 'b', "WHERE", 0,
+     "core (default): a core of its own for every rank, where there are enough; none: wherever the "
+     "system puts it",
+     0},
     {"grace", 'g', "TIME", 0,
      "How long the other ranks may take to end by themselves after one has failed (default 5s); "
      "then come SIGTERM and, 2 s later, SIGKILL",

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,21 @@ static void set_number(const char *name, int value)
     setenv(name, text, 1);
 }
 
+// The rank-th core this process may run on becomes the rank's own, where there is one for each: two
+// ranks that spin on one core wait for each other's time slice. Best effort, like every binding.
+static void bind_to_core(const struct weft_local_ranks *options, int rank)
+{
+    cpu_set_t allowed, own;
+    if (options->float_on_cores || sched_getaffinity(0, sizeof allowed, &allowed) != 0 ||
+        CPU_COUNT(&allowed) < options->num_ranks)
+        return;
+    CPU_ZERO(&own);
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        if (CPU_ISSET(core, &allowed) && rank-- == 0)
+            CPU_SET(core, &own);
+    sched_setaffinity(0, sizeof own, &own);
+}
+
 // Between fork and exec. Never returns; a failure travels as errno through `report`.
 static void become_rank(const struct launch *launch, int rank, pid_t parent, const int *streams,
                         int report)
@@ -78,6 +94,7 @@ static void become_rank(const struct launch *launch, int rank, pid_t parent, con
         set_number("WEFT_RANK", rank);
         set_number("WEFT_NUM_RANKS", launch->options->num_ranks);
         setenv("WEFT_ID", launch->id, 1);
+        bind_to_core(launch->options, rank);
         sigprocmask(SIG_SETMASK, &launch->old_mask, NULL);
         execvp(launch->options->command[0], launch->options->command);
         failure = errno;

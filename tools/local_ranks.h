@@ -19,6 +19,7 @@ struct weft_local_ranks {
     const char *name;     // of the caller, for its lines on standard error
     int num_ranks;        // 1 .. WEFT_LOCAL_RANKS_LIMIT
     char *const *command; // as for execvp
+    bool float_on_cores;  // do not bind ranks to cores of their own, even where there are enough
     bool label;           // put "[rank] " before each line that a rank writes
     int64_t grace_ns;     // from the first failure to SIGTERM; SIGKILL comes 2 s later
 };

@@ -163,7 +163,7 @@ static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *
         if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
             context->flat_waiters++;
             weft_context_backoff(context,
-                                 context->is_oversubscribed ? idle : idle / FLAT_POLLS * 2);
+                                 context->is_oversubscribed ? idle : idle / FLAT_POLLS * 8);
             context->flat_waiters--;
         }
         if (idle % (4 * FLAT_POLLS) == 0) {

@@ -25,7 +25,7 @@
 
 enum {
     EXPOSED_BYTES = 4 << 20,
-    SPIN_ROUNDS = 4000,       // a few hundred microseconds
+    SPIN_ROUNDS = 500,        // some tens of microseconds
     YIELD_ROUNDS = 2000,      // after spinning, or instead of it: about a millisecond
     HOUSEKEEPING_ROUNDS = 64, // rounds between looks at sockets and clocks
     SLEEP_LIMIT_MS = 100,
@@ -54,20 +54,26 @@ static uint64_t find_host_id(void)
 }
 
 // Cores this process may run on: affinity, and the cgroup's quota rounded up.
-static int count_cores(void)
+static void find_cores(struct weft_context *context)
 {
     cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        CPU_SET(0, &set);
+    context->num_cores = CPU_COUNT(&set);
+    for (int core = 0; core < WEFT_CORE_WORDS * 64; core++)
+        if (CPU_ISSET(core, &set))
+            context->cores[core / 64] |= UINT64_C(1) << core % 64;
     char *text;
     size_t bytes;
     if (weft_file_read("/sys/fs/cgroup/cpu.max", 256, &text, &bytes, NULL) == WEFT_OK) {
         long long quota, period;
         if (sscanf(text, "%lld %lld", &quota, &period) == 2 && period > 0 &&
-            (quota + period - 1) / period < cores)
-            cores = (int)((quota + period - 1) / period);
+            (quota + period - 1) / period < context->num_cores)
+            context->num_cores = (int)((quota + period - 1) / period);
         free(text);
     }
-    return cores > 0 ? cores : 1;
+    context->num_cores = context->num_cores > 0 ? context->num_cores : 1;
 }
 
 static bool is_wanted(const char *list, const char *name)
@@ -148,7 +154,7 @@ static weft_status open_context(struct weft_context *context, struct weft_error 
         (ssize_t)sizeof context->process_id)
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
     context->host_id = find_host_id();
-    context->num_cores = count_cores();
+    find_cores(context);
     context->poll = epoll_create1(EPOLL_CLOEXEC);
     context->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (context->poll < 0 || context->wake < 0)

@@ -26,7 +26,7 @@
 #include "transport/launcher.h"
 #include "transport/transport.h"
 
-enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8 };
+enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8, WEFT_CORE_WORDS = 16 };
 
 struct weft_operation;
 struct weft_world;
@@ -94,7 +94,8 @@ struct weft_context {
     struct weft_operation *operations;  // in flight
     struct weft_operation *group_first, *group_last;
     int group_depth;
-    int num_cores; // this process may run on
+    int num_cores;                   // this process may run on, by affinity and quota
+    uint64_t cores[WEFT_CORE_WORDS]; // which, by affinity
     bool is_oversubscribed;
     int flat_waiters; // operations that wait for flat slots
     void *memory;     // of weft_mem_alloc
@@ -120,7 +121,8 @@ struct weft_process {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     uint64_t host_id;
     int64_t pid;
-    uint64_t device_mask; // bit i: weft_transports[i] has an address
+    uint64_t cores[WEFT_CORE_WORDS]; // it may run on
+    uint64_t device_mask;            // bit i: weft_transports[i] has an address
     unsigned char addresses[WEFT_DEVICES_LIMIT][WEFT_ADDRESS_BYTES];
     unsigned char control_address[WEFT_CONTROL_ADDRESS_BYTES];
     uint64_t flat_bytes;  // its WEFT_FLAT_BYTES

@@ -23,6 +23,7 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
     memcpy(process->process_id, context->process_id, sizeof process->process_id);
     process->host_id = context->host_id;
     process->pid = getpid();
+    memcpy(process->cores, context->cores, sizeof process->cores);
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
         if (context->devices[i]) {
             process->device_mask |= UINT64_C(1) << i;
@@ -96,6 +97,30 @@ const struct weft_device_events weft_world_device_events_prototype = {
 
 /* ---- life ---- */
 
+// More ranks on this host than cores that all of them together may run on, or than the quota
+// allows.
+static bool is_crowded(const struct weft_world *world)
+{
+    const struct weft_context *context = world->context;
+    uint64_t all[WEFT_CORE_WORDS] = {0};
+    int ranks = 0, cores = 0, own = 0;
+    for (int rank = 0; rank < world->num_ranks; rank++) {
+        const struct weft_process *process = &world->processes[rank];
+        if (process->host_id != context->host_id)
+            continue;
+        ranks++;
+        for (int i = 0; i < WEFT_CORE_WORDS; i++)
+            all[i] |= process->cores[i];
+    }
+    for (int i = 0; i < WEFT_CORE_WORDS; i++) {
+        cores += __builtin_popcountll(all[i]);
+        own += __builtin_popcountll(context->cores[i]);
+    }
+    // A quota shows as fewer cores than the affinity has.
+    bool has_quota = context->num_cores < own;
+    return ranks > (has_quota ? context->num_cores : cores);
+}
+
 static weft_status fill_world(struct weft_world *world, const weft_unique_id *id,
                               const struct weft_bootstrap *bootstrap, struct weft_error *error)
 {
@@ -113,18 +138,17 @@ static weft_status fill_world(struct weft_world *world, const weft_unique_id *id
         memcpy(&world->processes[rank], blob, bytes);
         world->peers[rank] = (struct weft_world_peer){.world = world, .rank = rank};
     }
-    int local = 0;
-    for (int rank = 0; rank < world->num_ranks; rank++) {
+    for (int rank = 0; rank < world->num_ranks; rank++)
         addresses[rank] = world->processes[rank].control_address;
-        local += world->processes[rank].host_id == world->context->host_id;
-    }
-    if (local > world->context->num_cores)
+    weft_status status = weft_costs_check(&world->processes[0].costs, error);
+    if (is_crowded(world))
         world->context->is_oversubscribed = true;
     for (size_t i = 0; i < sizeof id->bytes; i++)
         world->tag = weft_hash_mix(world->tag, (unsigned char)id->bytes[i]);
     const struct weft_control_events events = {.user = world, .notice = on_notice};
-    weft_status status =
-        weft_control_start(world->control, world->rank, world->num_ranks, addresses, events, error);
+    if (status == WEFT_OK)
+        status = weft_control_start(world->control, world->rank, world->num_ranks, addresses,
+                                    events, error);
     free(addresses);
     return status;
 }
