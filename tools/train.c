@@ -52,6 +52,7 @@ enum key {
     KEY_GRADIENT_TOLERANCE,
     KEY_LOSS_TOLERANCE,
     KEY_DROP_RANK,
+    KEY_EXPECT_BITS,
 };
 
 static const struct argp_option options_table[] = {
@@ -101,6 +102,8 @@ static const struct argp_option options_table[] = {
      4},
     {"loss-tolerance", KEY_LOSS_TOLERANCE, "X", 0,
      "Largest relative difference of a step's loss (default 1e-5)", 4},
+    {"expect-bits", KEY_EXPECT_BITS, "X", 0,
+     "Fail when the held-out text ends above X bits per byte", 4},
     {"drop-rank", KEY_DROP_RANK, "R", 0,
      "For tests: leave rank R's gradient out of every sum, which --check-against must notice", 4},
     {0},
@@ -255,6 +258,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_LOSS_TOLERANCE:
         settings->loss_tolerance = real(state, "--loss-tolerance", argument, 0, 1e9);
         return 0;
+    case KEY_EXPECT_BITS:
+        settings->expect_bits = real(state, "--expect-bits", argument, 0.01, 8);
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", argument);
         return 0;
@@ -272,7 +278,7 @@ static const struct argp parser = {
     .doc = "Train a small GPT on bytes of text, its gradients summed over all ranks."
            "\vThe same seed and --batch give the same training on any number of ranks, up to "
            "rounding: run once with --dump, again on more ranks with --check-against.\n\n"
-           "Exits with 1 when a check finds too large a difference.",
+           "Exits with 1 when a check finds too large a difference, or --expect-bits is missed.",
 };
 
 static int start_ranks(const struct train_options *options, int argc, char **argv)

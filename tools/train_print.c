@@ -117,6 +117,10 @@ weft_status weft_train_print_summary(const struct weft_train_progress *progress,
            100 * progress->communication_share);
     printf("bits per byte  training %.4f (last twentieth of the steps), held out %.4f\n",
            progress->train_bits, progress->held_out_bits);
+    double expect_bits = progress->settings->expect_bits;
+    if (expect_bits > 0)
+        printf("expected       at most %.2f held out: %s\n", expect_bits,
+               progress->held_out_bits <= expect_bits ? "reached" : "MISSED");
     if (progress->compared)
         printf("comparison     step-1 gradient %.2e (limit %.0e), worst loss of %llu steps %.2e at "
                "step %llu (limit %.0e): %s\n",

@@ -174,9 +174,11 @@ static weft_status run_all(struct run *run, bool *passed, struct weft_error *err
     WEFT_TRY(measure_end(run, error));
     weft_status status = run->is_first ? report(run, error) : WEFT_OK;
     WEFT_TRY(weft_parallel_share_outcome(run->parallel, status, error));
-    uint8_t differs = run->progress.compared && !run->progress.within;
-    WEFT_TRY(weft_parallel_broadcast(run->parallel, &differs, sizeof differs, error));
-    *passed = !differs;
+    double expect_bits = run->progress.settings->expect_bits;
+    uint8_t failed = (run->progress.compared && !run->progress.within) ||
+                     (expect_bits > 0 && !(run->progress.held_out_bits <= expect_bits));
+    WEFT_TRY(weft_parallel_broadcast(run->parallel, &failed, sizeof failed, error));
+    *passed = !failed;
     return weft_parallel_close(run->parallel, error);
 }
 

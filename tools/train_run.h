@@ -20,6 +20,7 @@ struct weft_train_settings {
     const char *check_against; // record file to compare with; NULL: none
     double gradient_tolerance;
     double loss_tolerance;
+    double expect_bits; // held out, at the end; 0: any
 };
 
 enum { WEFT_TRAIN_MARKS = 64 };
