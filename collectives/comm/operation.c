@@ -121,8 +121,27 @@ static struct weft_operation *find_operation(struct weft_context *context, struc
     return operation;
 }
 
+// Collected by an open group, not started yet.
+static void drop_collected(struct weft_context *context, struct weft_comm *comm, weft_status status)
+{
+    struct weft_operation *kept = NULL, *last = NULL, *next;
+    for (struct weft_operation *o = context->group_first; o; o = next) {
+        next = o->next;
+        if (comm && o->comm != comm) {
+            *(last ? &last->next : &kept) = o;
+            last = o;
+            o->next = NULL;
+        } else {
+            end(o, status);
+        }
+    }
+    context->group_first = kept;
+    context->group_last = last;
+}
+
 void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, weft_status status)
 {
+    drop_collected(context, comm, status);
     for (struct weft_operation *o; (o = find_operation(context, comm));)
         end(o, status);
 }

@@ -110,6 +110,14 @@ static int check_calls(struct rank_process *process)
         weft_wait(&request) != WEFT_INVALID_USAGE ||
         weft_group_end(process->context, NULL) != WEFT_OK || weft_wait(&request) != WEFT_OK)
         return wrong(process, "wait inside a group", WEFT_OK);
+    weft_comm *twin;
+    if (weft_comm_duplicate(comm, &twin, NULL) != WEFT_OK ||
+        weft_group_begin(process->context) != WEFT_OK || weft_barrier(twin, &request) != WEFT_OK ||
+        weft_barrier(comm, NULL) != WEFT_OK)
+        return wrong(process, "group", WEFT_OK);
+    weft_comm_destroy(&twin);
+    if (weft_test(&request) != WEFT_ABORTED || weft_group_end(process->context, NULL) != WEFT_OK)
+        return wrong(process, "communicator destroyed inside a group", WEFT_OK);
     if (weft_mem_alloc(process->context, 1000, &memory) != WEFT_OK ||
         weft_mem_free(process->context, buffer) != WEFT_INVALID_ARGUMENT ||
         weft_mem_free(process->context, memory) != WEFT_OK ||
