@@ -46,7 +46,7 @@ enum weft_config_type {
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
-      "Folder for one Chrome trace per rank, predicted beside measured; empty: none")              \
+      "Folder (made if missing) for one Chrome trace per rank, predicted beside measured")         \
     X(WEFT_FAULT, fault, const char *, STRING, "",                                                 \
       "Fault injection for tests: 'kill:PHASE:RANK[:COUNT]'; empty: none")
 

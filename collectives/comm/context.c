@@ -87,19 +87,28 @@ static bool is_wanted(const char *list, const char *name)
     return false;
 }
 
-static weft_status check_transport_names(const char *list, struct weft_error *error)
+weft_status weft_context_transports(const struct weft_context *context, const char *names,
+                                    uint64_t *mask, struct weft_error *error)
 {
-    for (const char *at = list; *at;) {
+    uint64_t found = 0;
+    for (const char *at = names ? names : ""; *at;) {
         size_t length = strcspn(at, ",");
         bool is_known = false;
         for (int i = 0; weft_transports[i]; i++)
             is_known |= strlen(weft_transports[i]->name) == length &&
                         strncmp(weft_transports[i]->name, at, length) == 0;
         if (!is_known)
-            return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                             "WEFT_TRANSPORTS: there is no transport '%.*s'", (int)length, at);
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no transport '%.*s'",
+                             (int)length, at);
         at += length + (at[length] == ',');
     }
+    for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++)
+        if (context->devices[i] && is_wanted(names ? names : "", weft_transports[i]->name))
+            found |= UINT64_C(1) << i;
+    if (!found)
+        return weft_fail(error, WEFT_UNSUPPORTED, "no transport of '%s' works here",
+                         names && *names ? names : "all");
+    *mask = found;
     return WEFT_OK;
 }
 
@@ -112,7 +121,6 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
         .events = weft_world_device_events_prototype,
     };
     memcpy(options.process_id, context->process_id, sizeof options.process_id);
-    int opened = 0;
     for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++) {
         struct weft_error why = {.text = "not in WEFT_TRANSPORTS"};
         if (!is_wanted(context->config.transports, weft_transports[i]->name) ||
@@ -122,7 +130,6 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
             WEFT_LOG(WEFT_LOG_INFO, "transport %s: %s", weft_transports[i]->name, why.text);
             continue;
         }
-        opened++;
         weft_context_watch(context, weft_transports[i]->descriptor(context->devices[i]));
         void *exposed;
         if (context->exposing_device < 0 &&
@@ -133,7 +140,9 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
             context->exposed_bytes = EXPOSED_BYTES;
         }
     }
-    return opened ? WEFT_OK : weft_fail(error, WEFT_SYSTEM, "no transport works here");
+    uint64_t mask;
+    weft_status status = weft_context_transports(context, context->config.transports, &mask, error);
+    return status == WEFT_OK ? status : weft_fail_prefix(error, "WEFT_TRANSPORTS");
 }
 
 static weft_status open_context(struct weft_context *context, struct weft_error *error)
@@ -141,7 +150,6 @@ static weft_status open_context(struct weft_context *context, struct weft_error 
     context->exposing_device = -1;
     context->poll = context->wake = -1;
     WEFT_TRY(weft_config_load(&context->config, error));
-    WEFT_TRY(check_transport_names(context->config.transports, error));
     static const char *const policies[] = {"auto", "spin", "yield", "sleep"};
     bool is_policy = false;
     for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)

@@ -74,7 +74,8 @@ struct creation {
     weft_comm **comm;
     int rank, num_ranks;
     int64_t timeout_ns;
-    bool is_id_known; // else the context's rendezvous will tell it
+    uint64_t device_mask; // transports that may be used
+    bool is_id_known;     // else the context's rendezvous will tell it
     weft_unique_id id;
     struct weft_bootstrap *bootstrap;
     struct weft_control *control;
@@ -86,8 +87,9 @@ static weft_status begin_meeting(struct creation *creation)
     struct weft_context *context = creation->base.context;
     struct weft_process process;
     weft_context_fault_point(context, "meeting", creation->rank);
-    WEFT_TRY(weft_world_make_blob(context, creation->rank, creation->num_ranks, &creation->control,
-                                  &process, &context->error));
+    WEFT_TRY(weft_world_make_blob(context, creation->rank, creation->num_ranks,
+                                  creation->device_mask, &creation->control, &process,
+                                  &context->error));
     WEFT_TRY(weft_bootstrap_start(&creation->id, creation->rank, creation->num_ranks, &process,
                                   sizeof process, creation->base.deadline_ns, &creation->bootstrap,
                                   &context->error));
@@ -201,9 +203,12 @@ static weft_status agree_on_id(struct weft_context *context, const weft_comm_opt
 
 // `id` NULL: the context's rendezvous will tell it.
 static weft_status submit_creation(struct weft_context *context, int rank, int num_ranks,
-                                   int64_t timeout_ns, const weft_unique_id *id, weft_comm **comm,
+                                   int64_t timeout_ns, const char *transports,
+                                   const weft_unique_id *id, weft_comm **comm,
                                    weft_request *request)
 {
+    uint64_t device_mask;
+    WEFT_TRY(weft_context_transports(context, transports, &device_mask, &context->error));
     struct creation *creation = calloc(1, sizeof *creation);
     if (!creation)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
@@ -215,6 +220,7 @@ static weft_status submit_creation(struct weft_context *context, int rank, int n
         .rank = rank,
         .num_ranks = num_ranks,
         .timeout_ns = timeout_ns,
+        .device_mask = device_mask,
         .is_id_known = id != NULL,
     };
     if (id)
@@ -243,7 +249,7 @@ weft_status weft_comm_create(weft_context *context, const weft_comm_options *opt
     WEFT_TRY(agree_on_id(context, options, &id));
     return submit_creation(context, options->rank, options->num_ranks,
                            options->timeout_ns ? options->timeout_ns : context->config.timeout_ns,
-                           &id, comm, request);
+                           options->transports, &id, comm, request);
 }
 
 weft_status weft_comm_create_from_environment(weft_context *context, weft_comm **comm,
@@ -257,7 +263,7 @@ weft_status weft_comm_create_from_environment(weft_context *context, weft_comm *
     WEFT_TRY(weft_launcher_detect(&info, &context->config, &context->error));
     if (info.meeting == WEFT_LAUNCHER_ALONE) {
         WEFT_TRY(weft_unique_id_create(context, &id));
-        return submit_creation(context, 0, 1, timeout_ns, &id, comm, request);
+        return submit_creation(context, 0, 1, timeout_ns, NULL, &id, comm, request);
     }
     if (context->rendezvous)
         return weft_fail(&context->error, WEFT_INVALID_USAGE,
@@ -265,7 +271,8 @@ weft_status weft_comm_create_from_environment(weft_context *context, weft_comm *
     WEFT_TRY(weft_rendezvous_start(&info, &context->config, weft_deadline_after(timeout_ns),
                                    &context->rendezvous, &context->error));
     weft_context_watch(context, weft_rendezvous_descriptor(context->rendezvous));
-    return submit_creation(context, info.rank, info.num_ranks, timeout_ns, NULL, comm, request);
+    return submit_creation(context, info.rank, info.num_ranks, timeout_ns, NULL, NULL, comm,
+                           request);
 }
 
 weft_status weft_unique_id_create(weft_context *context, weft_unique_id *id)

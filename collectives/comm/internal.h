@@ -110,6 +110,10 @@ weft_status weft_context_wait(struct weft_context *context, weft_request *reques
 void weft_context_backoff(struct weft_context *context, int idle);
 /* Adds a descriptor to what wakes the process; removes itself when closed. -1 is ignored. */
 void weft_context_watch(struct weft_context *context, int descriptor);
+/* Bit i: weft_transports[i] is open here and in the list `names` (NULL or "": every one is).
+ * Errors: INVALID_ARGUMENT (a name that no transport has), UNSUPPORTED (none is left). */
+weft_status weft_context_transports(const struct weft_context *context, const char *names,
+                                    uint64_t *mask, struct weft_error *error);
 /* `bytes` zeroed bytes of exposed memory; SIZE_MAX when there is none left. */
 size_t weft_context_expose(struct weft_context *context, size_t bytes);
 /* Fault injection: ends this process here if WEFT_FAULT says so. */
@@ -150,8 +154,8 @@ struct weft_world {
 
 /* The blob of this process for a meeting; `control` is opened along with it. */
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
-                                 struct weft_control **control, struct weft_process *process,
-                                 struct weft_error *error);
+                                 uint64_t device_mask, struct weft_control **control,
+                                 struct weft_process *process, struct weft_error *error);
 /* Prices for `num_ranks` ranks here: from WEFT_TOPOLOGY or the machine. */
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
                                   struct weft_costs *costs, struct weft_error *error);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 
@@ -26,6 +27,8 @@ static struct weft_trace *open_trace(struct weft_comm *comm)
         return NULL;
     snprintf(path, sizeof path, "%s/weft-%08x-rank%d.json", comm->context->config.trace, comm->id,
              comm->rank);
+    if (mkdir(comm->context->config.trace, 0777) != 0 && errno != EEXIST)
+        WEFT_LOG(WEFT_LOG_WARN, "WEFT_TRACE: %s: %s", comm->context->config.trace, strerror(errno));
     trace->file = fopen(path, "we");
     if (!trace->file) {
         WEFT_LOG(WEFT_LOG_WARN, "WEFT_TRACE: %s: %s", path, strerror(errno));

@@ -16,8 +16,8 @@
 /* ---- blobs ---- */
 
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
-                                 struct weft_control **control, struct weft_process *process,
-                                 struct weft_error *error)
+                                 uint64_t device_mask, struct weft_control **control,
+                                 struct weft_process *process, struct weft_error *error)
 {
     memset(process, 0, sizeof *process);
     memcpy(process->process_id, context->process_id, sizeof process->process_id);
@@ -25,7 +25,7 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
     process->pid = getpid();
     memcpy(process->cores, context->cores, sizeof process->cores);
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
-        if (context->devices[i]) {
+        if (device_mask >> i & 1) {
             process->device_mask |= UINT64_C(1) << i;
             weft_transports[i]->address(context->devices[i], process->addresses[i]);
         }
@@ -217,10 +217,13 @@ weft_status weft_world_connect(struct weft_world *world, int peer, struct weft_e
         return WEFT_OK;
     for (int i = 0; weft_transports[i]; i++) {
         const char *reason = context->device_reasons[i];
-        if (context->devices[i] && !(process->device_mask >> i & 1))
+        bool is_mine = world->processes[world->rank].device_mask >> i & 1;
+        if (context->devices[i] && !is_mine)
+            reason = "not for this communicator";
+        else if (is_mine && !(process->device_mask >> i & 1))
             reason = "the peer does not have it";
-        else if (context->devices[i] && weft_transports[i]->reachable(
-                                            context->devices[i], process->addresses[i], &reason)) {
+        else if (is_mine && weft_transports[i]->reachable(context->devices[i],
+                                                          process->addresses[i], &reason)) {
             WEFT_TRY(weft_transports[i]->connect(
                 context->devices[i], process->addresses[i], process->process_id, world->tag,
                 &world->peers[peer], &world->connections[peer], error));

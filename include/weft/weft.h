@@ -129,7 +129,8 @@ typedef struct weft_unique_id {
 
 /* Reads the configuration (`weft env` lists it) and opens the transports. Blocking, local. There is
  * no object yet to ask for the reason of a failure: it is logged (level error).
- * Errors: INVALID_ARGUMENT (a WEFT_* variable has a bad value), OUT_OF_MEMORY, SYSTEM. */
+ * Errors: INVALID_ARGUMENT (a WEFT_* variable has a bad value), UNSUPPORTED (no transport works
+ * here), OUT_OF_MEMORY, SYSTEM. */
 WEFT_API WEFT_NODISCARD weft_status weft_context_create(weft_context **context);
 /* Closes everything below it: outstanding requests end with ABORTED, communicators that are still
  * open are aborted. NULL and pointer to NULL are allowed; clears *context. */
@@ -158,6 +159,8 @@ typedef struct weft_comm_options {
     weft_exchange_fn exchange; /* used to agree on an id when `id` is NULL; may be NULL otherwise */
     void *exchange_argument;   /* passed to `exchange` */
     int64_t timeout_ns;        /* for this call and, by default, every operation; 0: WEFT_TIMEOUT */
+    const char *transports;    /* the ones that may be used, as in WEFT_TRANSPORTS; NULL or "": all
+                                  that the context has. Equal on all ranks */
 } weft_comm_options;
 
 /* Collective over the ranks that share the id. The options are copied.
@@ -173,25 +176,31 @@ WEFT_API WEFT_NODISCARD weft_status weft_comm_create_from_environment(weft_conte
                                                                       weft_comm **comm,
                                                                       weft_request *request);
 /* Collective. Ranks of one colour form a communicator, ordered by (key, old rank). A negative
- * colour: this rank joins none and *child becomes NULL. Opens no connection. */
+ * colour: this rank joins none and *child becomes NULL. Opens no connection.
+ * Errors: INVALID_ARGUMENT, INVALID_USAGE (finalized), OUT_OF_MEMORY, and those of an operation. */
 WEFT_API WEFT_NODISCARD weft_status weft_comm_split(weft_comm *comm, int colour, int key,
                                                     weft_comm **child, weft_request *request);
-/* Collective. A communicator of the same ranks whose operations never match those of `comm`. */
+/* Collective. A communicator of the same ranks whose operations never match those of `comm`.
+ * Errors: as weft_comm_split. */
 WEFT_API WEFT_NODISCARD weft_status weft_comm_duplicate(weft_comm *comm, weft_comm **child,
                                                         weft_request *request);
 /* Collective: completes when every rank's operations on `comm` are done. Afterwards only destroy
- * and queries are allowed (others: INVALID_USAGE). */
+ * and queries are allowed (others: INVALID_USAGE). Errors: INVALID_USAGE (twice), OUT_OF_MEMORY,
+ * and those of an operation. */
 WEFT_API WEFT_NODISCARD weft_status weft_comm_finalize(weft_comm *comm, weft_request *request);
 /* Local. Ends all operations on `comm` here with ABORTED and tells the other ranks, which end
  * theirs too. Never blocks, always succeeds, any thread; other communicators are unaffected. */
 WEFT_API void weft_comm_abort(weft_comm *comm);
 /* Local; aborts first if operations are outstanding. Clears *comm. NULL is allowed. */
 WEFT_API void weft_comm_destroy(weft_comm **comm);
-/* What has gone wrong so far, asynchronously: OK, REMOTE, ABORTED, MISMATCH, TIMEOUT. Polls. */
+/* What has gone wrong so far, asynchronously: OK, or what ends every operation from now on (REMOTE,
+ * ABORTED, MISMATCH, TIMEOUT, ...). Makes progress. INVALID_ARGUMENT for NULL. */
 WEFT_API weft_status weft_comm_async_error(weft_comm *comm);
 /* The sentence behind the last failure on `comm`; "" if none. Valid until the next call on it. */
 WEFT_API const char *weft_comm_error_text(const weft_comm *comm);
+/* This process's rank in `comm`, 0 .. weft_comm_num_ranks - 1; -1 for NULL. */
 WEFT_API int weft_comm_rank(const weft_comm *comm);
+/* -1 for NULL. */
 WEFT_API int weft_comm_num_ranks(const weft_comm *comm);
 
 /* ---- operations ---- */
@@ -238,12 +247,18 @@ typedef struct weft_op_desc {
 } weft_op_desc;
 
 /* Submits one operation. Operations of one communicator are matched by order of submission.
- * With `request` NULL waits for it. Inside a group, `request` must be given or NULL is taken to
- * mean "completes with the group". Errors at once: INVALID_ARGUMENT, INVALID_USAGE, UNSUPPORTED,
- * OUT_OF_MEMORY. Errors at the end: TIMEOUT, REMOTE, ABORTED, MISMATCH. */
+ * With `request` NULL it waits for the operation; inside a group it returns at once, and the
+ * operation ends with the group. Errors at once: INVALID_ARGUMENT, INVALID_USAGE (finalized),
+ * OUT_OF_MEMORY, and what has failed the communicator before. Errors at the end: TIMEOUT, REMOTE,
+ * ABORTED, MISMATCH, UNSUPPORTED (the forced algorithm cannot), OUT_OF_MEMORY; each of them fails
+ * the communicator on all its ranks. */
 WEFT_API WEFT_NODISCARD weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc,
                                                 weft_request *request);
 
+/* The named calls fill a weft_op_desc (see the table there for buffers and counts, in elements of
+ * `dtype`) and submit it: what is said of weft_submit holds for them, errors included. Buffers are
+ * the operation's until it ends. `send` and `recv` may be NULL where the rank has no such buffer,
+ * or it is empty. */
 WEFT_API WEFT_NODISCARD weft_status weft_all_reduce(const void *send, void *recv, size_t count,
                                                     weft_dtype dtype, weft_op op, weft_comm *comm,
                                                     weft_request *request);
@@ -278,24 +293,28 @@ WEFT_API WEFT_NODISCARD weft_status weft_send(const void *send, size_t count, we
                                               int peer, weft_comm *comm, weft_request *request);
 WEFT_API WEFT_NODISCARD weft_status weft_recv(void *recv, size_t count, weft_dtype dtype, int peer,
                                               weft_comm *comm, weft_request *request);
+/* Ends on no rank before every rank has called it. */
 WEFT_API WEFT_NODISCARD weft_status weft_barrier(weft_comm *comm, weft_request *request);
 
 /* Between begin and end, submissions (on any communicators of the context) are only collected; end
  * submits them all at once, so their order among communicators cannot deadlock. Groups nest; only
  * the outermost end acts. With `request` NULL, end waits for all of them. The first failure is
- * returned; the others are still submitted. */
+ * returned; the others are still submitted. Errors: INVALID_ARGUMENT, INVALID_USAGE (end without
+ * begin), OUT_OF_MEMORY (nothing is submitted), and those of the operations. */
 WEFT_API WEFT_NODISCARD weft_status weft_group_begin(weft_context *context);
 WEFT_API WEFT_NODISCARD weft_status weft_group_end(weft_context *context, weft_request *request);
 
 /* Makes progress, then: IN_PROGRESS, or the operation's result, after which the request is idle. */
 WEFT_API WEFT_NODISCARD weft_status weft_test(weft_request *request);
-/* Makes progress until the operation ends; returns its result. Never longer than its deadline. */
+/* Makes progress until the operation ends, at its deadline at the latest; returns its result.
+ * Inside a group of the same context: INVALID_USAGE, since what is collected cannot end. */
 WEFT_API WEFT_NODISCARD weft_status weft_wait(weft_request *request);
 
 /* ---- memory ---- */
 
-/* `bytes` bytes, page aligned, that local peers can reach without a copy. Any pointer works with
- * every operation; memory from here may be faster. Errors: OUT_OF_MEMORY, SYSTEM. */
+/* `bytes` bytes, page aligned, zeroed, until weft_mem_free or the end of the context. Any pointer
+ * works with every operation; memory from here is shareable, and operations may come to use that.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, SYSTEM. */
 WEFT_API WEFT_NODISCARD weft_status weft_mem_alloc(weft_context *context, size_t bytes,
                                                    void **memory);
 /* NULL is allowed. Memory not from weft_mem_alloc of this context: INVALID_ARGUMENT. */

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "collectives/comm/describe.h"
 #include "tests/comm/processes.h"
 
 static const int64_t timeout_ns = INT64_C(20000000000);
@@ -251,9 +252,19 @@ static int check_second_world(struct rank_process *process)
     const weft_comm_options options = {.struct_bytes = sizeof options,
                                        .rank = process->rank,
                                        .num_ranks = n,
+                                       .transports = "tcp",
                                        .exchange = gather_ids,
                                        .exchange_argument = process->comm};
-    CHECK(weft_comm_create(process->context, &options, &second, &request) == WEFT_OK);
+    weft_comm_options pigeon = options;
+    pigeon.transports = "shm,pigeon";
+    CHECK(weft_comm_create(process->context, &pigeon, &second, NULL) == WEFT_INVALID_ARGUMENT);
+    bool has_tcp = !strstr(getenv("WEFT_TRANSPORTS"), "shm");
+    weft_status status = weft_comm_create(process->context, &options, &second, &request);
+    CHECK(status == (has_tcp ? WEFT_OK : WEFT_UNSUPPORTED));
+    if (!has_tcp) {
+        free(data);
+        return 0;
+    }
     CHECK(second == NULL);
     CHECK(weft_wait(&request) == WEFT_OK);
     CHECK(weft_comm_num_ranks(second) == n);
@@ -262,6 +273,7 @@ static int check_second_world(struct rank_process *process)
     CHECK(weft_all_reduce(data, data, 40000, WEFT_INT32, WEFT_SUM, second, NULL) == WEFT_OK);
     for (size_t e = 0; e < 40000; e++)
         CHECK(data[e] == sum_of(n, e));
+    CHECK(process->num_ranks == 1 || !strcmp(weft_comm_transport(second), "tcp"));
     CHECK(weft_comm_finalize(second, NULL) == WEFT_OK);
     weft_comm_destroy(&second);
     free(data);
@@ -319,6 +331,7 @@ static void test_tcp(void **state)
 {
     (void)state;
     run_with("tcp", "", "4K");
+    run_with("", "", "4K"); // both open; the second world uses tcp alone
 }
 
 int main(void)
