@@ -43,7 +43,7 @@ cd "$work/outside"
     fail 'the example does not build with pkg-config'
 run ./by_pkg_config
 
-"$cmake" -S . -B build -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
+"$cmake" -G Ninja -S . -B build -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
     "$cmake" --build build >>"$work/log" 2>&1 ||
     fail "the example does not build with find_package: $(tail -20 "$work/log")"
 run build/all_reduce
