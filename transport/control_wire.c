@@ -91,7 +91,9 @@ static weft_status read_notice(struct weft_reader *reader, uint32_t num_ranks,
     if (subject >= num_ranks || value->sequence == 0)
         return weft_fail(error, WEFT_INVALID_FORMAT, "a notice about rank %u of %u",
                          (unsigned)subject, num_ranks);
-    if (status > WEFT_INTERNAL)
+    // A notice that ends operations must not end them well, or not at all.
+    bool is_failure = status > WEFT_AGAIN && status <= WEFT_INTERNAL;
+    if (kind == WEFT_NOTICE_DEATH ? status > WEFT_INTERNAL : !is_failure)
         return weft_fail(error, WEFT_INVALID_FORMAT, "a notice of unknown status %u",
                          (unsigned)status);
     if (length == 0 || length > sizeof notice->text || memchr(text, 0, length) != text + length - 1)

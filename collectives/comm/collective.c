@@ -4,6 +4,7 @@
  * message is small, else a proved plan run over the transports. Operations of one communicator are
  * numbered in order of submission; the number and the call's signature travel with every message.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ struct collective {
     struct weft_call call;
     char *algorithm; // forced by the caller; NULL: none
     uint32_t sequence;
-    bool is_flat;
+    bool is_flat, has_turn;
+    uint32_t turn; // among the flat operations of the communicator
     struct weft_flat_call flat;
     struct weft_planned planned;
     weft_status result; // of the run; IN_PROGRESS while it lasts
@@ -76,7 +78,7 @@ static void compare_early_calls(struct weft_comm *comm, uint32_t sequence, uint6
 
 /* ---- the flat path ---- */
 
-static struct weft_flat_call flat_call(const struct weft_call *call)
+static struct weft_flat_call flat_call(const struct weft_call *call, uint32_t sequence)
 {
     const weft_op_desc *desc = &call->desc;
     return (struct weft_flat_call){
@@ -88,6 +90,7 @@ static struct weft_flat_call flat_call(const struct weft_call *call)
         .element_bytes = call->element_bytes,
         .reduce = weft_reduce_lookup(desc->dtype, desc->op),
         .call = call->signature,
+        .sequence = sequence,
     };
 }
 
@@ -151,19 +154,19 @@ static weft_status poll_flat(struct weft_comm *comm, const struct weft_flat_call
 static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *call)
 {
     struct weft_context *context = comm->context;
-    const struct weft_flat_call flat = flat_call(call);
+    uint32_t sequence = comm->sequence++;
+    const struct weft_flat_call flat = flat_call(call, sequence);
     bool is_traced = *context->config.trace;
     int64_t begin_ns = is_traced ? weft_clock_ns() : 0, deadline_ns = 0;
-    uint32_t sequence = comm->sequence++;
     weft_context_fault_point(context, "collective", comm->rank);
     compare_early_calls(comm, sequence, call->signature);
     comm->flat_now = call->signature;
     weft_status status = comm->status == WEFT_OK ? poll_flat(comm, &flat) : comm->status;
-    for (int idle = 1; status == WEFT_IN_PROGRESS; idle++) {
+    for (unsigned idle = 1; status == WEFT_IN_PROGRESS; idle++) {
         if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
             context->flat_waiters++;
-            weft_context_backoff(context,
-                                 context->is_oversubscribed ? idle : idle / FLAT_POLLS * 8);
+            unsigned rounds = context->is_oversubscribed ? idle : idle / FLAT_POLLS * 8;
+            weft_context_backoff(context, rounds < INT_MAX ? (int)rounds : INT_MAX);
             context->flat_waiters--;
         }
         if (idle % (4 * FLAT_POLLS) == 0) {
@@ -254,7 +257,8 @@ static weft_status collective_start(struct weft_operation *operation)
         collective->call.desc.collective != WEFT_RECV)
         compare_early_calls(comm, collective->sequence, collective->call.signature);
     if (collective->is_flat) {
-        collective->flat = flat_call(&collective->call);
+        collective->flat = flat_call(&collective->call, collective->sequence);
+        collective->turn = comm->flat_turns++;
         comm->context->flat_waiters++;
         return WEFT_IN_PROGRESS;
     }
@@ -264,20 +268,6 @@ static weft_status collective_start(struct weft_operation *operation)
         weft_comm_fail(comm, status, true, "%.480s", why.text);
     }
     return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
-}
-
-// The flat operations of a communicator take turns, in order of submission.
-static bool is_its_turn(const struct collective *collective)
-{
-    const struct weft_context *context = collective->base.context;
-    for (const struct weft_operation *o = context->operations; o; o = o->next) {
-        const struct collective *other = (const struct collective *)o;
-        if (o->kind == collective->base.kind && o->comm == collective->base.comm &&
-            other->is_flat && other->sequence != collective->sequence &&
-            (int32_t)(other->sequence - collective->sequence) < 0)
-            return false;
-    }
-    return true;
 }
 
 static weft_status explain_failure(struct collective *collective)
@@ -316,8 +306,12 @@ static weft_status collective_progress(struct weft_operation *operation)
     struct collective *collective = (struct collective *)operation;
     struct weft_comm *comm = operation->comm;
     if (collective->is_flat) {
-        if (!is_its_turn(collective))
+        if (collective->turn != comm->flat_turns_over) // in order of submission
             return WEFT_IN_PROGRESS;
+        // One that ended badly has left its contribution in the slot: nobody may take that over.
+        if (!collective->has_turn && comm->status != WEFT_OK)
+            return comm->status;
+        collective->has_turn = true;
         WEFT_TRY(poll_flat(comm, &collective->flat));
     } else {
         if (collective->result == WEFT_IN_PROGRESS)
@@ -341,12 +335,29 @@ static weft_status collective_progress(struct weft_operation *operation)
 static void collective_release(struct weft_operation *operation)
 {
     struct collective *collective = (struct collective *)operation;
-    if (collective->is_flat && operation->is_started)
+    if (collective->is_flat && operation->is_started) {
         operation->context->flat_waiters--;
+        operation->comm->flat_turns_over++;
+    }
     weft_plans_return(operation->comm, &collective->planned);
     weft_call_free(&collective->call);
     free(collective->algorithm);
     free(collective);
+}
+
+// Ranks that went through the slots for this very call number made another call: what a rank that
+// only receives could not see before its deadline.
+static void compare_flat_calls(const struct collective *collective)
+{
+    struct weft_comm *comm = collective->base.comm;
+    const weft_op_desc *desc = &collective->call.desc;
+    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    uint64_t theirs;
+    if (!comm->is_flat || collective->is_flat || is_pair)
+        return;
+    for (int rank = 0; rank < comm->num_ranks && comm->status == WEFT_OK; rank++)
+        if (weft_flat_peek(&comm->flat, rank, collective->sequence, &theirs))
+            fail_mismatch(comm, rank, theirs, collective->call.signature);
 }
 
 static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
@@ -358,6 +369,7 @@ static void collective_describe(const struct weft_operation *operation, char *te
                  weft_flat_missing(&operation->comm->flat));
         return;
     }
+    compare_flat_calls(collective);
     struct weft_run_wait where = weft_run_where(collective->planned.run);
     if (where.peer < 0)
         snprintf(text, bytes, "%s #%u waits for nobody", name, collective->sequence);
@@ -433,12 +445,9 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
 {
     struct weft_call call;
     struct collective *collective;
-    if (!comm || !desc)
+    if (!desc)
         return WEFT_INVALID_ARGUMENT;
-    if (comm->status != WEFT_OK)
-        return comm->status;
-    if (comm->is_finalized)
-        return weft_fail(&comm->error, WEFT_INVALID_USAGE, "the communicator is finalized");
+    WEFT_TRY(weft_comm_check_usable(comm));
     WEFT_TRY(weft_call_make(comm, desc, &call, &comm->error));
     bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
     if (is_pair && desc->peer == comm->rank)

@@ -52,12 +52,43 @@ weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch
     return WEFT_OK;
 }
 
+// weft_comm_abort only leaves a mark, since any thread may call it.
+static void notice_abort(struct weft_comm *comm)
+{
+    if (atomic_load_explicit(&comm->abort_requested, memory_order_acquire))
+        weft_comm_fail(comm, WEFT_ABORTED, true, "aborted by rank %d", comm->rank);
+}
+
+weft_status weft_comm_check_usable(struct weft_comm *comm)
+{
+    if (!comm)
+        return WEFT_INVALID_ARGUMENT;
+    notice_abort(comm);
+    if (comm->status != WEFT_OK)
+        return comm->status;
+    if (comm->is_finalized)
+        return weft_fail(&comm->error, WEFT_INVALID_USAGE, "the communicator is finalized");
+    return WEFT_OK;
+}
+
+int weft_comms_notice_aborts(struct weft_context *context)
+{
+    int noticed = 0;
+    for (struct weft_comm *comm = context->comms; comm; comm = comm->next) {
+        bool was_well = comm->status == WEFT_OK;
+        notice_abort(comm);
+        noticed += was_well && comm->status != WEFT_OK;
+    }
+    return noticed;
+}
+
 void weft_comm_destroy(weft_comm **comm)
 {
     if (!comm || !*comm)
         return;
     struct weft_comm *old = *comm;
     *comm = NULL;
+    notice_abort(old);
     if (old->outstanding > 0 && old->status == WEFT_OK)
         weft_comm_fail(old, WEFT_ABORTED, true,
                        "rank %d destroyed the communicator with %d operations "

@@ -248,6 +248,11 @@ void weft_context_destroy(weft_context **context)
     if (!context || !*context)
         return;
     struct weft_context *old = *context;
+    for (struct weft_comm *comm = old->comms; comm; comm = comm->next)
+        if (comm->outstanding > 0)
+            weft_comm_fail(comm, WEFT_ABORTED, true,
+                           "rank %d destroyed its context with %d operations outstanding",
+                           comm->rank, comm->outstanding);
     weft_operations_fail(old, NULL, WEFT_ABORTED);
     while (old->comms) {
         struct weft_comm *comm = old->comms;
@@ -257,7 +262,12 @@ void weft_context_destroy(weft_context **context)
         weft_status status = weft_mem_free(old, ((struct block *)old->memory)->memory);
         (void)status; // it is ours
     }
-    weft_meeting_close(&old->meeting);
+    while (old->served) {
+        struct weft_served *next = old->served->next;
+        weft_meeting_close(&old->served->meeting);
+        free(old->served);
+        old->served = next;
+    }
     weft_rendezvous_close(&old->rendezvous);
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
         if (old->devices[i])
@@ -288,8 +298,14 @@ void weft_context_watch(struct weft_context *context, int descriptor)
 size_t weft_context_expose(struct weft_context *context, size_t bytes)
 {
     bytes = (bytes + 127) & ~(size_t)127;
-    if (context->exposing_device < 0 || bytes > context->exposed_bytes - context->exposed_used)
+    if (context->exposing_device < 0)
         return SIZE_MAX;
+    if (bytes > context->exposed_bytes - context->exposed_used) {
+        // Slots are not given back: a slow peer may still read those of a destroyed communicator.
+        WEFT_LOG(WEFT_LOG_WARN, "no room for flat slots: small messages of new communicators go "
+                                "over the transports");
+        return SIZE_MAX;
+    }
     size_t offset = context->exposed_used;
     context->exposed_used += bytes;
     return offset;
@@ -305,19 +321,6 @@ void weft_context_fault_point(struct weft_context *context, const char *phase, i
         raise(SIGKILL);
 }
 
-// Aborts that other threads asked for.
-static int notice_aborts(struct weft_context *context)
-{
-    int noticed = 0;
-    for (struct weft_comm *comm = context->comms; comm; comm = comm->next)
-        if (atomic_load_explicit(&comm->abort_requested, memory_order_acquire) &&
-            comm->status == WEFT_OK) {
-            weft_comm_fail(comm, WEFT_ABORTED, true, "aborted by rank %d", comm->rank);
-            noticed++;
-        }
-    return noticed;
-}
-
 static bool has_connections(const struct weft_context *context, const struct weft_device *device)
 {
     for (const struct weft_world *world = context->worlds; world; world = world->next)
@@ -329,10 +332,17 @@ static bool has_connections(const struct weft_context *context, const struct wef
 
 static int housekeeping(struct weft_context *context)
 {
-    int events = notice_aborts(context);
+    int events = weft_comms_notice_aborts(context);
     // A failed meeting tells its ranks, this one included, through their own ends of it.
-    if (context->meeting && weft_meeting_progress(context->meeting, NULL) == WEFT_OK)
-        weft_meeting_close(&context->meeting);
+    for (struct weft_served **link = &context->served, *served; (served = *link);) {
+        if (weft_meeting_progress(served->meeting, NULL) == WEFT_IN_PROGRESS) {
+            link = &served->next;
+            continue;
+        }
+        *link = served->next;
+        weft_meeting_close(&served->meeting);
+        free(served);
+    }
     if (context->rendezvous) {
         weft_status status = weft_rendezvous_progress(context->rendezvous, NULL);
         (void)status; // as above

@@ -154,6 +154,8 @@ static void creation_release(struct weft_operation *operation)
 {
     struct creation *creation = (struct creation *)operation;
     weft_bootstrap_close(&creation->bootstrap);
+    if (!creation->is_id_known) // nobody was met: the next attempt begins anew
+        weft_rendezvous_close(&operation->context->rendezvous);
     weft_control_close(&creation->control);
     free_settling(&creation->made);
     free(creation);
@@ -187,8 +189,7 @@ static weft_status agree_on_id(struct weft_context *context, const weft_comm_opt
         *id = *options->id;
         return WEFT_OK;
     }
-    if (options->rank == 0)
-        WEFT_TRY(weft_unique_id_create(context, &mine));
+    weft_status status = options->rank == 0 ? weft_unique_id_create(context, &mine) : WEFT_OK;
     weft_unique_id *all = calloc((size_t)options->num_ranks, sizeof *all);
     if (!all)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for %d ids",
@@ -196,6 +197,8 @@ static weft_status agree_on_id(struct weft_context *context, const weft_comm_opt
     int failed = options->exchange(options->exchange_argument, &mine, all, sizeof mine);
     *id = all[0];
     free(all);
+    // Only now: the other ranks must not wait in vain for rank 0's part of the exchange.
+    WEFT_TRY(status);
     return failed ? weft_fail(&context->error, WEFT_SYSTEM, "the caller's exchange failed (%d)",
                               failed)
                   : WEFT_OK;
@@ -280,11 +283,18 @@ weft_status weft_unique_id_create(weft_context *context, weft_unique_id *id)
     struct weft_meeting *meeting;
     if (!context || !id)
         return WEFT_INVALID_ARGUMENT;
-    WEFT_TRY(weft_meeting_open(context->config.bootstrap_address,
-                               (int)context->config.bootstrap_port, NULL, &meeting, id,
-                               &context->error));
-    weft_meeting_close(&context->meeting);
-    context->meeting = meeting;
+    struct weft_served *served = malloc(sizeof *served);
+    if (!served)
+        return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a meeting");
+    weft_status status =
+        weft_meeting_open(context->config.bootstrap_address, (int)context->config.bootstrap_port,
+                          NULL, &meeting, id, &context->error);
+    if (status != WEFT_OK) {
+        free(served);
+        return status;
+    }
+    *served = (struct weft_served){meeting, context->served};
+    context->served = served;
     weft_context_watch(context, weft_meeting_descriptor(meeting));
     return WEFT_OK;
 }
@@ -407,21 +417,10 @@ static const struct weft_operation_kind split_kind = {
     .describe = split_describe,
 };
 
-static weft_status check_usable(weft_comm *comm)
-{
-    if (!comm)
-        return WEFT_INVALID_ARGUMENT;
-    if (comm->status != WEFT_OK)
-        return comm->status;
-    if (comm->is_finalized)
-        return weft_fail(&comm->error, WEFT_INVALID_USAGE, "the communicator is finalized");
-    return WEFT_OK;
-}
-
 weft_status weft_comm_split(weft_comm *comm, int colour, int key, weft_comm **child,
                             weft_request *request)
 {
-    WEFT_TRY(check_usable(comm));
+    WEFT_TRY(weft_comm_check_usable(comm));
     if (!child)
         return weft_fail(&comm->error, WEFT_INVALID_ARGUMENT, "child is NULL");
     struct split *split = calloc(1, sizeof *split);
@@ -452,27 +451,35 @@ weft_status weft_comm_duplicate(weft_comm *comm, weft_comm **child, weft_request
 
 struct finalization {
     struct weft_operation base;
+    bool has_barrier;
     weft_request barrier;
 };
 
 static weft_status finalization_start(struct weft_operation *operation)
 {
-    struct finalization *finalization = (struct finalization *)operation;
-    const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
-                                  .collective = WEFT_BARRIER,
-                                  .timeout_ns = remaining_ns(operation)};
-    weft_status status = weft_collective_start(operation->comm, &barrier, &finalization->barrier,
-                                               &operation->comm->error);
+    if (operation->comm->is_finalized) // by another one of the same group
+        return weft_fail(&operation->comm->error, WEFT_INVALID_USAGE,
+                         "the communicator is finalized");
     operation->comm->is_finalized = true;
-    return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
+    return WEFT_IN_PROGRESS;
 }
 
+// The barrier comes last on every rank: it ends when all operations of all ranks have ended.
 static weft_status finalization_progress(struct weft_operation *operation)
 {
     struct finalization *finalization = (struct finalization *)operation;
-    // Everything submitted before must be done too, not only the barrier; this one counts itself.
-    WEFT_TRY(weft_request_status(&finalization->barrier));
-    return operation->comm->outstanding > 1 ? WEFT_IN_PROGRESS : WEFT_OK;
+    struct weft_comm *comm = operation->comm;
+    if (!finalization->has_barrier) {
+        const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
+                                      .collective = WEFT_BARRIER,
+                                      .timeout_ns = remaining_ns(operation)};
+        if (comm->outstanding > 1) // this one counts itself
+            return WEFT_IN_PROGRESS;
+        finalization->has_barrier = true;
+        WEFT_TRY(weft_collective_start(comm, &barrier, &finalization->barrier, &comm->error));
+        return WEFT_IN_PROGRESS;
+    }
+    return weft_request_status(&finalization->barrier);
 }
 
 static void finalization_release(struct weft_operation *operation)
@@ -495,7 +502,7 @@ static const struct weft_operation_kind finalization_kind = {
 
 weft_status weft_comm_finalize(weft_comm *comm, weft_request *request)
 {
-    WEFT_TRY(check_usable(comm));
+    WEFT_TRY(weft_comm_check_usable(comm));
     struct finalization *finalization = calloc(1, sizeof *finalization);
     if (!finalization)
         return weft_fail(&comm->error, WEFT_OUT_OF_MEMORY, "no memory to finalize");

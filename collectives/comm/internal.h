@@ -74,6 +74,11 @@ weft_status weft_request_status(const weft_request *request);
 
 /* ---- context ---- */
 
+struct weft_served {
+    struct weft_meeting *meeting;
+    struct weft_served *next;
+};
+
 struct weft_context {
     struct weft_config config;
     struct weft_error error;
@@ -89,7 +94,7 @@ struct weft_context {
     int wake; // eventfd, for weft_comm_abort from other threads
     struct weft_world *worlds;
     struct weft_comm *comms;
-    struct weft_meeting *meeting;       // of the last weft_unique_id_create
+    struct weft_served *served;         // meetings of weft_unique_id_create
     struct weft_rendezvous *rendezvous; // with the launcher's other ranks; kept to the end
     struct weft_operation *operations;  // in flight
     struct weft_operation *group_first, *group_last;
@@ -203,8 +208,8 @@ struct weft_comm {
     bool is_flat;
     size_t flat_bytes;
     struct weft_flat flat;
-    uint64_t
-        flat_now; // signature of the blocking operation on it, which is no weft_operation; or 0
+    uint32_t flat_turns, flat_turns_over; // of queued operations: begun, ended
+    uint64_t flat_now; // signature of the blocking operation, which is no weft_operation; or 0
     struct weft_trace *trace;
 };
 
@@ -227,6 +232,10 @@ void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const
  * first. The news is the better explanation, and fails the communicator when it comes: whether it
  * is still worth waiting for since *lost_ns (0: set to now). */
 bool weft_comm_awaits_news(int64_t *lost_ns);
+/* OK, or why no operation can be submitted: NULL, failed, aborted, finalized. */
+weft_status weft_comm_check_usable(struct weft_comm *comm);
+/* Fails the communicators that weft_comm_abort has marked. Returns how many. */
+int weft_comms_notice_aborts(struct weft_context *context);
 struct weft_comm *weft_comm_find(struct weft_world *world, uint32_t id, uint32_t epoch);
 int weft_comm_rank_of(const struct weft_comm *comm, int world_rank);
 

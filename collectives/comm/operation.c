@@ -168,8 +168,11 @@ int weft_operations_progress(struct weft_context *context, bool check_deadlines)
         weft_status status = o->kind->progress(o);
         if (status == WEFT_IN_PROGRESS && o->comm && o->comm->status != WEFT_OK)
             status = o->comm->status;
-        if (status == WEFT_IN_PROGRESS && check_deadlines && now > o->deadline_ns)
+        if (status == WEFT_IN_PROGRESS && check_deadlines && now > o->deadline_ns) {
             status = late(o);
+            if (status == WEFT_IN_PROGRESS) // its communicator failed: begin again with the newest
+                return ended + 1;
+        }
         next = o->next; // ending an operation unlinks no other one
         if (status == WEFT_IN_PROGRESS)
             continue;
@@ -263,7 +266,11 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
         struct weft_operation *next = list->next;
         list->group = &group->base;
         group->open++;
-        start(list);
+        weft_status usable = list->comm ? weft_comm_check_usable(list->comm) : WEFT_OK;
+        if (usable == WEFT_OK) // it may have failed, or been finalized, since it was collected
+            start(list);
+        else
+            end(list, usable);
         list = next;
     }
     group->open--;

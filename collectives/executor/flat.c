@@ -13,6 +13,7 @@
 struct slot {
     _Atomic uint64_t flag; // generation in the low half, a fold of `call` in the high half
     uint64_t call;
+    uint64_t sequence;
     char data[];
 };
 
@@ -163,6 +164,7 @@ static void publish(struct weft_flat *flat, const struct weft_flat_call *call)
     if (bytes)
         memcpy(mine->data, call->send, bytes);
     mine->call = call->call;
+    mine->sequence = call->sequence;
     atomic_store_explicit(&mine->flag, flag_word(flat->generation, call->call),
                           memory_order_release);
     flat->is_published = true;
@@ -203,6 +205,19 @@ weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_ca
     gather(&form, &moves, &mover);
     flat->is_published = false;
     return WEFT_OK;
+}
+
+bool weft_flat_peek(const struct weft_flat *flat, int rank, uint32_t sequence, uint64_t *call)
+{
+    // Only a slot of the generation that this rank would use next can be ahead of it.
+    struct weft_flat next = *flat;
+    next.generation++;
+    const struct slot *slot = slot_of(&next, rank);
+    uint64_t flag = atomic_load_explicit(&slot->flag, memory_order_acquire);
+    if ((uint32_t)flag != next.generation || slot->sequence != sequence)
+        return false;
+    *call = slot->call;
+    return true;
 }
 
 int weft_flat_missing(const struct weft_flat *flat)

@@ -15,7 +15,7 @@
 #include "collectives/program/program.h"
 #include "kernels/reduce.h"
 
-enum { WEFT_FLAT_RANKS_LIMIT = 64, WEFT_FLAT_SLOTS = 2, WEFT_FLAT_HEADER_BYTES = 16 };
+enum { WEFT_FLAT_RANKS_LIMIT = 64, WEFT_FLAT_SLOTS = 2, WEFT_FLAT_HEADER_BYTES = 24 };
 
 struct weft_flat {
     int rank;
@@ -37,6 +37,7 @@ struct weft_flat_call {
     size_t element_bytes;
     weft_reduce_fn reduce; // NULL where nothing is combined
     uint64_t call;         // signature, compared on all ranks
+    uint32_t sequence;     // of the operation in its communicator, for weft_flat_peek
 };
 
 /* Bytes of memory of one rank for slots of `data_bytes`; must be zero before first use. */
@@ -48,6 +49,9 @@ bool weft_flat_supports(weft_collective collective, int num_ranks, size_t block_
  * again (with the same call). MISMATCH: rank *peer made another call, *peer_call. */
 weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_call *call, int *peer,
                                uint64_t *peer_call);
+/* Whether `rank` has last gone through the slots for operation number `sequence`, and with which
+ * call: for a rank that made operation `sequence` another way. */
+bool weft_flat_peek(const struct weft_flat *flat, int rank, uint32_t sequence, uint64_t *call);
 /* Lowest rank whose contribution is missing; -1: none. */
 int weft_flat_missing(const struct weft_flat *flat);
 

@@ -132,8 +132,9 @@ typedef struct weft_unique_id {
  * Errors: INVALID_ARGUMENT (a WEFT_* variable has a bad value), UNSUPPORTED (no transport works
  * here), OUT_OF_MEMORY, SYSTEM. */
 WEFT_API WEFT_NODISCARD weft_status weft_context_create(weft_context **context);
-/* Closes everything below it: outstanding requests end with ABORTED, communicators that are still
- * open are aborted. NULL and pointer to NULL are allowed; clears *context. */
+/* Closes everything below it: outstanding requests end with ABORTED, on all ranks of their
+ * communicators; communicators that are still open are destroyed. NULL and pointer to NULL are
+ * allowed; clears *context. */
 WEFT_API void weft_context_destroy(weft_context **context);
 /* The sentence behind the last failure of a call on this context that had no communicator, such as
  * weft_comm_create; "" if none. Valid until the next call. */

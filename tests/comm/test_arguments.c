@@ -200,6 +200,27 @@ static void test_bad_creations(void **state)
     weft_context_destroy(NULL);
 }
 
+// Two meetings of one context, used in the order in which they were not made.
+static void test_two_ids(void **state)
+{
+    (void)state;
+    weft_context *context;
+    weft_unique_id ids[2];
+    weft_comm *comms[2] = {NULL, NULL};
+    assert_int_equal(weft_context_create(&context), WEFT_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(weft_unique_id_create(context, &ids[i]), WEFT_OK);
+    for (int i = 0; i < 2; i++) {
+        const weft_comm_options options = {.struct_bytes = sizeof options,
+                                           .num_ranks = 1,
+                                           .id = &ids[i],
+                                           .timeout_ns = INT64_C(2000000000)};
+        assert_int_equal(weft_comm_create(context, &options, &comms[i], NULL), WEFT_OK);
+        assert_int_equal(weft_barrier(comms[i], NULL), WEFT_OK);
+    }
+    weft_context_destroy(&context);
+}
+
 static void test_port_in_use(void **state)
 {
     (void)state;
@@ -284,7 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_calls),    cmocka_unit_test(test_bad_creations),
         cmocka_unit_test(test_port_in_use),  cmocka_unit_test(test_bad_configuration),
-        cmocka_unit_test(test_tiny_dev_shm),
+        cmocka_unit_test(test_tiny_dev_shm), cmocka_unit_test(test_two_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,13 +306,209 @@ static void test_abort(void **state)
     }
 }
 
+/* ---- what a review found; each was wrong once ---- */
+
+enum { SHORT_NS = 400000000 };
+
+// Rank 1 lives but never calls: the inner operation and the outer one are late in the same round.
+static int nested_timeout(struct rank_process *process)
+{
+    int which = *(int *)process->argument;
+    weft_comm *child;
+    if (process->create_status != WEFT_OK)
+        return 1;
+    if (process->rank == 1) {
+        usleep(900000);
+        return 0;
+    }
+    int64_t began_ns = weft_clock_ns();
+    weft_status status = which == 0   ? weft_comm_finalize(process->comm, NULL)
+                         : which == 1 ? weft_comm_split(process->comm, 0, 0, &child, NULL)
+                                      : weft_comm_duplicate(process->comm, &child, NULL);
+    return expect(process, status, WEFT_TIMEOUT, "deadline", began_ns, INT64_C(2000000000));
+}
+
+static void test_nested_timeouts(void **state)
+{
+    (void)state;
+    int codes[2];
+    for (int i = 0; i < 6; i++) {
+        int which = i % 3;
+        setenv("WEFT_FLAT_BYTES", i < 3 ? "4K" : "0", 1);
+        run_ranks(2, SHORT_NS, 20, nested_timeout, &which, codes);
+        assert_all_zero(codes, 2, "nested timeout");
+    }
+    unsetenv("WEFT_FLAT_BYTES");
+}
+
+// The second of two queued small operations must not take over what the first one, which failed,
+// has left in the slots.
+static int queue_after_mismatch(struct rank_process *process)
+{
+    int32_t a[1] = {100}, b[2] = {process->rank ? 2 : 1000, process->rank ? 2 : 1000};
+    weft_request first, second;
+    if (process->create_status != WEFT_OK)
+        return 1;
+    if (process->rank == 1) {
+        weft_status status = weft_all_reduce(b, b, 2, WEFT_INT32, WEFT_SUM, process->comm, NULL);
+        return status == WEFT_MISMATCH ? 0 : 2;
+    }
+    if (weft_all_reduce(a, a, 1, WEFT_INT32, WEFT_SUM, process->comm, &first) != WEFT_OK ||
+        weft_all_reduce(b, b, 2, WEFT_INT32, WEFT_SUM, process->comm, &second) != WEFT_OK)
+        return 3;
+    if (weft_wait(&first) != WEFT_MISMATCH)
+        return 4;
+    return weft_wait(&second) == WEFT_MISMATCH ? 0 : 5;
+}
+
+static void test_queue_after_mismatch(void **state)
+{
+    (void)state;
+    int codes[2];
+    run_ranks(2, timeout_ns, 20, queue_after_mismatch, NULL, codes);
+    assert_all_zero(codes, 2, "queue after a mismatch");
+}
+
+// Rank 0 aborts, or gives up its context, and is gone: the others hear of it at once.
+static int leave(struct rank_process *process)
+{
+    int which = *(int *)process->argument;
+    float *data = calloc(300000, sizeof *data);
+    size_t count = which == 0 ? 300000 : 5;
+    weft_request request;
+    weft_status status = process->create_status;
+    int64_t began_ns = weft_clock_ns();
+    if (status == WEFT_OK && process->rank == 0 && which < 2) {
+        weft_comm_abort(process->comm);
+        weft_comm_destroy(&process->comm);
+        usleep(300000);
+        return 0;
+    }
+    if (status == WEFT_OK && process->rank == 0) {
+        status =
+            weft_all_reduce(data, data, 300000, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
+        process->comm = NULL; // goes with the context
+        weft_context_destroy(&process->context);
+        return status == WEFT_OK && weft_test(&request) == WEFT_ABORTED ? 0 : 1;
+    }
+    usleep(50000);
+    if (status == WEFT_OK)
+        status = weft_all_reduce(data, data, which == 2 ? 300000 : count, WEFT_FLOAT32, WEFT_SUM,
+                                 process->comm, NULL);
+    free(data);
+    return expect(process, status, WEFT_ABORTED, "rank 0", began_ns, INT64_C(2000000000));
+}
+
+static void test_leaving(void **state)
+{
+    (void)state;
+    int codes[RANKS];
+    for (int which = 0; which < 3; which++) {
+        run_ranks(RANKS, timeout_ns, 20, leave, &which, codes);
+        assert_all_zero(codes, RANKS, "leaving");
+    }
+}
+
+// After an abort no further call succeeds, however small and fast.
+static int call_after_abort(struct rank_process *process)
+{
+    float one = 1;
+    if (process->create_status != WEFT_OK)
+        return 1;
+    if (process->rank == 0)
+        weft_comm_abort(process->comm);
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < 1000000 && status == WEFT_OK; i++) {
+        status = weft_all_reduce(&one, &one, 1, WEFT_FLOAT32, WEFT_MAX, process->comm, NULL);
+        if (process->rank == 0 && status == WEFT_OK)
+            return 2;
+    }
+    return status == WEFT_ABORTED ? 0 : 3;
+}
+
+static void test_call_after_abort(void **state)
+{
+    (void)state;
+    int codes[2];
+    run_ranks(2, timeout_ns, 20, call_after_abort, NULL, codes);
+    assert_all_zero(codes, 2, "call after abort");
+}
+
+// A root that needs nobody (small, through the slots) among receivers who expect more: the deadline
+// finds the mismatch.
+static int small_root(struct rank_process *process)
+{
+    float *data = calloc(300000, sizeof *data);
+    int64_t began_ns = weft_clock_ns();
+    weft_status status = process->create_status;
+    if (status == WEFT_OK)
+        status = weft_broadcast(data, data, process->rank == 0 ? 4 : 300000, WEFT_FLOAT32, 0,
+                                process->comm, NULL);
+    free(data);
+    return status == WEFT_TIMEOUT && process->rank == 0
+               ? 0
+               : expect(process, status, WEFT_MISMATCH, "broadcast", began_ns, INT64_C(2000000000));
+}
+
+static void test_small_root(void **state)
+{
+    (void)state;
+    int codes[3];
+    run_ranks(3, SHORT_NS, 20, small_root, NULL, codes);
+    assert_all_zero(codes, 3, "small root");
+}
+
+// Finalize ends after everybody's operations, not only after everybody's call of it.
+static int finalize_last(struct rank_process *process)
+{
+    enum { COUNT = 2000000 };
+    int32_t *data = calloc(COUNT, sizeof *data);
+    weft_request request, twice;
+    if (process->create_status != WEFT_OK)
+        return 1;
+    if (process->rank == 1) {
+        for (int i = 0; i < COUNT; i++)
+            data[i] = i;
+        if (weft_send(data, COUNT, WEFT_INT32, 2, process->comm, &request) != WEFT_OK)
+            return 2;
+    }
+    if (process->rank == 2) {
+        usleep(200000);
+        if (weft_recv(data, COUNT, WEFT_INT32, 1, process->comm, &request) != WEFT_OK)
+            return 3;
+    }
+    int64_t began_ns = weft_clock_ns();
+    if (weft_group_begin(process->context) != WEFT_OK ||
+        weft_comm_finalize(process->comm, NULL) != WEFT_OK ||
+        weft_comm_finalize(process->comm, &twice) != WEFT_OK ||
+        weft_group_end(process->context, NULL) != WEFT_INVALID_USAGE ||
+        weft_test(&twice) != WEFT_INVALID_USAGE)
+        return 4;
+    if (process->rank == 0 && weft_clock_ns() - began_ns < INT64_C(150000000))
+        return 5; // before the message from 1 to 2 can have moved
+    if (process->rank > 0 && weft_test(&request) != WEFT_OK)
+        return 6;
+    int code = process->rank == 2 && data[COUNT - 1] != COUNT - 1 ? 7 : 0;
+    free(data);
+    return code;
+}
+
+static void test_finalize_last(void **state)
+{
+    (void)state;
+    int codes[3];
+    run_ranks(3, timeout_ns, 20, finalize_last, NULL, codes);
+    assert_all_zero(codes, 3, "finalize");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_deaths),
-        cmocka_unit_test(test_mismatches),
-        cmocka_unit_test(test_timeouts),
-        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_deaths),          cmocka_unit_test(test_mismatches),
+        cmocka_unit_test(test_timeouts),        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_nested_timeouts), cmocka_unit_test(test_queue_after_mismatch),
+        cmocka_unit_test(test_leaving),         cmocka_unit_test(test_call_after_abort),
+        cmocka_unit_test(test_small_root),      cmocka_unit_test(test_finalize_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
