@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tools/command.h"
 #include "tools/line_labels.h"
 #include "transport/bootstrap.h"
 
@@ -393,4 +394,30 @@ weft_status weft_local_ranks_run(const struct weft_local_ranks *ranks, int *exit
                                              : 0;
     tear_down(&launch);
     return status;
+}
+
+int weft_local_ranks_start_self(int num_ranks, int argc, char **argv)
+{
+    char self[] = "/proc/self/exe", started[] = "--started";
+    char *name = strrchr(argv[0], ' ');
+    char **command = calloc((size_t)argc + 3, sizeof *command);
+    struct weft_error error;
+    int exit_code;
+    if (!command) {
+        weft_fail(&error, WEFT_OUT_OF_MEMORY, "no memory for the command line");
+        return weft_command_fail(argv[0], &error);
+    }
+    command[0] = self;
+    command[1] = name ? name + 1 : argv[0];
+    command[2] = started;
+    memcpy(command + 3, argv + 1, (size_t)(argc - 1) * sizeof *command);
+    struct weft_local_ranks ranks = {
+        .name = argv[0],
+        .num_ranks = num_ranks,
+        .command = command,
+        .grace_ns = 5000000000,
+    };
+    weft_status status = weft_local_ranks_run(&ranks, &exit_code, &error);
+    free(command);
+    return status == WEFT_OK ? exit_code : weft_command_fail(argv[0], &error);
 }

@@ -32,4 +32,8 @@ struct weft_local_ranks {
 weft_status weft_local_ranks_run(const struct weft_local_ranks *ranks, int *exit_code,
                                  struct weft_error *error);
 
+/* Runs `weft NAME --started` with the arguments argv[1 .. argc) as ranks, NAME from argv[0] "weft
+ * NAME"; returns the exit code for the calling process, having said what went wrong. */
+int weft_local_ranks_start_self(int num_ranks, int argc, char **argv);
+
 #endif

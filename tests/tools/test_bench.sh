@@ -53,5 +53,10 @@ refused 'smallest above largest' all_reduce --ranks 2 -b 64 -e 32
 refused 'a root that is no rank' broadcast --ranks 2 -r 2 -e 8
 refused 'an unknown algorithm' all_reduce --ranks 2 -e 8 --algorithm magic
 
+for command in bench\ all_reduce train; do
+    expect "$command with a refused setting says so" 1 \
+        "$(WEFT_SPIN=no "$weft" $command 2>&1 | grep -c "^weft ${command%% *}: cannot start: [a-z]")"
+done
+
 [ $failures = 0 ] && echo 'bench: all passed'
 exit $((failures > 0))
