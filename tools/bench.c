@@ -240,9 +240,12 @@ int weft_command_bench(int argc, char **argv)
             },
     };
     argp_parse(&parser, argc, argv, 0, NULL, &options);
-    if (options.num_ranks && !options.was_started)
-        return weft_local_ranks_start_self(options.num_ranks, argc, argv);
     struct weft_error error;
+    if (options.num_ranks && !options.was_started) {
+        if (weft_bench_check(&options.settings, options.num_ranks, &error) != WEFT_OK)
+            return weft_command_fail(argv[0], &error);
+        return weft_local_ranks_start_self(options.num_ranks, argc, argv);
+    }
     uint64_t wrong = 0;
     if (run_as_rank(&options.settings, &wrong, &error) != WEFT_OK)
         return weft_command_fail(argv[0], &error);
