@@ -5,7 +5,6 @@
  */
 #include <argp.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/config.h"
@@ -201,31 +200,6 @@ static const struct argp parser = {
 
 /* ---- running ---- */
 
-static int start_ranks(const struct bench_options *options, int argc, char **argv)
-{
-    char self[] = "/proc/self/exe", name[] = "bench", started[] = "--started";
-    char **command = calloc((size_t)argc + 3, sizeof *command);
-    struct weft_error error;
-    int exit_code;
-    if (!command) {
-        weft_fail(&error, WEFT_OUT_OF_MEMORY, "no memory for the command line");
-        return weft_command_fail(argv[0], &error);
-    }
-    command[0] = self;
-    command[1] = name;
-    command[2] = started;
-    memcpy(command + 3, argv + 1, (size_t)(argc - 1) * sizeof *command);
-    struct weft_local_ranks ranks = {
-        .name = argv[0],
-        .num_ranks = options->num_ranks,
-        .command = command,
-        .grace_ns = 5000000000,
-    };
-    weft_status status = weft_local_ranks_run(&ranks, &exit_code, &error);
-    free(command);
-    return status == WEFT_OK ? exit_code : weft_command_fail(argv[0], &error);
-}
-
 static weft_status run_as_rank(const struct weft_bench_settings *settings, uint64_t *wrong,
                                struct weft_error *error)
 {
@@ -235,7 +209,8 @@ static weft_status run_as_rank(const struct weft_bench_settings *settings, uint6
     if (status == WEFT_OK)
         status = weft_comm_create_from_environment(context, &comm, NULL);
     if (status != WEFT_OK) {
-        weft_fail(error, status, "%s", weft_context_error_text(context));
+        const char *text = weft_context_error_text(context); // "": the library has logged why
+        weft_fail(error, status, "cannot start: %s", *text ? text : weft_status_text(status));
     } else {
         status = weft_bench_run(settings, context, comm, wrong, error);
         // Leaving while another rank still waits for this one would look like a death to it.
@@ -265,9 +240,12 @@ int weft_command_bench(int argc, char **argv)
             },
     };
     argp_parse(&parser, argc, argv, 0, NULL, &options);
-    if (options.num_ranks && !options.was_started)
-        return start_ranks(&options, argc, argv);
     struct weft_error error;
+    if (options.num_ranks && !options.was_started) {
+        if (weft_bench_check(&options.settings, options.num_ranks, &error) != WEFT_OK)
+            return weft_command_fail(argv[0], &error);
+        return weft_local_ranks_start_self(options.num_ranks, argc, argv);
+    }
     uint64_t wrong = 0;
     if (run_as_rank(&options.settings, &wrong, &error) != WEFT_OK)
         return weft_command_fail(argv[0], &error);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/dtype.h"
 #include "collectives/comm/describe.h"
+#include "collectives/planner/choice.h"
 #include "tools/bench_data.h"
 
 enum { GUARD_BYTES = 64, RANK_LINE_BYTES = 64, POISON = 0xa5 };
@@ -185,81 +186,6 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     return WEFT_OK;
 }
 
-/* ---- the sweep ---- */
-
-static bool reduces(weft_collective collective)
-{
-    return collective == WEFT_ALL_REDUCE || collective == WEFT_REDUCE_SCATTER ||
-           collective == WEFT_REDUCE;
-}
-
-static bool has_root(weft_collective collective)
-{
-    return collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
-}
-
-static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype, weft_op op,
-                            int root)
-{
-    weft_collective collective = bench->settings->collective;
-    size_t element = weft_dtype_bytes(dtype);
-    struct weft_bench_case c = {
-        .collective = collective,
-        .dtype = dtype,
-        .op = op,
-        .root = root,
-        .rank = bench->rank,
-        .num_ranks = bench->num_ranks,
-        .count = weft_bench_count_for_bytes(collective, bytes, element, bench->num_ranks),
-    };
-    struct weft_bench_row row = {
-        .bytes = weft_bench_total_bytes(collective, c.count, element, bench->num_ranks),
-        .count = c.count,
-        .type = weft_dtypes[dtype].nccl_name,
-        .op = reduces(collective) ? weft_ops[op].name : "none",
-        .root = has_root(collective) ? root : -1,
-    };
-    for (int i = 0; i < 2; i++)
-        WEFT_TRY(run_placement(bench, &c, i == 1, &row.timings[i], &row.plan));
-    row.transport = weft_comm_transport(bench->comm);
-    if (bench->rank == 0)
-        bench->printer->row(stdout, &row, bench->num_rows == 0);
-    bench->num_rows++;
-    return WEFT_OK;
-}
-
-static weft_status run_sizes(struct bench *bench, weft_dtype dtype, weft_op op, int root)
-{
-    const struct weft_bench_settings *s = bench->settings;
-    for (size_t bytes = s->min_bytes;;) {
-        WEFT_TRY(run_size(bench, bytes, dtype, op, root));
-        size_t next;
-        bool overflows = s->step_factor > 1
-                             ? __builtin_mul_overflow(bytes, (size_t)s->step_factor, &next)
-                             : __builtin_add_overflow(bytes, s->step_bytes, &next);
-        if (overflows || next <= bytes || next > s->max_bytes)
-            return WEFT_OK;
-        bytes = next;
-    }
-}
-
-static weft_status run_all(struct bench *bench)
-{
-    const struct weft_bench_settings *s = bench->settings;
-    for (int dtype = 0; dtype < WEFT_NUM_DTYPES; dtype++)
-        for (int op = 0; op < WEFT_NUM_OPS; op++)
-            for (int root = 0; root < bench->num_ranks; root++) {
-                if (s->dtype >= 0 && s->dtype != dtype)
-                    continue;
-                if (reduces(s->collective) ? s->op >= 0 && s->op != op : op > 0)
-                    continue;
-                if (has_root(s->collective) ? s->root >= 0 && s->root != root : root > 0)
-                    continue;
-                WEFT_TRY(run_sizes(bench, (weft_dtype)dtype, (weft_op)op, root));
-            }
-    return WEFT_OK;
-}
-
 static weft_status print_header(struct bench *bench)
 {
     const struct weft_bench_settings *s = bench->settings;
@@ -305,6 +231,83 @@ static weft_status print_header(struct bench *bench)
     return status;
 }
 
+/* ---- the sweep ---- */
+
+static bool reduces(weft_collective collective)
+{
+    return collective == WEFT_ALL_REDUCE || collective == WEFT_REDUCE_SCATTER ||
+           collective == WEFT_REDUCE;
+}
+
+static bool has_root(weft_collective collective)
+{
+    return collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
+}
+
+static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype, weft_op op,
+                            int root)
+{
+    weft_collective collective = bench->settings->collective;
+    size_t element = weft_dtype_bytes(dtype);
+    struct weft_bench_case c = {
+        .collective = collective,
+        .dtype = dtype,
+        .op = op,
+        .root = root,
+        .rank = bench->rank,
+        .num_ranks = bench->num_ranks,
+        .count = weft_bench_count_for_bytes(collective, bytes, element, bench->num_ranks),
+    };
+    struct weft_bench_row row = {
+        .bytes = weft_bench_total_bytes(collective, c.count, element, bench->num_ranks),
+        .count = c.count,
+        .type = weft_dtypes[dtype].nccl_name,
+        .op = reduces(collective) ? weft_ops[op].name : "none",
+        .root = has_root(collective) ? root : -1,
+    };
+    for (int i = 0; i < 2; i++)
+        WEFT_TRY(run_placement(bench, &c, i == 1, &row.timings[i], &row.plan));
+    row.transport = weft_comm_transport(bench->comm);
+    if (bench->num_rows == 0)
+        WEFT_TRY(print_header(bench));
+    if (bench->rank == 0)
+        bench->printer->row(stdout, &row, bench->num_rows == 0);
+    bench->num_rows++;
+    return WEFT_OK;
+}
+
+static weft_status run_sizes(struct bench *bench, weft_dtype dtype, weft_op op, int root)
+{
+    const struct weft_bench_settings *s = bench->settings;
+    for (size_t bytes = s->min_bytes;;) {
+        WEFT_TRY(run_size(bench, bytes, dtype, op, root));
+        size_t next;
+        bool overflows = s->step_factor > 1
+                             ? __builtin_mul_overflow(bytes, (size_t)s->step_factor, &next)
+                             : __builtin_add_overflow(bytes, s->step_bytes, &next);
+        if (overflows || next <= bytes || next > s->max_bytes)
+            return WEFT_OK;
+        bytes = next;
+    }
+}
+
+static weft_status run_all(struct bench *bench)
+{
+    const struct weft_bench_settings *s = bench->settings;
+    for (int dtype = 0; dtype < WEFT_NUM_DTYPES; dtype++)
+        for (int op = 0; op < WEFT_NUM_OPS; op++)
+            for (int root = 0; root < bench->num_ranks; root++) {
+                if (s->dtype >= 0 && s->dtype != dtype)
+                    continue;
+                if (reduces(s->collective) ? s->op >= 0 && s->op != op : op > 0)
+                    continue;
+                if (has_root(s->collective) ? s->root >= 0 && s->root != root : root > 0)
+                    continue;
+                WEFT_TRY(run_sizes(bench, (weft_dtype)dtype, (weft_op)op, root));
+            }
+    return WEFT_OK;
+}
+
 static weft_status allocate(struct bench *bench)
 {
     size_t bytes;
@@ -326,6 +329,28 @@ static weft_status allocate(struct bench *bench)
                      bench->rank, bytes, *text ? text : weft_status_text(status));
 }
 
+weft_status weft_bench_check(const struct weft_bench_settings *settings, int num_ranks,
+                             struct weft_error *error)
+{
+    const struct weft_algorithm *algorithm;
+    if (settings->root >= num_ranks)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "root %d is none of the %d ranks",
+                         settings->root, num_ranks);
+    if (!settings->algorithm)
+        return WEFT_OK;
+    weft_dtype dtype = settings->dtype < 0 ? WEFT_FLOAT32 : (weft_dtype)settings->dtype;
+    struct weft_key key = {
+        .collective = settings->collective,
+        .num_ranks = num_ranks,
+        .root = has_root(settings->collective) && settings->root > 0 ? settings->root : 0,
+        .element_bytes = (int)weft_dtype_bytes(dtype),
+        .size_class = weft_size_class(settings->max_bytes),
+    };
+    if (settings->collective == WEFT_SEND && num_ranks > 1)
+        key.root = 1; // the peer
+    return weft_algorithm_require(settings->algorithm, &key, &algorithm, error);
+}
+
 weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_context *context,
                            weft_comm *comm, uint64_t *wrong, struct weft_error *error)
 {
@@ -338,12 +363,8 @@ weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_cont
         .num_ranks = weft_comm_num_ranks(comm),
         .error = error,
     };
-    if (settings->root >= bench.num_ranks)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "root %d is none of the %d ranks",
-                         settings->root, bench.num_ranks);
+    WEFT_TRY(weft_bench_check(settings, bench.num_ranks, error));
     weft_status status = allocate(&bench);
-    if (status == WEFT_OK)
-        status = print_header(&bench);
     if (status == WEFT_OK)
         status = run_all(&bench);
     if (status == WEFT_OK && bench.rank == 0)

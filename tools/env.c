@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "collectives/planner/choice.h"
 #include "tools/command.h"
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -35,8 +36,11 @@ static const struct argp_option options[] = {
 static const struct argp parser = {
     .options = options,
     .parser = parse_option,
-    .doc = "List every configuration variable: name, value, default, source and meaning."
-           "\vExits with 2 when a variable has a value that Weft refuses.",
+    .doc =
+        "List every configuration variable: name, value, default, source and meaning."
+        "\vExits with 2 when a variable has a value that Weft refuses. What only a meeting of "
+        "ranks (WEFT_ID, WEFT_BOOTSTRAP_PORT, ...), a topology file or a fault test could refuse "
+        "is not looked at.",
 };
 
 static const char *shown_value(const struct weft_config_row *row, const char *value)
@@ -76,6 +80,24 @@ static void print_text(void)
     }
 }
 
+// By the library's own checks: the table's syntax, forced algorithms, and what a context needs.
+static weft_status check_values(struct weft_error *error)
+{
+    struct weft_config config;
+    struct weft_forced forced;
+    weft_context *context = NULL;
+    WEFT_TRY(weft_config_load(&config, error));
+    weft_status status = weft_forced_parse(config.algorithm, &forced, error);
+    weft_config_free(&config);
+    if (status != WEFT_OK)
+        return weft_fail_prefix(error, "WEFT_ALGORITHM");
+    status = weft_context_create(&context);
+    weft_context_destroy(&context);
+    if (status != WEFT_OK) // the library has logged why
+        weft_fail(error, status, "no context: %s", weft_status_text(status));
+    return status;
+}
+
 int weft_command_env(int argc, char **argv)
 {
     bool as_json = false;
@@ -88,10 +110,8 @@ int weft_command_env(int argc, char **argv)
     } else {
         print_text();
     }
-    struct weft_config config;
     struct weft_error error;
-    if (weft_config_load(&config, &error) != WEFT_OK)
+    if (check_values(&error) != WEFT_OK)
         return weft_command_fail(argv[0], &error);
-    weft_config_free(&config);
     return weft_command_finish(argv[0], WEFT_EXIT_OK);
 }

@@ -16,6 +16,7 @@ enum { LINE_BYTES = 8192, LABEL_BYTES = 16 };
 struct weft_line_label {
     int from; // read end, -1 after the end of file
     int to;
+    int failure; // errno of the first write that failed
     size_t label_bytes;
     size_t used;                             // of line, label included
     char line[LABEL_BYTES + LINE_BYTES + 1]; // label, text, room for a newline
@@ -57,8 +58,11 @@ static void write_line(struct weft_line_label *label)
         ssize_t written = write(label->to, next, left);
         if (written < 0 && errno == EINTR)
             continue;
-        if (written <= 0)
-            break; // nobody reads; the ranks need not stop for that
+        if (written <= 0) { // the ranks need not stop for that; who closes learns it
+            if (!label->failure)
+                label->failure = written < 0 ? errno : EIO;
+            break;
+        }
         next += written;
         left -= (size_t)written;
     }
@@ -91,15 +95,17 @@ void weft_line_label_pump(struct weft_line_label *label)
     }
 }
 
-void weft_line_label_close(struct weft_line_label **label)
+int weft_line_label_close(struct weft_line_label **label)
 {
-    if (!*label)
-        return;
+    if (!label || !*label)
+        return 0;
     weft_line_label_pump(*label);
     if ((*label)->used > (*label)->label_bytes)
         write_line(*label);
     if ((*label)->from >= 0)
         close((*label)->from);
+    int failure = (*label)->failure;
     free(*label);
     *label = NULL;
+    return failure;
 }

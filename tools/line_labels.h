@@ -18,7 +18,8 @@ weft_status weft_line_label_open(int rank, int to, struct weft_line_label **labe
 int weft_line_label_descriptor(const struct weft_line_label *label);
 /* Copies what is there without waiting for more. NULL is allowed. */
 void weft_line_label_pump(struct weft_line_label *label);
-/* Writes an unfinished last line. NULL and pointer to NULL are allowed; clears *label. */
-void weft_line_label_close(struct weft_line_label **label);
+/* Writes an unfinished last line. NULL and pointer to NULL are allowed; clears *label. Returns the
+ * errno of the first write that failed, 0 if none did. */
+int weft_line_label_close(struct weft_line_label **label);
 
 #endif

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tools/command.h"
 #include "tools/line_labels.h"
 #include "transport/bootstrap.h"
 
@@ -359,18 +360,22 @@ static weft_status set_up(struct launch *launch, struct weft_error *error)
     return WEFT_OK;
 }
 
-static void tear_down(struct launch *launch)
+// The errno of output that was lost, 0 if none was.
+static int tear_down(struct launch *launch)
 {
+    int lost = 0;
     weft_meeting_close(&launch->meeting);
     for (int rank = 0; launch->processes && rank < launch->options->num_ranks; rank++) {
-        weft_line_label_close(&launch->processes[rank].out);
-        weft_line_label_close(&launch->processes[rank].err);
+        int out = weft_line_label_close(&launch->processes[rank].out);
+        int err = weft_line_label_close(&launch->processes[rank].err);
+        lost = lost ? lost : out ? out : err;
     }
     free(launch->processes);
     free(launch->polled);
     if (launch->signals >= 0)
         close(launch->signals);
     sigprocmask(SIG_SETMASK, &launch->old_mask, NULL);
+    return lost;
 }
 
 weft_status weft_local_ranks_run(const struct weft_local_ranks *ranks, int *exit_code,
@@ -387,10 +392,41 @@ weft_status weft_local_ranks_run(const struct weft_local_ranks *ranks, int *exit
         enter_stage(&launch, KILLED);
     }
     run_until_all_ended(&launch);
-    if (status == WEFT_OK)
-        *exit_code = launch.first_failure    ? launch.first_failure
-                     : launch.interrupted_by ? 128 + launch.interrupted_by
-                                             : 0;
-    tear_down(&launch);
-    return status;
+    int lost = tear_down(&launch);
+    if (status != WEFT_OK)
+        return status;
+    int code = launch.first_failure    ? launch.first_failure
+               : launch.interrupted_by ? 128 + launch.interrupted_by
+                                       : 0;
+    if (code == 0 && lost)
+        return weft_fail(error, WEFT_SYSTEM, "cannot write what the ranks print: %s",
+                         strerror(lost));
+    *exit_code = code;
+    return WEFT_OK;
+}
+
+int weft_local_ranks_start_self(int num_ranks, int argc, char **argv)
+{
+    char self[] = "/proc/self/exe", started[] = "--started";
+    char *name = strrchr(argv[0], ' ');
+    char **command = calloc((size_t)argc + 3, sizeof *command);
+    struct weft_error error;
+    int exit_code;
+    if (!command) {
+        weft_fail(&error, WEFT_OUT_OF_MEMORY, "no memory for the command line");
+        return weft_command_fail(argv[0], &error);
+    }
+    command[0] = self;
+    command[1] = name ? name + 1 : argv[0];
+    command[2] = started;
+    memcpy(command + 3, argv + 1, (size_t)(argc - 1) * sizeof *command);
+    struct weft_local_ranks ranks = {
+        .name = argv[0],
+        .num_ranks = num_ranks,
+        .command = command,
+        .grace_ns = 5000000000,
+    };
+    weft_status status = weft_local_ranks_run(&ranks, &exit_code, &error);
+    free(command);
+    return status == WEFT_OK ? exit_code : weft_command_fail(argv[0], &error);
 }

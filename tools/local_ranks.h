@@ -27,9 +27,14 @@ struct weft_local_ranks {
 /* Blocks until every rank has ended. SIGINT, SIGTERM and SIGHUP are forwarded meanwhile; the second
  * one kills. Says on standard error which rank failed first. OK: every rank ran and *exit_code is
  * that of the first rank that failed (128 + N for signal N), or 0. Errors: NOT_FOUND and PERMISSION
- * (the command cannot be run), SYSTEM, OUT_OF_MEMORY; no rank is left running. Call it from a
+ * (the command cannot be run), SYSTEM (also: all ranks ended well, but labelled output of
+ * theirs was lost), OUT_OF_MEMORY; no rank is left running. Call it from a
  * process of one thread. */
 weft_status weft_local_ranks_run(const struct weft_local_ranks *ranks, int *exit_code,
                                  struct weft_error *error);
+
+/* Runs `weft NAME --started` with the arguments argv[1 .. argc) as ranks, NAME from argv[0] "weft
+ * NAME"; returns the exit code for the calling process, having said what went wrong. */
+int weft_local_ranks_start_self(int num_ranks, int argc, char **argv);
 
 #endif

@@ -281,31 +281,6 @@ static const struct argp parser = {
            "Exits with 1 when a check finds too large a difference, or --expect-bits is missed.",
 };
 
-static int start_ranks(const struct train_options *options, int argc, char **argv)
-{
-    char self[] = "/proc/self/exe", name[] = "train", started[] = "--started";
-    char **command = calloc((size_t)argc + 3, sizeof *command);
-    struct weft_error error;
-    int exit_code;
-    if (!command) {
-        weft_fail(&error, WEFT_OUT_OF_MEMORY, "no memory for the command line");
-        return weft_command_fail(argv[0], &error);
-    }
-    command[0] = self;
-    command[1] = name;
-    command[2] = started;
-    memcpy(command + 3, argv + 1, (size_t)(argc - 1) * sizeof *command);
-    struct weft_local_ranks ranks = {
-        .name = argv[0],
-        .num_ranks = options->num_ranks,
-        .command = command,
-        .grace_ns = 5000000000,
-    };
-    weft_status status = weft_local_ranks_run(&ranks, &exit_code, &error);
-    free(command);
-    return status == WEFT_OK ? exit_code : weft_command_fail(argv[0], &error);
-}
-
 int weft_command_train(int argc, char **argv)
 {
     struct train_options options = {
@@ -333,7 +308,7 @@ int weft_command_train(int argc, char **argv)
     };
     argp_parse(&parser, argc, argv, 0, NULL, &options);
     if (options.num_ranks && !options.was_started)
-        return start_ranks(&options, argc, argv);
+        return weft_local_ranks_start_self(options.num_ranks, argc, argv);
     struct weft_error error = {0};
     bool passed = false;
     weft_status status = options.gradcheck

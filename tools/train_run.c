@@ -4,9 +4,13 @@
  */
 #include "tools/train_run.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "kernels/model_ops.h"
 #include "tools/train_print.h"
@@ -138,6 +142,24 @@ static weft_status report(struct run *run, struct weft_error *error)
                              : weft_train_print_summary(progress, error);
 }
 
+// Could --dump be written when training is over? By writing beside it, as the save does.
+static weft_status probe_dump(const char *path, struct weft_error *error)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "--dump %s: this is no regular file", path);
+    char probe[4096];
+    if (snprintf(probe, sizeof probe, "%s.XXXXXX", path) >= (int)sizeof probe)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "--dump %.100s...: path too long", path);
+    int file = mkostemp(probe, O_CLOEXEC);
+    if (file < 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "--dump %s: cannot write there: %s", path,
+                         strerror(errno));
+    close(file);
+    unlink(probe);
+    return WEFT_OK;
+}
+
 // Collective. What can fail on rank 0 alone fails before training starts, and on all.
 static weft_status prepare(struct run *run, struct weft_error *error)
 {
@@ -148,6 +170,8 @@ static weft_status prepare(struct run *run, struct weft_error *error)
     weft_status status = WEFT_OK;
     if (run->is_first && settings->check_against)
         status = weft_record_load(settings->check_against, &run->yardstick, error);
+    if (status == WEFT_OK && run->is_first && settings->dump)
+        status = probe_dump(settings->dump, error);
     WEFT_TRY(weft_parallel_share_outcome(run->parallel, status, error));
     WEFT_TRY(weft_text_share(run->parallel, settings->data, &run->text, error));
     status =

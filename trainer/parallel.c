@@ -55,8 +55,8 @@ weft_status weft_parallel_create(struct weft_parallel **parallel, struct weft_er
     if (status == WEFT_OK)
         status = weft_comm_create_from_environment(new->context, &new->comm, NULL);
     if (status != WEFT_OK) {
-        const char *text = weft_context_error_text(new->context);
-        weft_fail(error, status, "%s", text && *text ? text : weft_status_text(status));
+        const char *text = weft_context_error_text(new->context); // "": the library has logged why
+        weft_fail(error, status, "cannot start: %s", *text ? text : weft_status_text(status));
         weft_parallel_destroy(&new);
         return status;
     }

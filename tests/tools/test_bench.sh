@@ -52,6 +52,16 @@ refused 'an unknown format' all_reduce --ranks 2 --format xml
 refused 'smallest above largest' all_reduce --ranks 2 -b 64 -e 32
 refused 'a root that is no rank' broadcast --ranks 2 -r 2 -e 8
 refused 'an unknown algorithm' all_reduce --ranks 2 -e 8 --algorithm magic
+refused 'an algorithm that cannot' broadcast --ranks 2 -e 8 --algorithm halving
+expect 'one sentence, no broken JSON' 1 \
+    "$(bench all_reduce --ranks 3 -e 8 --json --algorithm magic 2>&1 | wc -l)"
+expect 'nor on ranks that fail at once' '' \
+    "$("$weft" launch -n 2 "$weft" bench broadcast -e 8 --json --algorithm halving 2>/dev/null)"
+
+for command in bench\ all_reduce train; do
+    expect "$command with a refused setting says so" 1 \
+        "$(WEFT_SPIN=no "$weft" $command 2>&1 | grep -c "^weft ${command%% *}: cannot start: [a-z]")"
+done
 
 [ $failures = 0 ] && echo 'bench: all passed'
 exit $((failures > 0))

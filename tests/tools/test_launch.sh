@@ -40,6 +40,12 @@ lines=$("$weft" launch -n 4 --label seq 20000 | sed 's/^\[[0-3]\] //' | sort -n 
     awk '$1 == 4' | wc -l)
 expect 'labelled lines never mix' 20000 "$lines"
 
+text=$("$weft" launch -n 2 --label echo text 2>&1 >/dev/full)
+expect 'labelled lines to a full disk' 3 $?
+expect 'which is said' 1 "$(grep -c 'cannot write.*No space left' <<<"$text")"
+"$weft" launch -n 2 --label sh -c 'echo text; exit 5' >/dev/full 2>&1
+expect 'a failed rank goes before a full disk' 5 $?
+
 "$weft" launch -n 2 /no/such/program 2>/dev/null
 expect 'a program that is not there' 2 $?
 "$weft" launch -n 2 /etc/passwd 2>/dev/null

@@ -33,6 +33,9 @@ expect 2 "seed is" $small --seed 2 --check-against "$folder/one"
 expect 2 "not a record" $small --check-against /usr/share/common-licenses/Apache-2.0
 expect 2 "no-such-file" $small --ranks 2 --check-against "$folder/no-such-file"
 expect 2 "no-such-file" --data "$folder/no-such-file" --ranks 2
+expect 2 "no-such-folder/record: cannot write" $small --dump "$folder/no-such-folder/record"
+expect 2 "no-such-folder/record: cannot write" $small --ranks 2 --dump "$folder/no-such-folder/record"
+expect 2 "no regular file" $small --dump "$folder"
 expect 2 "heads" --heads 5
 expect 2 "batch" --batch 7
 expect 2 "steps" --steps -3
