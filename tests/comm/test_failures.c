@@ -382,6 +382,7 @@ static int leave(struct rank_process *process)
         weft_comm_abort(process->comm);
         weft_comm_destroy(&process->comm);
         usleep(300000);
+        free(data);
         return 0;
     }
     if (status == WEFT_OK && process->rank == 0) {
@@ -389,6 +390,7 @@ static int leave(struct rank_process *process)
             weft_all_reduce(data, data, 300000, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
         process->comm = NULL; // goes with the context
         weft_context_destroy(&process->context);
+        free(data);
         return status == WEFT_OK && weft_test(&request) == WEFT_ABORTED ? 0 : 1;
     }
     usleep(50000);
