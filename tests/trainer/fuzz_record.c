@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Any bytes as the record of a run: refused with a sentence and nothing written, or a record that
- * is saved to the same bytes and compares with itself. Most inputs get the magic and the hash that
- * they need to come past the first checks; an odd first byte leaves them as they are.
+ * is saved to the same bytes and compares with itself. An odd first byte leaves the input as it is;
+ * others get the magic and the hash that come past the first checks, half of them fitting counts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,8 @@
 #include "trainer/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { HEADER_BYTES = 8 + 7 * 8 + WEFT_TEXT_HASH_BYTES + 2 * 8 }; // see record.h
 
 static void write_image(const char *path, const char *image, size_t bytes)
 {
@@ -45,23 +47,37 @@ static void use(const struct weft_record *record, const char *image, size_t byte
         abort(); // NaN is allowed: 0/0 of a gradient of zeroes
 }
 
+/* Returns the bytes of the image: as many as `data`, or those with magic, counts and hash. */
+static size_t make_image(const uint8_t *data, size_t size, char *image)
+{
+    size_t bytes = size - 1;
+    if (data[0] & 1) {
+        memcpy(image, data + 1, bytes);
+        return bytes;
+    }
+    memcpy(image, "weftrun1", 8);
+    memcpy(image + 8, data + 1, bytes);
+    bytes += 8;
+    if ((data[0] & 2) && bytes >= HEADER_BYTES) {
+        bytes -= (bytes - HEADER_BYTES) % 4;
+        uint64_t body = bytes - HEADER_BYTES, counts[2] = {data[0] >> 2};
+        counts[0] = counts[0] < body / 8 ? counts[0] : body / 8;
+        counts[1] = (body - 8 * counts[0]) / 4;
+        memcpy(image + HEADER_BYTES - sizeof counts, counts, sizeof counts);
+    }
+    uint64_t hash = XXH3_64bits(image, bytes);
+    memcpy(image + bytes, &hash, 8);
+    return bytes + 8;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
     char path[64], *image = malloc(size + 16);
-    size_t bytes = size - 1;
     if (!image)
         return 0;
-    if (data[0] & 1) {
-        memcpy(image, data + 1, bytes);
-    } else {
-        memcpy(image, "weftrun1", 8);
-        memcpy(image + 8, data + 1, bytes);
-        uint64_t hash = XXH3_64bits(image, 8 + bytes);
-        memcpy(image + 8 + bytes, &hash, 8);
-        bytes += 16;
-    }
+    size_t bytes = make_image(data, size, image);
     snprintf(path, sizeof path, "/tmp/weft_fuzz_record_%ld", (long)getpid());
     write_image(path, image, bytes);
     struct weft_record record, before;
