@@ -2,14 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  * The graph: building, every refusal of the check, islands, canonical order, fingerprint.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/topology/compare.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "topology/graph.h"
 
@@ -233,26 +230,6 @@ static void test_best_known(void **state)
     assert_true(weft_link_bandwidth(&link).value == 3);
     link.bandwidth.measured = (struct weft_quantity){4, WEFT_SOURCE_MEASURED};
     assert_true(weft_link_bandwidth(&link).value == 4);
-}
-
-/* Field by field: padding has no value. */
-static void assert_links_equal(const struct weft_link *a, const struct weft_link *b)
-{
-    assert_int_equal(a->kind, b->kind);
-    assert_int_equal(a->from, b->from);
-    assert_int_equal(a->to, b->to);
-    assert_int_equal(a->count, b->count);
-    const struct weft_figure *figures[][2] = {{&a->bandwidth, &b->bandwidth},
-                                              {&a->latency, &b->latency}};
-    for (int i = 0; i < 2; i++) {
-        const struct weft_figure *x = figures[i][0], *y = figures[i][1];
-        const struct weft_quantity *forms[][2] = {
-            {&x->nominal, &y->nominal}, {&x->current, &y->current}, {&x->measured, &y->measured}};
-        for (int j = 0; j < 3; j++) {
-            assert_true(forms[j][0]->value == forms[j][1]->value);
-            assert_int_equal(forms[j][0]->source, forms[j][1]->source);
-        }
-    }
 }
 
 /* The sample with its nodes and links added in a shuffled order. */

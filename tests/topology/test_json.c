@@ -3,27 +3,14 @@
  * The JSON form: what is written reads back to the same graph and the same bytes; every refusal of
  * the reader names the place.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/topology/compare.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "topology/json.h"
 #include "topology/synthetic.h"
-
-static char *written(const struct weft_topology *t, size_t *bytes)
-{
-    char *text = NULL;
-    FILE *stream = open_memstream(&text, bytes);
-    assert_non_null(stream);
-    assert_int_equal(weft_topology_write_json(t, stream, NULL), WEFT_OK);
-    assert_int_equal(fclose(stream), 0);
-    return text;
-}
 
 static struct weft_topology *read_back(const char *text, size_t bytes)
 {
@@ -59,26 +46,6 @@ static void test_synthetic_round_trip(void **state)
         assert_int_equal(weft_topology_from_synthetic(texts[i], &t, NULL), WEFT_OK);
         check_round_trip(t);
         weft_topology_destroy(&t);
-    }
-}
-
-/* Field by field: padding has no value. */
-static void assert_links_equal(const struct weft_link *a, const struct weft_link *b)
-{
-    assert_int_equal(a->kind, b->kind);
-    assert_int_equal(a->from, b->from);
-    assert_int_equal(a->to, b->to);
-    assert_int_equal(a->count, b->count);
-    const struct weft_figure *figures[][2] = {{&a->bandwidth, &b->bandwidth},
-                                              {&a->latency, &b->latency}};
-    for (int i = 0; i < 2; i++) {
-        const struct weft_figure *x = figures[i][0], *y = figures[i][1];
-        const struct weft_quantity *forms[][2] = {
-            {&x->nominal, &y->nominal}, {&x->current, &y->current}, {&x->measured, &y->measured}};
-        for (int j = 0; j < 3; j++) {
-            assert_true(forms[j][0]->value == forms[j][1]->value);
-            assert_int_equal(forms[j][0]->source, forms[j][1]->source);
-        }
     }
 }
 

@@ -4,32 +4,19 @@
  * our own, and what must be refused. Whatever loads must pass the check, survive the round trip
  * through JSON, have a place for ranks and a report.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/topology/compare.h"
+
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-#include <glob.h>
 
 #include "topology/json.h"
 #include "topology/load.h"
 #include "topology/probe.h"
 #include "topology/report.h"
 #include "topology/route.h"
-
-static char *written(const struct weft_topology *t, size_t *bytes)
-{
-    char *text = NULL;
-    FILE *stream = open_memstream(&text, bytes);
-    assert_non_null(stream);
-    assert_int_equal(weft_topology_write_json(t, stream, NULL), WEFT_OK);
-    assert_int_equal(fclose(stream), 0);
-    return text;
-}
 
 static void check_sound(const struct weft_topology *t)
 {
