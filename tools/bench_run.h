@@ -21,13 +21,13 @@ struct weft_bench_settings {
     const char *format;
 };
 
-/* Can this be run on so many ranks? INVALID_ARGUMENT (a root that is no rank, no such algorithm) and
- * UNSUPPORTED (the algorithm cannot do it). weft_bench_run asks this first. */
+/* Can this be run on so many ranks? INVALID_ARGUMENT (a root that is no rank, no such algorithm)
+ * and UNSUPPORTED (the algorithm cannot do it). weft_bench_run asks this first. */
 weft_status weft_bench_check(const struct weft_bench_settings *settings, int num_ranks,
                              struct weft_error *error);
 
-/* Runs everything and prints on rank 0, nothing before the first result. *wrong is over all ranks. Errors: those of the operations,
- * OUT_OF_MEMORY, those of weft_bench_check. */
+/* Runs everything and prints on rank 0, nothing before the first result. *wrong is over all ranks.
+ * Errors: those of the operations, OUT_OF_MEMORY, those of weft_bench_check. */
 weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_context *context,
                            weft_comm *comm, uint64_t *wrong, struct weft_error *error);
 
