@@ -52,7 +52,8 @@ weft_status weft_file_read(const char *path, size_t limit, char **text, size_t *
         }
         if (got == 0) {
             if (ferror(file))
-                status = weft_fail(error, WEFT_SYSTEM, "%s: %s", path, strerror(errno));
+                status = weft_fail(error, errno == EISDIR ? WEFT_INVALID_ARGUMENT : WEFT_SYSTEM,
+                                   "%s: %s", path, strerror(errno));
             break;
         }
     }

@@ -28,7 +28,7 @@ struct arguments {
     const char *topology;
     const char *algorithm;
     const char *dump;
-    bool has_root, has_rank, has_ranks;
+    bool has_collective, has_root, has_rank, has_ranks;
     bool wants_table, wants_reasons, wants_json, wants_scale;
 };
 
@@ -100,10 +100,13 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
         arguments->wants_scale = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 0)
-            argp_error(state, "more than one COLLECTIVE");
         option = 'c';
         break;
+    }
+    if (option == 'c') {
+        if (arguments->has_collective)
+            argp_error(state, "more than one COLLECTIVE");
+        arguments->has_collective = true;
     }
     if (!text)
         return ARGP_ERR_UNKNOWN;

@@ -176,6 +176,8 @@ static weft_status read_file(struct set *set, const char *path, struct weft_erro
     json_t *json;
     WEFT_TRY(weft_json_load(path, &json, error));
     weft_status status = WEFT_OK;
+    if (json_is_array(json) && json_array_size(json) == 0)
+        status = weft_fail(error, WEFT_INVALID_FORMAT, "%s: no program in this file", path);
     if (!json_is_array(json))
         status = read_one(set, json, path, error);
     for (size_t i = 0; json_is_array(json) && i < json_array_size(json) && status == WEFT_OK; i++) {
@@ -192,7 +194,7 @@ static weft_status read_files(const struct arguments *arguments, struct set *set
 {
     for (int i = 0; i < arguments->num_files; i++)
         WEFT_TRY(read_file(set, arguments->files[i], error));
-    return set->programs ? WEFT_OK : weft_fail(error, WEFT_INVALID_FORMAT, "no program in FILE");
+    return WEFT_OK;
 }
 
 static bool is_pair(weft_collective collective)

@@ -56,7 +56,8 @@ int main(int argc, char **argv)
         print_help(stderr);
         return WEFT_EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-?") || !strcmp(argv[1], "help")) {
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "-?") ||
+        !strcmp(argv[1], "help")) {
         print_help(stdout);
         return weft_command_finish("weft", WEFT_EXIT_OK);
     }

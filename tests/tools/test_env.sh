@@ -21,8 +21,12 @@ unset WEFT_TIMEOUT WEFT_SECRET
 expect 'no command' 2 $?
 "$weft" nonsense >/dev/null 2>&1
 expect 'unknown command' 2 $?
-"$weft" --help >/dev/null
-expect 'help' 0 $?
+for option in --help -h; do
+    "$weft" $option >/dev/null
+    expect "$option" 0 $?
+done
+"$weft" topo "${weft%/*}" >/dev/null 2>&1
+expect 'a folder as topology' 2 $?
 expect 'version' 1 "$("$weft" --version | grep -cE '^weft [0-9]+\.[0-9]+\.[0-9]+$')"
 for command in $("$weft" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
     "$weft" "$command" --help >/dev/null 2>&1

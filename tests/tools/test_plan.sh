@@ -26,6 +26,8 @@ query() { # EXPRESSION over j, the JSON on standard input
 j = json.load(sys.stdin)
 print(eval(sys.argv[1]))' "$1"
 }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 unset WEFT_ALGORITHM WEFT_TOPOLOGY
 machine='host:1 core:4'
 cluster='host:4 nvswitch:1@200 gpu:8@200 nic:1@100'
@@ -71,12 +73,13 @@ refuse 'an order' 'reproducible' --order random
 refuse 'a bad topology' '' --topology 'host:0'
 refuse 'an unknown collective as argument' 'allreduce' allreduce
 refuse 'two collectives' 'more than one' all_reduce broadcast
+refuse 'a collective in both ways' 'more than one' all_reduce --coll broadcast
+refuse 'a folder as topology' 'Is a directory' --topology "$work"
 "$weft" plan --topology "$machine" >/dev/full 2>/dev/null
 expect 'a full disk' 3 $?
 
-"$weft" plan --topology "$machine" --dump - --rank 2 --algorithm ring | query 'j["rank"]' >/tmp/plan.$$
-expect 'a dumped program' 2 "$(cat /tmp/plan.$$)"
-rm -f /tmp/plan.$$
+"$weft" plan --topology "$machine" --dump - --rank 2 --algorithm ring | query 'j["rank"]' >"$work/rank"
+expect 'a dumped program' 2 "$(cat "$work/rank")"
 refuse 'a folder that is not there' '/no/such' --topology "$machine" --dump /no/such/file
 
 expect 'scale check' True "$("$weft" plan --scale-check --ranks 300 --json | query 'j["passed"]')"

@@ -77,7 +77,7 @@ bad 'an edited count' 'bad[3].steps[1]' "$work/bad"
 echo '[{]' >"$work/bad"
 bad 'no JSON' "$work/bad:1:" "$work/bad"
 echo '[]' >"$work/bad"
-bad 'no program' 'no program' "$work/bad"
+bad 'no program' "$work/bad: no program" "$good" "$work/bad"
 bad 'no file' 'No such file' "$work/none"
 bad 'nothing to do' 'give either' --json
 bad 'no such algorithm' 'nonsense' -a nonsense -c all_reduce -n 2

@@ -271,7 +271,7 @@ static void test_bad_files(void **state)
     close(file);
     unlink(path);
     assert_int_equal(weft_topology_load("/nonexistent/file.json", &t, &error), WEFT_NOT_FOUND);
-    assert_int_equal(weft_topology_load("/tmp", &t, &error), WEFT_SYSTEM); // a folder
+    assert_int_equal(weft_topology_load("/tmp", &t, &error), WEFT_INVALID_ARGUMENT); // a folder
     assert_int_equal(weft_topology_load("host:2 gpu", &t, &error), WEFT_INVALID_FORMAT);
     assert_null(t);
 }
