@@ -68,9 +68,16 @@ static weft_status parse_with_suffix(const char *text, const struct suffix *suff
 weft_status weft_parse_bytes(const char *text, int64_t *value, struct weft_error *error)
 {
     static const struct suffix suffixes[] = {
-        {"", 1},          {"B", 1},         {"K", 1 << 10},
-        {"M", 1 << 20},   {"G", 1 << 30},   {"KiB", 1 << 10},
-        {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"T", INT64_C(1) << 40},
+        {"", 1},
+        {"B", 1},
+        {"K", 1 << 10},
+        {"M", 1 << 20},
+        {"G", 1 << 30},
+        {"KiB", 1 << 10},
+        {"MiB", 1 << 20},
+        {"GiB", 1 << 30},
+        {"T", INT64_C(1) << 40},
+        {"TiB", INT64_C(1) << 40},
         {NULL, 0},
     };
     return parse_with_suffix(text, suffixes, "a size like 64, 8K, 32M or 2G", value, error);

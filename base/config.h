@@ -15,7 +15,7 @@
 enum weft_config_type {
     WEFT_CONFIG_STRING,   // const char *, "" when unset
     WEFT_CONFIG_INTEGER,  // int64_t
-    WEFT_CONFIG_BYTES,    // int64_t; suffixes K M G (powers of 1024)
+    WEFT_CONFIG_BYTES,    // int64_t; suffixes K M G T (powers of 1024)
     WEFT_CONFIG_DURATION, // int64_t nanoseconds; suffixes ns us ms s min, no suffix: seconds
 };
 

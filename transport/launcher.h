@@ -61,7 +61,7 @@ weft_status weft_rendezvous_start(const struct weft_launcher_info *info,
                                   const struct weft_config *config, int64_t deadline_ns,
                                   struct weft_rendezvous **rendezvous, struct weft_error *error);
 /* The id, for weft_bootstrap_start. OK, IN_PROGRESS (ask again after the descriptor polled
- * readable), TIMEOUT, PERMISSION, SYSTEM. */
+ * readable), TIMEOUT, PERMISSION, SYSTEM, INVALID_ARGUMENT (what was published is no id). */
 weft_status weft_rendezvous_id(struct weft_rendezvous *rendezvous, weft_unique_id *id,
                                struct weft_error *error);
 /* Serves the meeting, as weft_meeting_progress; OK at once on ranks that serve none. */
