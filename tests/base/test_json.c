@@ -190,7 +190,7 @@ static void test_file(void **state)
     unlink(path);
     snprintf(sentence, sizeof sentence, "%s: No such file or directory", path);
     expect_unread(path, BYTES, WEFT_NOT_FOUND, sentence);
-    expect_unread("/tmp", BYTES, WEFT_SYSTEM, "/tmp: Is a directory");
+    expect_unread("/tmp", BYTES, WEFT_INVALID_ARGUMENT, "/tmp: Is a directory");
     expect_unread("/dev/zero", 1 << 20, WEFT_INVALID_FORMAT,
                   "/dev/zero: larger than 1048576 bytes");
     make_file(path, "", 0);
