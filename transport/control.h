@@ -24,7 +24,7 @@ struct weft_notice {
     uint32_t comm;
     uint32_t epoch;
     int32_t subject; // world rank
-    int32_t status;  // weft_status
+    int32_t status;  // weft_status; ABORT and FAILURE: one that is a failure
     char text[WEFT_NOTICE_TEXT_BYTES];
 };
 

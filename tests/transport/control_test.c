@@ -206,7 +206,8 @@ static void test_slow_consumer(void **state)
     world.members[2].control = NULL; // no one progresses it
     int64_t worst = 0;
     for (int i = 0; i < NOTICES; i++) {
-        struct weft_notice notice = {.kind = WEFT_NOTICE_ABORT, .comm = (uint32_t)i, .subject = 0};
+        struct weft_notice notice = {
+            .kind = WEFT_NOTICE_ABORT, .comm = (uint32_t)i, .subject = 0, .status = WEFT_ABORTED};
         memset(notice.text, 'x', sizeof notice.text - 1);
         int64_t start = weft_clock_ns();
         weft_control_post(world.members[0].control, &notice);
@@ -284,7 +285,8 @@ static void test_hostile_member(void **state)
         .type = WEFT_CONTROL_NOTICE,
         .rank = 0,
         .sequence = 9,
-        .notice = {.kind = WEFT_NOTICE_ABORT, .subject = 1, .text = "text"}};
+        .notice = {
+            .kind = WEFT_NOTICE_ABORT, .subject = 1, .status = WEFT_ABORTED, .text = "text"}};
     unsigned char base[WEFT_CONTROL_MESSAGE_LIMIT];
     size_t base_bytes = weft_control_write(&good, base);
     // (what, offset of a byte in the message, its value, bytes to cut off)
@@ -296,7 +298,8 @@ static void test_hostile_member(void **state)
     } rows[] = {
         {"unknown type 9", 0, 9, 0},         {"no rank of this world", 1, 77, 0},
         {"unknown kind 4", 9, 4, 0},         {"about rank 200", 18, 200, 0},
-        {"unknown status", 23, 200, 0},      {"no proper end", 27, 0, 0},
+        {"unknown status", 23, 200, 0},      {"unknown status", 22, WEFT_IN_PROGRESS, 0},
+        {"unknown status", 22, WEFT_OK, 0},  {"no proper end", 27, 0, 0},
         {"no proper end", 26, 'x', 1},       {"cut short", 0, 2, 12},
         {"no rank of this world", 0, 2, 28},
     };
@@ -348,7 +351,7 @@ static void test_stranger(void **state)
             assert_int_equal(write(sockets[i], "GET / HTTP/1.0\r\n\r\n", 18), 18);
     }
     settle(300);
-    struct weft_notice notice = {.kind = WEFT_NOTICE_ABORT, .subject = 1};
+    struct weft_notice notice = {.kind = WEFT_NOTICE_ABORT, .subject = 1, .status = WEFT_ABORTED};
     weft_control_post(world.members[1].control, &notice);
     settle(50);
     for (int i = 0; i < 4; i++)
