@@ -216,7 +216,7 @@ static weft_status launch(struct collective *collective)
     struct weft_comm *comm = collective->base.comm;
     const struct weft_call *call = &collective->call;
     const weft_op_desc *desc = &call->desc;
-    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    bool is_pair = weft_collective_is_pair(desc->collective);
     WEFT_TRY(weft_plans_get(comm, &call->key, comm->rank, collective->algorithm, call->is_in_place,
                             &collective->planned, &comm->error));
     WEFT_TRY(connect_lanes(comm, collective->planned.plan));
@@ -253,8 +253,7 @@ static weft_status collective_start(struct weft_operation *operation)
     collective->result = WEFT_IN_PROGRESS;
     collective->begin_ns = *comm->context->config.trace ? weft_clock_ns() : 0;
     weft_context_fault_point(operation->context, "collective", comm->rank);
-    if (collective->call.desc.collective != WEFT_SEND &&
-        collective->call.desc.collective != WEFT_RECV)
+    if (!weft_collective_is_pair(collective->call.desc.collective))
         compare_early_calls(comm, collective->sequence, collective->call.signature);
     if (collective->is_flat) {
         collective->flat = flat_call(&collective->call, collective->sequence);
@@ -351,7 +350,7 @@ static void compare_flat_calls(const struct collective *collective)
 {
     struct weft_comm *comm = collective->base.comm;
     const weft_op_desc *desc = &collective->call.desc;
-    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    bool is_pair = weft_collective_is_pair(desc->collective);
     uint64_t theirs;
     if (!comm->is_flat || collective->is_flat || is_pair)
         return;
@@ -392,8 +391,7 @@ static struct collective *find_collective(const struct weft_comm *comm, uint32_t
     for (struct weft_operation *o = comm->context->operations; o; o = o->next) {
         struct collective *collective = (struct collective *)o;
         if (o->kind == &collective_kind && o->comm == comm && collective->sequence == sequence &&
-            collective->call.desc.collective != WEFT_SEND &&
-            collective->call.desc.collective != WEFT_RECV)
+            !weft_collective_is_pair(collective->call.desc.collective))
             return collective;
     }
     return NULL;
@@ -449,7 +447,7 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
         return WEFT_INVALID_ARGUMENT;
     WEFT_TRY(weft_comm_check_usable(comm));
     WEFT_TRY(weft_call_make(comm, desc, &call, &comm->error));
-    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    bool is_pair = weft_collective_is_pair(desc->collective);
     if (is_pair && desc->peer == comm->rank)
         return weft_self_submit(comm, &call, request);
     if (!request && comm->context->group_depth == 0 && comm->outstanding == 0 &&

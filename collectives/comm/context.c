@@ -205,18 +205,13 @@ weft_status weft_mem_alloc(weft_context *context, size_t bytes, void **memory)
     if (!block)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
     block->bytes = bytes ? bytes : 1;
-    // A memfd mapping rather than anonymous memory: what a peer can be given a descriptor of.
-    int descriptor = memfd_create("weft", MFD_CLOEXEC);
-    block->memory = MAP_FAILED;
-    if (descriptor >= 0 && ftruncate(descriptor, (off_t)block->bytes) == 0)
-        block->memory = mmap(NULL, block->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    block->memory =
+        mmap(NULL, block->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int error = errno;
-    if (descriptor >= 0)
-        close(descriptor);
     if (block->memory == MAP_FAILED) {
         free(block);
         return weft_fail(&context->error, error == ENOMEM ? WEFT_OUT_OF_MEMORY : WEFT_SYSTEM,
-                         "%zu bytes of shared memory: %s", bytes, strerror(error));
+                         "%zu bytes of memory: %s", bytes, strerror(error));
     }
     block->next = context->memory;
     context->memory = block;

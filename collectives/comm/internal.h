@@ -196,7 +196,7 @@ struct weft_comm {
     uint32_t *sends, *receives; // (num_ranks) point-to-point sequence numbers
     int64_t timeout_ns;
     int outstanding;
-    bool is_finalized, finalizing;
+    bool is_finalized;
     _Atomic bool abort_requested;
     weft_status status; // OK until something failed for good
     struct weft_error error;

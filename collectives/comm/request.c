@@ -92,7 +92,7 @@ static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *
     if (is_rooted && (desc->root < 0 || desc->root >= n))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: root %d of %d ranks", name, desc->root,
                          n);
-    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    bool is_pair = weft_collective_is_pair(desc->collective);
     if (is_pair && (desc->peer < 0 || desc->peer >= n))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: peer %d of %d ranks", name, desc->peer,
                          n);
@@ -198,7 +198,7 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
         call->desc.dtype = WEFT_UINT8;
         call->desc.count = 0;
     }
-    bool is_pair = desc->collective == WEFT_SEND || desc->collective == WEFT_RECV;
+    bool is_pair = weft_collective_is_pair(desc->collective);
     bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
     int root = is_pair ? desc->peer : is_rooted ? desc->root : 0;
     const struct weft_shape shape = {desc->collective, comm->num_ranks, comm->rank, root, 1};

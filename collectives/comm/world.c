@@ -137,9 +137,8 @@ static weft_status fill_world(struct weft_world *world, const weft_unique_id *id
         }
         memcpy(&world->processes[rank], blob, bytes);
         world->peers[rank] = (struct weft_world_peer){.world = world, .rank = rank};
-    }
-    for (int rank = 0; rank < world->num_ranks; rank++)
         addresses[rank] = world->processes[rank].control_address;
+    }
     weft_status status = weft_costs_check(&world->processes[0].costs, error);
     if (is_crowded(world))
         world->context->is_oversubscribed = true;

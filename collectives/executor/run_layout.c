@@ -224,9 +224,9 @@ weft_status weft_run_lay_out(struct weft_run *run, struct weft_error *error)
                 offset_bytes(run, like->space, like->cell);
     }
     run->scratch_offset[program->num_scratch] = used;
-    run->stage_bytes = used = (used + 63) & ~(size_t)63;
+    const size_t first_stage = (used + 63) & ~(size_t)63;
     for (int pass = 0; pass < 2; pass++) {
-        used = run->stage_bytes;
+        used = first_stage;
         for (uint32_t s = 0; s < program->num_steps; s++) {
             const struct weft_step *step = &program->steps[s];
             int outgoing = weft_run_lane_destinations(run, step);

@@ -51,7 +51,6 @@ struct weft_run {
     size_t *scratch_offset;             // (scratch + 1) bytes
     char *scratch;
     size_t scratch_room;
-    size_t stage_bytes; // where the stages begin within scratch
 };
 
 /* Bytes of the extent of a step, in the current launch. */

@@ -83,7 +83,7 @@ static uint64_t lane_seed(const struct weft_program *program, uint32_t from, uin
                           uint32_t channel, uint64_t results)
 {
     const struct weft_shape *shape = &program->shape;
-    bool is_pair = shape->collective == WEFT_SEND || shape->collective == WEFT_RECV;
+    bool is_pair = weft_collective_is_pair(shape->collective);
     uint64_t hash = weft_hash_mix(0, is_pair ? WEFT_SEND : shape->collective);
     hash = weft_hash_mix(hash, (uint64_t)shape->num_ranks);
     hash = weft_hash_mix(hash, is_pair ? 0 : (uint64_t)shape->root);

@@ -134,6 +134,11 @@ bool weft_collective_reduces(weft_collective collective)
     return forms[collective].reduces;
 }
 
+bool weft_collective_is_pair(weft_collective collective)
+{
+    return collective == WEFT_SEND || collective == WEFT_RECV;
+}
+
 bool weft_collective_is_rooted(weft_collective collective)
 {
     return forms[collective].is_rooted;

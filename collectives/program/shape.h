@@ -59,6 +59,8 @@ uint64_t weft_shape_extent(const struct weft_shape *shape, enum weft_space space
 bool weft_shape_is_replicated(const struct weft_shape *shape);
 /* Contributions are combined by an operation (all-reduce, reduce, reduce-scatter, barrier). */
 bool weft_collective_reduces(weft_collective collective);
+/* send, recv: two ranks take part, each with a program of its own. */
+bool weft_collective_is_pair(weft_collective collective);
 /* broadcast, reduce: `root` is a rank; send, recv: it is the peer. */
 bool weft_collective_is_rooted(weft_collective collective);
 

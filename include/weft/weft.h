@@ -314,7 +314,7 @@ WEFT_API WEFT_NODISCARD weft_status weft_wait(weft_request *request);
 /* ---- memory ---- */
 
 /* `bytes` bytes, page aligned, zeroed, until weft_mem_free or the end of the context. Any pointer
- * works with every operation; memory from here is shareable, and operations may come to use that.
+ * works with every operation; none is faster with memory from here yet, some may become so.
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, SYSTEM. */
 WEFT_API WEFT_NODISCARD weft_status weft_mem_alloc(weft_context *context, size_t bytes,
                                                    void **memory);
