@@ -15,14 +15,15 @@
 #include "base/config.h"
 #include "tools/command.h"
 #include "topology/findings.h"
-#include "topology/json.h"
+#include "topology/forms.h"
 #include "topology/load.h"
 #include "topology/report.h"
 
 struct arguments {
     const char *source; // NULL: WEFT_TOPOLOGY, or this machine
+    const char *from;   // form of the source; NULL: recognised
     const char *output; // NULL: standard output
-    bool json;
+    const char *to;     // form to write; NULL: the report
     bool summary;
     bool verbose;
 };
@@ -32,7 +33,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     struct arguments *arguments = state->input;
     switch (key) {
     case 'j':
-        arguments->json = true;
+        arguments->to = "json";
+        return 0;
+    case 'f':
+        arguments->from = argument;
+        return 0;
+    case 't':
+        arguments->to = argument;
         return 0;
     case 's':
         arguments->summary = true;
@@ -54,7 +61,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"json", 'j', NULL, 0, "Print JSON (it can be edited and given back as SOURCE)", 0},
+    {"from", 'f', "FORM", 0, "SOURCE is a file of this form (as a rule it is recognised)", 0},
+    {"to", 't', "FORM", 0, "Write this form instead of the report", 0},
+    {"json", 'j', NULL, 0, "As --to json (it can be edited and given back as SOURCE)", 0},
     {"summary", 's', NULL, 0, "Only what it is and what to know", 0},
     {"verbose", 'v', NULL, 0, "Fold nothing, show every attribute", 0},
     {"output", 'o', "FILE", 0, "Write to FILE", 0},
@@ -98,10 +107,10 @@ static weft_status write_topology(const struct weft_topology *topology,
                                   const struct arguments *arguments, FILE *stream,
                                   struct weft_error *error)
 {
-    if (arguments->json && arguments->summary)
+    if (arguments->to && arguments->summary)
         return weft_topology_summary_json(topology, stream, error);
-    if (arguments->json)
-        return weft_topology_write_json(topology, stream, error);
+    if (arguments->to)
+        return weft_topology_export(weft_exporter_find(arguments->to), topology, stream, error);
     const struct weft_report_options report = {.verbose = arguments->verbose,
                                                .summary = arguments->summary,
                                                .colour = wants_colour(stream),
@@ -152,6 +161,19 @@ static weft_status find_errors(const struct weft_topology *topology, bool *found
     return WEFT_OK;
 }
 
+static weft_status check_arguments(const struct arguments *arguments, struct weft_error *error)
+{
+    char names[256];
+    weft_exporter_names(names, sizeof names);
+    if (arguments->to && !weft_exporter_find(arguments->to))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "no form \"%.60s\" (known: %s)",
+                         arguments->to, names);
+    if (arguments->summary && arguments->to && strcmp(arguments->to, "json") != 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a summary is text or JSON, not %.60s",
+                         arguments->to);
+    return WEFT_OK;
+}
+
 int weft_command_topo(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -162,7 +184,9 @@ int weft_command_topo(int argc, char **argv)
     struct weft_topology *topology = NULL;
     struct weft_error error = {0};
     bool has_errors = false;
-    weft_status status = weft_topology_load(source, &topology, &error);
+    weft_status status = check_arguments(&arguments, &error);
+    if (status == WEFT_OK)
+        status = weft_topology_load_as(source, arguments.from, &topology, &error);
     if (status == WEFT_OK)
         status = arguments.output ? write_file(topology, &arguments, &error)
                                   : write_topology(topology, &arguments, stdout, &error);

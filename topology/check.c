@@ -65,6 +65,10 @@ weft_status weft_topology_check(const struct weft_topology *t, struct weft_error
                 error->status = WEFT_INVALID_FORMAT;
             return WEFT_INVALID_FORMAT;
         }
+    for (int i = 0; i < t->num_remarks; i++)
+        if (t->remarks[i].node < -1 || t->remarks[i].node >= t->num_nodes || !t->remarks[i].text)
+            return weft_fail(error, WEFT_INVALID_FORMAT,
+                             "topology: remarks[%d] is about a node that does not exist", i);
     return WEFT_OK;
 }
 

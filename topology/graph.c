@@ -5,6 +5,8 @@
  */
 #include "topology/graph.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -16,6 +18,7 @@ enum {
     FIRST_INDEX_SLOTS = 64,
     MAX_LINK_COUNT = 1 << 20,
     MAX_ATTRIBUTES = 256,
+    MAX_PORT = 1 << 16,
 };
 
 struct arena_block {
@@ -26,7 +29,7 @@ struct arena_block {
 
 struct weft_topology_private {
     struct arena_block *blocks;
-    int room_nodes, room_links, room_probes;
+    int room_nodes, room_links, room_probes, room_remarks;
     int *slots; // node index or -1; a power of two, at most half full
     size_t num_slots;
 };
@@ -104,6 +107,7 @@ void weft_topology_destroy(struct weft_topology **topology)
     free(t->nodes);
     free(t->links);
     free(t->probes);
+    free(t->remarks);
     free(t);
     *topology = NULL;
 }
@@ -289,6 +293,10 @@ weft_status weft_link_check(const struct weft_link *link, int num_nodes, struct 
     if (link->count < 1 || link->count > MAX_LINK_COUNT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link has count %d, not from 1 to %d",
                          link->count, MAX_LINK_COUNT);
+    if (link->from_port < 0 || link->from_port > MAX_PORT || link->to_port < 0 ||
+        link->to_port > MAX_PORT)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a link has port %d or %d, not from 0 to %d",
+                         link->from_port, link->to_port, MAX_PORT);
     WEFT_TRY(check_figure(&link->bandwidth, "bandwidth", error));
     return check_figure(&link->latency, "latency", error);
 }
@@ -330,6 +338,46 @@ weft_status weft_topology_add_probe(struct weft_topology *t, const char *name, b
     return WEFT_OK;
 }
 
+static weft_status add_remark(struct weft_topology *t, struct weft_remark remark,
+                              struct weft_error *error)
+{
+    struct weft_remark *remarks =
+        grown(t->remarks, t->num_remarks, &t->private->room_remarks, sizeof *remarks);
+    if (!remarks)
+        return no_memory(error);
+    t->remarks = remarks;
+    remark.text = arena_copy(t->private, remark.text);
+    if (!remark.text)
+        return no_memory(error);
+    t->remarks[t->num_remarks++] = remark;
+    return WEFT_OK;
+}
+
+weft_status weft_topology_add_remark(struct weft_topology *t, enum weft_remark_kind kind,
+                                     enum weft_source source, int node, struct weft_error *error,
+                                     const char *format, ...)
+{
+    char text[WEFT_TOPOLOGY_NAME_BYTES];
+    if ((int)kind < 0 || kind >= WEFT_NUM_REMARK_KINDS || node < -1 || node >= t->num_nodes ||
+        (int)source <= WEFT_SOURCE_UNKNOWN || source >= WEFT_NUM_SOURCES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: a remark of kind %d, node %d",
+                         (int)kind, node);
+    if (t->num_remarks >= WEFT_TOPOLOGY_MAX_REMARKS)
+        return WEFT_OK;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (t->num_remarks == WEFT_TOPOLOGY_MAX_REMARKS - 1) {
+        snprintf(text, sizeof text, "further remarks are left out");
+        node = -1;
+    }
+    for (char *at = text; *at; at++)
+        if (*at < 0x20 || *at > 0x7e)
+            *at = '?';
+    return add_remark(t, (struct weft_remark){kind, source, node, text}, error);
+}
+
 static weft_status copy_attributes(struct weft_topology *to, int node,
                                    const struct weft_attribute *a, struct weft_error *error)
 {
@@ -353,6 +401,8 @@ static weft_status copy_into(const struct weft_topology *t, struct weft_topology
     for (int i = 0; i < t->num_probes; i++)
         WEFT_TRY(weft_topology_add_probe(to, t->probes[i].name, t->probes[i].available,
                                          t->probes[i].reason, error));
+    for (int i = 0; i < t->num_remarks; i++)
+        WEFT_TRY(add_remark(to, t->remarks[i], error));
     return WEFT_OK;
 }
 
@@ -368,48 +418,4 @@ weft_status weft_topology_copy(const struct weft_topology *topology, struct weft
     }
     *copy = made;
     return WEFT_OK;
-}
-
-/* ---- reading ---- */
-
-int weft_topology_num_nodes(const struct weft_topology *topology)
-{
-    return topology->num_nodes;
-}
-
-int weft_topology_count(const struct weft_topology *topology, int kind)
-{
-    int count = 0;
-    for (int i = 0; i < topology->num_nodes; i++)
-        count += topology->nodes[i].kind == kind;
-    return count;
-}
-
-int weft_topology_ancestor(const struct weft_topology *topology, int node, int kind)
-{
-    while (node >= 0 && topology->nodes[node].kind != kind)
-        node = topology->nodes[node].parent;
-    return node;
-}
-
-const struct weft_attribute *weft_topology_attribute(const struct weft_topology *topology, int node,
-                                                     const char *key)
-{
-    const struct weft_attribute *attribute = topology->nodes[node].attributes;
-    while (attribute && strcmp(attribute->key, key) != 0)
-        attribute = attribute->next;
-    return attribute;
-}
-
-int64_t weft_topology_number(const struct weft_topology *topology, int node, const char *key,
-                             int64_t fallback)
-{
-    const struct weft_attribute *found = weft_topology_attribute(topology, node, key);
-    return found && !found->text ? found->number : fallback;
-}
-
-const char *weft_topology_text(const struct weft_topology *topology, int node, const char *key)
-{
-    const struct weft_attribute *found = weft_topology_attribute(topology, node, key);
-    return found ? found->text : NULL;
 }

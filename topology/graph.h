@@ -6,9 +6,10 @@
  * through the functions below (a file's or probe's graph is then proved sane by
  * weft_topology_check).
  *
- * Links are full duplex: figures are per direction. Bandwidths are bytes per second, latencies
- * picoseconds. Node kinds, link kinds and sources are rows of tables; code asks the row for a
- * property and never lists kinds. Not thread safe while being built; read-only use is.
+ * Links are full duplex unless one_way is set: figures are per direction. Bandwidths are bytes per
+ * second, latencies picoseconds. Node kinds, link kinds and sources are rows of tables; code asks
+ * the row for a property and never lists kinds. Not thread safe while being built; read-only use
+ * is.
  */
 #ifndef WEFT_TOPOLOGY_GRAPH_H
 #define WEFT_TOPOLOGY_GRAPH_H
@@ -22,6 +23,7 @@ enum {
     WEFT_TOPOLOGY_MAX_NODES = 4000000,
     WEFT_TOPOLOGY_MAX_LINKS = 16000000,
     WEFT_TOPOLOGY_MAX_DEPTH = 64,
+    WEFT_TOPOLOGY_MAX_REMARKS = 1000,
     WEFT_TOPOLOGY_NAME_BYTES = 256, // longest name, key or text of an attribute, with its NUL
 };
 
@@ -40,7 +42,10 @@ enum {
     X(NIC, "nic", "NIC", "NICs", 0, false, true)                                                   \
     X(LEAF, "leaf", "leaf switch", "leaf switches", 0, true, true)                                 \
     X(SPINE, "spine", "spine switch", "spine switches", 0, true, true)                             \
-    X(SWITCH, "switch", "switch", "switches", 0, true, true)
+    X(CORE_SWITCH, "core-switch", "core switch", "core switches", 0, true, true)                   \
+    X(SWITCH, "switch", "switch", "switches", 0, true, true)                                       \
+    X(AGGREGATOR, "aggregator", "aggregation node", "aggregation nodes", 0, false, false)          \
+    X(DEVICE, "device", "other device", "other devices", 0, false, false)
 
 enum weft_node_kind_id {
 #define WEFT_NODE_KIND_ENUM(id, name, singular, plural, ranks, is_switch, forwards) WEFT_NODE_##id,
@@ -131,9 +136,35 @@ struct weft_node {
 struct weft_link {
     int kind; // index into weft_link_kinds
     int from, to;
-    int count; // lanes bundled, e.g. 6 NVLinks between two GPUs; figures are of the whole bundle
+    int count;    // lanes bundled, e.g. 6 NVLinks between two GPUs; figures are of the whole bundle
+    bool one_way; // carries traffic from `from` to `to` only
+    int from_port, to_port; // port numbers as printed on the device; 0: not known
     struct weft_figure bandwidth;
     struct weft_figure latency;
+};
+
+/* What whoever filled the graph has to say about it, so that nothing is dropped or guessed
+ * silently.
+ */
+#define WEFT_REMARK_MAP(X)                                                                         \
+    X(GUESS, "guess")                 /* it is in the graph, but was inferred */                   \
+    X(HIDDEN, "hidden")               /* it should be there, and could not be seen */              \
+    X(CONTRADICTION, "contradiction") /* two sources disagree; says which one was believed */      \
+    X(UNREAD, "unread")               /* it was in the input, and nobody knows what it means */
+
+enum weft_remark_kind {
+#define WEFT_REMARK_ENUM(id, name) WEFT_REMARK_##id,
+    WEFT_REMARK_MAP(WEFT_REMARK_ENUM)
+#undef WEFT_REMARK_ENUM
+        WEFT_NUM_REMARK_KINDS
+};
+extern const char *const weft_remark_names[WEFT_NUM_REMARK_KINDS];
+
+struct weft_remark {
+    enum weft_remark_kind kind;
+    enum weft_source source; // who says so
+    int node;                // about which node; -1: about all
+    const char *text;        // one sentence without the final stop
 };
 
 /* What became of one probe: kept in the graph so that a report can say why something is absent. */
@@ -150,6 +181,8 @@ struct weft_topology {
     int num_links;
     struct weft_probe_record *probes;
     int num_probes;
+    struct weft_remark *remarks;
+    int num_remarks;
     struct weft_topology_private *private;
 };
 
@@ -183,6 +216,28 @@ weft_status weft_topology_add_link(struct weft_topology *topology, const struct 
 weft_status weft_topology_add_probe(struct weft_topology *topology, const char *name,
                                     bool available, const char *reason, struct weft_error *error);
 
+/* Unprintable characters become '?', and what is too long is cut. After WEFT_TOPOLOGY_MAX_REMARKS
+ * further ones are only counted, in a last remark. */
+weft_status weft_topology_add_remark(struct weft_topology *topology, enum weft_remark_kind kind,
+                                     enum weft_source source, int node, struct weft_error *error,
+                                     const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/* ---- learning: several sources about one thing ---- */
+
+/* As set_number and set_text, for a fact that another source may have stated already: an equal one
+ * changes nothing; of different ones that of the more trusted source stays (the later of equals)
+ * and a CONTRADICTION remark names both. `text` and `number` as in struct weft_attribute. */
+weft_status weft_topology_learn_number(struct weft_topology *topology, int node, const char *key,
+                                       int64_t number, enum weft_source source,
+                                       struct weft_error *error);
+weft_status weft_topology_learn_text(struct weft_topology *topology, int node, const char *key,
+                                     const char *text, enum weft_source source,
+                                     struct weft_error *error);
+/* The same for one quantity of a link; `what` names it in the remark ("nominal bandwidth"). */
+weft_status weft_topology_learn_quantity(struct weft_topology *topology, int link, const char *what,
+                                         struct weft_quantity *quantity, int64_t value,
+                                         enum weft_source source, struct weft_error *error);
+
 /* ---- reading ---- */
 
 int weft_topology_num_nodes(const struct weft_topology *topology);
@@ -190,6 +245,9 @@ int weft_topology_num_nodes(const struct weft_topology *topology);
 int weft_topology_count(const struct weft_topology *topology, int kind);
 /* Index, or -1. */
 int weft_topology_find_node(const struct weft_topology *topology, const char *name);
+/* The first node of `kind` (-1: any) whose text under `key` is `text`; -1: none. Looks at all. */
+int weft_topology_find_text(const struct weft_topology *topology, int kind, const char *key,
+                            const char *text);
 /* The nearest node of `kind` that contains `node` (itself included), or -1. */
 int weft_topology_ancestor(const struct weft_topology *topology, int node, int kind);
 const struct weft_attribute *weft_topology_attribute(const struct weft_topology *topology, int node,
@@ -210,6 +268,7 @@ struct weft_quantity weft_link_latency(const struct weft_link *link);
 int weft_node_kind_from_name(const char *name);
 int weft_link_kind_from_name(const char *name);
 int weft_source_from_name(const char *name);
+int weft_remark_kind_from_name(const char *name);
 
 /* ---- whole graph ---- */
 

@@ -6,13 +6,16 @@
  *
  *   {"format": "weft-topology", "version": 1,
  *    "probes": [{"name": "hwloc", "available": true, "reason": ""}],
+ *    "remarks": [{"kind": "guess", "source": "file", "node": "a", "text": "..."}],
  *    "nodes": [{"name": "a/numa0", "kind": "numa", "parent": "a", "attributes":
  *                  {"memory_bytes": {"value": 4792209408, "source": "hwloc"}}}],
- *    "links": [{"kind": "pcie", "from": "a/numa0", "to": "a/eth0", "count": 1,
- *                  "bandwidth": {"current": {"value": 15750000000, "source": "hwloc"}}}]}
+ *    "links": [{"kind": "pcie", "from": "a/numa0", "to": "a/eth0", "count": 1, "ports": [0, 1],
+ *                  "one_way": false, "bandwidth": {"current": {"value": 15750000000, "source":
+ * "hwloc"}}}]}
  *
  * Bandwidths are bytes per second, latencies picoseconds, per direction. What is not known is left
- * out. "parent", "attributes", "count" (1), "bandwidth", "latency" and "probes" may be left out.
+ * out. "parent", "attributes", "count" (1), "one_way" (false), "ports" (0: not known), "bandwidth",
+ * "latency", "probes" and "remarks" may be left out.
  * A key that is not known is refused: a misspelt one would otherwise be lost silently.
  */
 #ifndef WEFT_TOPOLOGY_JSON_H

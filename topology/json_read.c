@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "topology/forms.h"
 #include "topology/json.h"
 
 struct reader {
@@ -152,9 +153,26 @@ static weft_status read_figure(struct reader *r, const json_t *link, const char 
     return WEFT_OK;
 }
 
+static weft_status read_ports(struct reader *r, const json_t *object, struct weft_link *link)
+{
+    const json_t *ports = json_object_get(object, "ports");
+    if (!ports)
+        return WEFT_OK;
+    json_int_t from = json_integer_value(json_array_get(ports, 0));
+    json_int_t to = json_integer_value(json_array_get(ports, 1));
+    bool are_integers = json_is_integer(json_array_get(ports, 0)) &&
+                        json_is_integer(json_array_get(ports, 1)) && json_array_size(ports) == 2;
+    if (!are_integers || from < 0 || from > INT_MAX || to < 0 || to > INT_MAX)
+        return refuse(r, "\"ports\" is no array of two port numbers", "");
+    link->from_port = (int)from;
+    link->to_port = (int)to;
+    return WEFT_OK;
+}
+
 static weft_status read_link(struct reader *r, const json_t *object)
 {
-    static const char *const keys[] = {"kind", "from", "to", "count", "bandwidth", "latency", NULL};
+    static const char *const keys[] = {"kind",  "from",      "to",      "count", "one_way",
+                                       "ports", "bandwidth", "latency", NULL};
     WEFT_TRY(check_keys(r, object, keys));
     const char *kind_name;
     WEFT_TRY(weft_json_string(object, "kind", r->where, &kind_name, r->error));
@@ -169,6 +187,11 @@ static weft_status read_link(struct reader *r, const json_t *object)
         WEFT_TRY(weft_json_integer(object, "count", 1, INT_MAX, r->where, &count, r->error));
         link.count = (int)count;
     }
+    const json_t *one_way = json_object_get(object, "one_way");
+    if (one_way && !json_is_boolean(one_way))
+        return refuse(r, "\"one_way\" is not true or false", "");
+    link.one_way = json_is_true(one_way);
+    WEFT_TRY(read_ports(r, object, &link));
     WEFT_TRY(read_figure(r, object, "bandwidth", &link.bandwidth));
     WEFT_TRY(read_figure(r, object, "latency", &link.latency));
     return located(r, weft_topology_add_link(r->topology, &link, NULL, r->error));
@@ -188,9 +211,30 @@ static weft_status read_probe(struct reader *r, const json_t *object)
         r, weft_topology_add_probe(r->topology, name, json_is_true(available), reason, r->error));
 }
 
+static weft_status read_remark(struct reader *r, const json_t *object)
+{
+    static const char *const keys[] = {"kind", "source", "node", "text", NULL};
+    WEFT_TRY(check_keys(r, object, keys));
+    const char *kind_name, *text;
+    enum weft_source source = WEFT_SOURCE_UNKNOWN;
+    int node = -1;
+    WEFT_TRY(weft_json_string(object, "kind", r->where, &kind_name, r->error));
+    WEFT_TRY(weft_json_string(object, "text", r->where, &text, r->error));
+    WEFT_TRY(read_source(r, object, &source));
+    if (json_object_get(object, "node"))
+        WEFT_TRY(find(r, object, "node", &node));
+    int kind = weft_remark_kind_from_name(kind_name);
+    if (kind < 0)
+        return weft_fail(r->error, WEFT_INVALID_FORMAT, "%s: unknown kind \"%.64s\"", r->where,
+                         kind_name);
+    return located(r, weft_topology_add_remark(r->topology, (enum weft_remark_kind)kind, source,
+                                               node, r->error, "%s", text));
+}
+
 static weft_status read_all(struct reader *r, const json_t *root)
 {
-    static const char *const keys[] = {"format", "version", "probes", "nodes", "links", NULL};
+    static const char *const keys[] = {"format", "version", "probes", "remarks",
+                                       "nodes",  "links",   NULL};
     snprintf(r->where, sizeof r->where, "%.400s", r->name);
     WEFT_TRY(check_keys(r, root, keys));
     const char *format;
@@ -199,7 +243,7 @@ static weft_status read_all(struct reader *r, const json_t *root)
         return refuse(r, "\"format\" is not \"weft-topology\"", "");
     int64_t version;
     WEFT_TRY(weft_json_integer(root, "version", 1, 1, r->where, &version, r->error));
-    const json_t *nodes, *links, *probes, *item;
+    const json_t *nodes, *links, *probes, *remarks, *item;
     size_t i;
     WEFT_TRY(weft_json_array(root, "nodes", r->where, &nodes, r->error));
     WEFT_TRY(weft_json_array(root, "links", r->where, &links, r->error));
@@ -228,25 +272,42 @@ static weft_status read_all(struct reader *r, const json_t *root)
         enter(r, "links", i);
         WEFT_TRY(read_link(r, item));
     }
-    snprintf(r->where, sizeof r->where, "%.400s", r->name);
-    WEFT_TRY(located(r, weft_topology_check(r->topology, r->error)));
-    return weft_topology_sort(r->topology, r->error);
+    if (json_object_get(root, "remarks")) {
+        WEFT_TRY(weft_json_array(root, "remarks", r->where, &remarks, r->error));
+        json_array_foreach(remarks, i, item)
+        {
+            enter(r, "remarks", i);
+            WEFT_TRY(read_remark(r, item));
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status read_text(const char *text, size_t bytes, const char *name,
+                             struct weft_topology *topology, struct weft_error *error)
+{
+    json_t *root;
+    WEFT_TRY(weft_json_parse(text, bytes, name, &root, error));
+    struct reader r = {.topology = topology, .name = name, .error = error};
+    weft_status status = read_all(&r, root);
+    json_decref(root);
+    return status;
 }
 
 weft_status weft_topology_read_json(const char *text, size_t bytes, const char *name,
                                     struct weft_topology **topology, struct weft_error *error)
 {
-    json_t *root;
-    WEFT_TRY(weft_json_parse(text, bytes, name, &root, error));
-    struct reader r = {.name = name, .error = error};
-    weft_status status = weft_topology_create(&r.topology, error);
-    if (status == WEFT_OK)
-        status = read_all(&r, root);
-    json_decref(root);
-    if (status != WEFT_OK) {
-        weft_topology_destroy(&r.topology);
-        return status;
-    }
-    *topology = r.topology;
-    return WEFT_OK;
+    return weft_topology_import(&weft_importer_json, text, bytes, name, topology, error);
 }
+
+static bool is_json(const char *text)
+{
+    return text[strspn(text, " \t\r\n")] == '{';
+}
+
+const struct weft_importer weft_importer_json = {
+    .name = "json",
+    .description = "Weft's own JSON",
+    .matches = is_json,
+    .read = read_text,
+};

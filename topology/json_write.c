@@ -2,12 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  * Writing the graph as JSON, straight to the stream: millions of nodes need no second copy.
  */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "topology/json.h"
+
+#include <inttypes.h>
+
+#include "topology/forms.h"
 
 /* Strings in a graph are printable ASCII. */
 static void write_text(FILE *stream, const char *text)
@@ -70,6 +69,10 @@ static void write_link(const struct weft_topology *t, const struct weft_link *li
     write_text(stream, t->nodes[link->to].name);
     if (link->count != 1)
         fprintf(stream, ", \"count\": %d", link->count);
+    if (link->one_way)
+        fputs(", \"one_way\": true", stream);
+    if (link->from_port || link->to_port)
+        fprintf(stream, ", \"ports\": [%d, %d]", link->from_port, link->to_port);
     write_figure(&link->bandwidth, "bandwidth", stream);
     write_figure(&link->latency, "latency", stream);
     putc('}', stream);
@@ -80,10 +83,25 @@ static const char *separator(int i)
     return i ? ",\n  " : "\n  ";
 }
 
+static void write_remark(const struct weft_topology *t, const struct weft_remark *remark, int i,
+                         FILE *stream)
+{
+    fprintf(stream, "%s{\"kind\": \"%s\", \"source\": \"%s\"", separator(i),
+            weft_remark_names[remark->kind], weft_source_names[remark->source]);
+    if (remark->node >= 0) {
+        fputs(", \"node\": ", stream);
+        write_text(stream, t->nodes[remark->node].name);
+    }
+    fputs(", \"text\": ", stream);
+    write_text(stream, remark->text);
+    putc('}', stream);
+}
+
 /* The graph must be in canonical order. */
 static weft_status write_sorted(const struct weft_topology *t, FILE *stream,
                                 struct weft_error *error)
 {
+    (void)error;
     fputs("{\"format\": \"weft-topology\", \"version\": 1,\n \"probes\": [", stream);
     for (int i = 0; i < t->num_probes; i++) {
         fprintf(stream, "%s{\"name\": ", separator(i));
@@ -93,6 +111,10 @@ static weft_status write_sorted(const struct weft_topology *t, FILE *stream,
         write_text(stream, t->probes[i].reason);
         putc('}', stream);
     }
+    if (t->num_remarks)
+        fputs("],\n \"remarks\": [", stream);
+    for (int i = 0; i < t->num_remarks; i++)
+        write_remark(t, &t->remarks[i], i, stream);
     fputs("],\n \"nodes\": [", stream);
     for (int i = 0; i < t->num_nodes; i++) {
         fputs(separator(i), stream);
@@ -104,21 +126,17 @@ static weft_status write_sorted(const struct weft_topology *t, FILE *stream,
         write_link(t, &t->links[i], stream);
     }
     fputs("]}\n", stream);
-    errno = 0;
-    if (fflush(stream) != 0 || ferror(stream))
-        return weft_fail(error, WEFT_SYSTEM, "writing the topology failed: %s", strerror(errno));
     return WEFT_OK;
 }
+
+const struct weft_exporter weft_exporter_json = {
+    .name = "json",
+    .description = "Weft's own JSON: everything there is",
+    .write = write_sorted,
+};
 
 weft_status weft_topology_write_json(const struct weft_topology *topology, FILE *stream,
                                      struct weft_error *error)
 {
-    // Sorting is in place; a copy through the same calls that any builder uses keeps `topology`.
-    struct weft_topology *copy;
-    WEFT_TRY(weft_topology_copy(topology, &copy, error));
-    weft_status status = weft_topology_sort(copy, error);
-    if (status == WEFT_OK)
-        status = write_sorted(copy, stream, error);
-    weft_topology_destroy(&copy);
-    return status;
+    return weft_topology_export(&weft_exporter_json, topology, stream, error);
 }

@@ -19,6 +19,12 @@ const char *const weft_source_names[WEFT_NUM_SOURCES] = {
 #undef SOURCE_ROW
 };
 
+const char *const weft_remark_names[WEFT_NUM_REMARK_KINDS] = {
+#define REMARK_ROW(id, name) name,
+    WEFT_REMARK_MAP(REMARK_ROW)
+#undef REMARK_ROW
+};
+
 #define GB INT64_C(1000000000)
 #define NS INT64_C(1000)
 
@@ -67,6 +73,14 @@ int weft_source_from_name(const char *name)
 {
     for (int i = 0; i < WEFT_NUM_SOURCES; i++)
         if (strcmp(weft_source_names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+int weft_remark_kind_from_name(const char *name)
+{
+    for (int i = 0; i < WEFT_NUM_REMARK_KINDS; i++)
+        if (strcmp(weft_remark_names[i], name) == 0)
             return i;
     return -1;
 }

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * One door for every source of a topology: this machine, a file of any known form, or a synthetic
- * string. A new file form is one importer file and one row in load.c.
+ * string. A new file form is one importer file and one row in forms.c.
  */
 #ifndef WEFT_TOPOLOGY_LOAD_H
 #define WEFT_TOPOLOGY_LOAD_H
@@ -13,5 +13,9 @@
  * canonical order. Errors: INVALID_FORMAT, NOT_FOUND, SYSTEM, UNSUPPORTED, OUT_OF_MEMORY. */
 weft_status weft_topology_load(const char *source, struct weft_topology **topology,
                                struct weft_error *error);
+/* The same with the form of the file forced: the name of an importer (forms.h), or NULL. Besides:
+ * INVALID_ARGUMENT for a form that does not exist. */
+weft_status weft_topology_load_as(const char *source, const char *form,
+                                  struct weft_topology **topology, struct weft_error *error);
 
 #endif

@@ -108,8 +108,11 @@ static int compare_links(const void *a, const void *b)
 {
     const struct weft_link *x = a, *y = b;
     const int pairs[][2] = {
-        {x->from, y->from}, {x->to, y->to}, {x->kind, y->kind}, {x->count, y->count}};
-    for (int i = 0; i < 4; i++)
+        {x->from, y->from},           {x->to, y->to},           {x->kind, y->kind},
+        {x->from_port, y->from_port}, {x->to_port, y->to_port}, {x->count, y->count},
+        {x->one_way, y->one_way},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
         if (pairs[i][0] != pairs[i][1])
             return pairs[i][0] < pairs[i][1] ? -1 : 1;
     int difference = compare_figures(&x->bandwidth, &y->bandwidth);
@@ -140,11 +143,20 @@ weft_status weft_topology_sort(struct weft_topology *t, struct weft_error *error
         for (int i = 0; i < t->num_links; i++) {
             struct weft_link *link = &t->links[i];
             int a = position[link->from], b = position[link->to];
-            link->from = a < b ? a : b;
-            link->to = a < b ? b : a;
+            bool turns = b < a && !link->one_way;
+            link->from = turns ? b : a;
+            link->to = turns ? a : b;
+            if (turns) {
+                int port = link->from_port;
+                link->from_port = link->to_port;
+                link->to_port = port;
+            }
         }
         if (t->num_links)
             qsort(t->links, (size_t)t->num_links, sizeof *t->links, compare_links);
+        for (int i = 0; i < t->num_remarks; i++)
+            if (t->remarks[i].node >= 0)
+                t->remarks[i].node = position[t->remarks[i].node];
         memcpy(t->nodes, nodes, n * sizeof *nodes);
         status = weft_topology_reindex(t, 0, error);
     }
@@ -189,7 +201,7 @@ static uint64_t hash_node(const struct weft_topology *t, const struct weft_node 
 static uint64_t hash_link(const struct weft_topology *t, const struct weft_link *link)
 {
     const char *a = t->nodes[link->from].name, *b = t->nodes[link->to].name;
-    bool in_order = strcmp(a, b) < 0;
+    bool in_order = link->one_way || strcmp(a, b) < 0;
     uint64_t hash = 2;
     hash_text(&hash, weft_link_kinds[link->kind].name);
     hash_text(&hash, in_order ? a : b);
@@ -197,6 +209,12 @@ static uint64_t hash_link(const struct weft_topology *t, const struct weft_link 
     hash_integer(&hash, link->count);
     hash_integer(&hash, link->bandwidth.nominal.value);
     hash_integer(&hash, link->latency.nominal.value);
+    if (link->from_port || link->to_port) {
+        hash_integer(&hash, in_order ? link->from_port : link->to_port);
+        hash_integer(&hash, in_order ? link->to_port : link->from_port);
+    }
+    if (link->one_way)
+        hash_text(&hash, "one way");
     return hash;
 }
 

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "topology/forms.h"
 #include "topology/hwloc_import.h"
 #include "topology/probe.h"
+#include "topology/xml.h"
 
 enum {
     MAX_NUMA = 1024, // every two of them are joined
@@ -338,6 +340,28 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
     free(older);
     return status;
 }
+
+static weft_status read_xml(const char *text, size_t bytes, const char *name,
+                            struct weft_topology *topology, struct weft_error *error)
+{
+    if (weft_xml_declares_entities(text))
+        return weft_fail(error, WEFT_INVALID_FORMAT,
+                         "%.200s:1: a DOCTYPE with declarations; entities are not read", name);
+    WEFT_TRY(weft_probe_hwloc_xml(topology, text, bytes, name, error));
+    return weft_topology_add_probe(topology, "hwloc-xml", true, "", error);
+}
+
+static bool is_hwloc_xml(const char *text)
+{
+    return weft_xml_has_root(text, "topology");
+}
+
+const struct weft_importer weft_importer_hwloc_xml = {
+    .name = "hwloc-xml",
+    .description = "hwloc XML (lstopo --of xml)",
+    .matches = is_hwloc_xml,
+    .read = read_xml,
+};
 
 static bool hwloc_available(const char **reason)
 {

@@ -72,13 +72,14 @@ weft_status weft_router_create(const struct weft_topology *t, struct weft_router
     int *start = made->first_edge;
     for (size_t i = 0; i < m; i++) {
         start[t->links[i].from + 2]++;
-        start[t->links[i].to + 2]++;
+        start[t->links[i].to + 2] += !t->links[i].one_way;
     }
     for (size_t i = 2; i < n + 2; i++)
         start[i] += start[i - 1];
     for (int i = 0; i < t->num_links; i++) {
         add_edge(made, start + 1, t->links[i].from, t->links[i].to, i);
-        add_edge(made, start + 1, t->links[i].to, t->links[i].from, i);
+        if (!t->links[i].one_way)
+            add_edge(made, start + 1, t->links[i].to, t->links[i].from, i);
     }
     *router = made;
     return WEFT_OK;

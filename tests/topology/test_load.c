@@ -229,12 +229,12 @@ static const struct {
     const char *content;
     const char *why;
 } bad_files[] = {
-    {"", "neither"},
-    {"plain words", "neither"},
-    {"<?xml version=\"1.0\"?><system version=\"1\"/>", "neither"},
-    {"<?xml version=\"1.0\"?><!-- <topology> --><x/>", "neither"},
-    {"<topologyx/>", "neither"},
-    {"<!-- never closed", "neither"},
+    {"", "no known form"},
+    {"plain words", "no known form"},
+
+    {"<?xml version=\"1.0\"?><!-- <topology> --><x/>", "no known form"},
+    {"<topologyx/>", "no known form"},
+    {"<!-- never closed", "no known form"},
     {"{\"format\": \"other\"}", "weft-topology"},
 #ifndef WEFT_CORE_ONLY
     {"<topology version=\"2.0\">", "hwloc"},
