@@ -13,7 +13,8 @@ extern const char *const weft_severity_names[3];
 
 struct weft_finding {
     enum weft_severity severity;
-    const char *kind; // a stable word for scripts; static
+    const char *kind;       // a stable word for scripts; static
+    int64_t lost_bandwidth; // bytes per second, see weft_search_say; 0: not known
     char sentence[400];
 };
 

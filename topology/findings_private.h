@@ -1,0 +1,41 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What the finders share. A finder looks at the whole graph for one thing and says at most a few
+ * sentences, however large the cluster is: the number of cases and the first or worst of them. It
+ * is one function here, in the file of its area, and one row in findings.c.
+ */
+#ifndef WEFT_TOPOLOGY_FINDINGS_PRIVATE_H
+#define WEFT_TOPOLOGY_FINDINGS_PRIVATE_H
+
+#include "topology/findings.h"
+
+struct weft_search {
+    const struct weft_topology *topology;
+    struct weft_findings *findings;
+    const char *kind; // of the row that runs
+    struct weft_error *error;
+};
+
+/* Adds a finding. `lost_bandwidth`: bytes per second and direction that the narrowest cut through
+ * what is named here gives less than it should; 0: not known, or nothing. */
+weft_status weft_search_say(struct weft_search *search, enum weft_severity severity,
+                            int64_t lost_bandwidth, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* findings_host.c: what the machine is, what of it is hidden */
+weft_status weft_find_no_place(struct weft_search *search);
+weft_status weft_find_islands(struct weft_search *search);
+weft_status weft_find_virtual_machine(struct weft_search *search);
+weft_status weft_find_unknown_locality(struct weft_search *search);
+weft_status weft_find_unknown_speed(struct weft_search *search);
+weft_status weft_find_without_interface(struct weft_search *search);
+weft_status weft_find_limits(struct weft_search *search);
+weft_status weft_find_failed_probes(struct weft_search *search);
+
+/* findings_links.c: links that give less than they should */
+weft_status weft_find_below_nominal(struct weft_search *search);
+weft_status weft_find_idle(struct weft_search *search);
+weft_status weft_find_uneven(struct weft_search *search);
+weft_status weft_find_gpu_groups(struct weft_search *search);
+
+#endif
