@@ -196,6 +196,8 @@ static weft_status set_gpu(struct weft_nccl_reading *s, int device, int node)
     const xmlNode *gpu = s->devices[device].gpu;
     if (!gpu)
         return WEFT_OK;
+    if (!gpu->properties && !gpu->children) // says only that it is a GPU
+        return weft_nccl_keep_child(s, "pci", node, gpu);
     WEFT_TRY(set_attributes(s, gpu, node));
     WEFT_TRY(add_statements(s, gpu, device, children));
     WEFT_TRY(weft_nccl_keep_unknown(s, gpu, node, children));

@@ -103,7 +103,7 @@ weft_status weft_nccl_join(struct weft_nccl_reading *s, const xmlNode *element, 
 {
     struct weft_link link = weft_link_make(kind, from, to);
     if (bandwidth >= 0)
-        link.bandwidth.current = (struct weft_quantity){bandwidth, WEFT_SOURCE_FILE};
+        link.bandwidth.nominal = (struct weft_quantity){bandwidth, WEFT_SOURCE_FILE};
     return weft_nccl_located(s, element,
                              weft_topology_add_link(s->topology, &link, NULL, s->error));
 }

@@ -81,6 +81,21 @@ void weft_nccl_write_kept_children(const struct weft_nccl_writer *w, int node, c
         }
 }
 
+/* Ends the start of an element; false: it has no children, so it is complete. */
+static bool open_element(const struct weft_nccl_writer *w, bool has_children)
+{
+    fputs(has_children ? ">\n" : "/>\n", w->stream);
+    return has_children;
+}
+
+static bool has_kept_children(const struct weft_nccl_writer *w, int node, const char *element)
+{
+    for (const struct weft_attribute *a = w->topology->nodes[node].attributes; a; a = a->next)
+        if (kept_name(a, element, '/'))
+            return true;
+    return false;
+}
+
 static bool has_kept(const struct weft_nccl_writer *w, int node, const char *element)
 {
     for (const struct weft_attribute *a = w->topology->nodes[node].attributes; a; a = a->next)
@@ -135,25 +150,36 @@ static const char *class_of(const struct weft_nccl_writer *w, int node)
     }
 }
 
+/* What a link can do; -1: not known. One that is known only by what it does now may be asleep if
+ * that is little: left out, NCCL finds out where it runs. */
+static int64_t pcie_bandwidth(const struct weft_nccl_writer *w, int node)
+{
+    enum { MAY_SLEEP_BELOW = 5 }; // GB/s
+    int link = w->up_link[node];
+    if (link < 0)
+        return -1;
+    const struct weft_figure *figure = &w->topology->links[link].bandwidth;
+    if (figure->nominal.value >= 0 || w->is_nccl)
+        return figure->nominal.value;
+    return figure->current.value >= MAY_SLEEP_BELOW * INT64_C(1000000000) ? figure->current.value
+                                                                          : -1;
+}
+
 /* As the file had it, as long as that is still what the link says. */
 static void write_pcie_speed(const struct weft_nccl_writer *w, int node)
 {
-    const char *speed = kept(w, node, "pci", "link_speed"),
-               *width = kept(w, node, "pci", "link_width");
-    int64_t bandwidth = -1;
-    int link = w->up_link[node], lanes;
-    if (link >= 0) {
-        const struct weft_figure *figure = &w->topology->links[link].bandwidth;
-        bandwidth = figure->current.value >= 0 ? figure->current.value : figure->nominal.value;
-    }
+    const char *speed = kept(w, node, "pci", "link_speed");
+    const char *width = kept(w, node, "pci", "link_width");
+    int64_t bandwidth = pcie_bandwidth(w, node);
     int64_t then = width ? weft_nccl_pcie_bandwidth(speed, strtoll(width, NULL, 0)) : -1;
-    if ((w->is_nccl || speed || width) && then == bandwidth) {
+    if (then == bandwidth) {
         if (speed)
             weft_nccl_write_text(w, "link_speed", speed);
         if (width)
             weft_nccl_write_text(w, "link_width", width);
         return;
     }
+    int lanes;
     weft_nccl_pcie_spelling(bandwidth, &speed, &lanes);
     fprintf(w->stream, " link_speed=\"%s\" link_width=\"%d\"", speed, lanes);
 }
@@ -247,7 +273,8 @@ static void write_gpu(const struct weft_nccl_writer *w, int node, int indent)
     }
     weft_nccl_write_kept(w, node, "gpu", order);
     write_gpudirect(w, node);
-    fputs(">\n", w->stream);
+    if (!open_element(w, has_children || has_kept_children(w, node, "gpu")))
+        return;
     for (int side = w->first_side[node]; side >= 0; side = w->next_side[side]) {
         const struct weft_link *link = &t->links[side / 2];
         int other = side % 2 ? link->from : link->to;
@@ -309,7 +336,8 @@ static void write_net(const struct weft_nccl_writer *w, int nic, int indent)
         write_derived_net(w, nic);
     weft_nccl_write_kept(w, nic, "net", order);
     write_gpudirect(w, nic);
-    fputs(">\n", w->stream);
+    if (!open_element(w, has_kept_children(w, nic, "net")))
+        return;
     weft_nccl_write_kept_children(w, nic, "net", indent + 2);
     indent_by(w, indent);
     fputs("</net>\n", w->stream);

@@ -103,7 +103,9 @@ weft_status weft_nccl_set_text(struct weft_nccl_reading *reading, const xmlNode 
                                const char *key, const char *text);
 weft_status weft_nccl_set_number(struct weft_nccl_reading *reading, const xmlNode *element,
                                  int node, const char *key, int64_t number);
-/* A link with `bandwidth` as its current one; -1: not known. */
+/* A link with this nominal bandwidth; -1: not known. NCCL reads max_link_speed and max_link_width
+ * of a device and of the port above it, so a file says what a PCIe link can do, not what it does.
+ */
 weft_status weft_nccl_join(struct weft_nccl_reading *reading, const xmlNode *element, int kind,
                            int from, int to, int64_t bandwidth);
 /* Adds a node "host/word", with "~2" and so on behind it when the name is taken. */
