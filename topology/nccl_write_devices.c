@@ -343,6 +343,15 @@ static void write_net(const struct weft_nccl_writer *w, int nic, int indent)
     fputs("</net>\n", w->stream);
 }
 
+/* A file may name a network function alone, and leave the rest to NCCL. */
+static bool is_bare(const struct weft_nccl_writer *w, int nic)
+{
+    return w->is_nccl && w->next_in_group[nic] < 0 && !has_kept(w, nic, "net") &&
+           !has_kept(w, nic, "nic") && !weft_topology_text(w->topology, nic, "gpudirect") &&
+           weft_nccl_kind_of_class(class_of(w, nic)) == WEFT_NODE_NIC &&
+           weft_topology_text(w->topology, nic, "pci_class");
+}
+
 static void write_nic(const struct weft_nccl_writer *w, int nic, int indent)
 {
     static const char *const order[] = {NULL};
@@ -422,7 +431,7 @@ void weft_nccl_write_device(const struct weft_nccl_writer *w, int node, int inde
     fputs(">\n", w->stream);
     if (kind == WEFT_NODE_GPU)
         write_gpu(w, node, indent + 2);
-    if (kind == WEFT_NODE_NIC)
+    if (kind == WEFT_NODE_NIC && !is_bare(w, node))
         write_nic(w, node, indent + 2);
     for (int i = node; i >= 0; i = kind == WEFT_NODE_NIC ? w->next_in_group[i] : -1) {
         weft_nccl_write_children(w, i, indent + 2);
