@@ -11,13 +11,16 @@
 const struct weft_importer *const weft_importers[] = {
     &weft_importer_json,
 #ifndef WEFT_CORE_ONLY // these need a library that core builds leave out
-    &weft_importer_hwloc_xml,
+    &weft_importer_hwloc_xml,  &weft_importer_nccl_xml,
 #endif
-    NULL,
+    &weft_importer_nvidia_smi, NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {
     &weft_exporter_json,
+#ifndef WEFT_CORE_ONLY
+    &weft_exporter_nccl_xml,
+#endif
     NULL,
 };
 

@@ -53,7 +53,10 @@ weft_status weft_topology_export(const struct weft_exporter *exporter,
 
 extern const struct weft_importer weft_importer_json;
 extern const struct weft_importer weft_importer_hwloc_xml;
+extern const struct weft_importer weft_importer_nccl_xml;
+extern const struct weft_importer weft_importer_nvidia_smi;
 
 extern const struct weft_exporter weft_exporter_json;
+extern const struct weft_exporter weft_exporter_nccl_xml;
 
 #endif
