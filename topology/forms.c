@@ -13,7 +13,7 @@ const struct weft_importer *const weft_importers[] = {
 #ifndef WEFT_CORE_ONLY // these need a library that core builds leave out
     &weft_importer_hwloc_xml,
 #endif
-    NULL,
+    &weft_importer_ibnetdiscover, &weft_importer_ibsim, &weft_importer_ibutils, NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {

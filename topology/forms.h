@@ -53,6 +53,9 @@ weft_status weft_topology_export(const struct weft_exporter *exporter,
 
 extern const struct weft_importer weft_importer_json;
 extern const struct weft_importer weft_importer_hwloc_xml;
+extern const struct weft_importer weft_importer_ibnetdiscover;
+extern const struct weft_importer weft_importer_ibsim;
+extern const struct weft_importer weft_importer_ibutils;
 
 extern const struct weft_exporter weft_exporter_json;
 
