@@ -28,10 +28,11 @@ struct reader {
     struct weft_fabric *fabric;
     struct weft_error *error;
     bool is_simulator;
-    int device;                     // of the record, -1: outside
-    struct weft_fabric_device next; // what assignments said about the record to come
-    char prefix[64];                // ibsim: module
-    int64_t width, speed, extended; // ibsim: masks for all ports; -1: not stated
+    int device;                        // of the record, -1: outside
+    struct weft_fabric_device next;    // what assignments said about the record to come
+    char prefix[64];                   // ibsim: module
+    char id[WEFT_TOPOLOGY_NAME_BYTES]; // of the device that was referred to last
+    int64_t width, speed, extended;    // ibsim: masks for all ports; -1: not stated
     struct unread unread;
 };
 
@@ -171,21 +172,21 @@ static weft_status read_assignment(struct reader *r, struct weft_span key, struc
 /* The device that a net file calls `id`: within a module ids have its name before them. */
 static weft_status refer(struct reader *r, struct weft_span id, int *device)
 {
-    char full[WEFT_TOPOLOGY_NAME_BYTES];
+    char *full = r->id;
     if (id.bytes == 0 || id.bytes > 180)
         return weft_lines_refuse(&r->lines, "a name of %zu characters, not 1 to 180", id.bytes);
-    weft_span_copy(id, full, sizeof full);
+    weft_span_copy(id, full, sizeof r->id);
     if (strchr(full, '@') && r->is_simulator)
         return weft_lines_refuse(&r->lines, "\"%.60s\" is an alias; aliases are not supported",
                                  full);
-    if (!r->prefix[0] || strchr(full, '#'))
-        return weft_lines_located(&r->lines, weft_fabric_refer(r->fabric, id, device, r->error));
     size_t length = strlen(r->prefix);
-    memmove(full + length + 1, full, strlen(full) + 1);
-    memcpy(full, r->prefix, length);
-    full[length] = '#';
-    const struct weft_span span = {full, strlen(full)};
-    return weft_lines_located(&r->lines, weft_fabric_refer(r->fabric, span, device, r->error));
+    if (length > 0 && !strchr(full, '#')) {
+        memmove(full + length + 1, full, strlen(full) + 1);
+        memcpy(full, r->prefix, length);
+        full[length] = '#';
+        id = (struct weft_span){full, strlen(full)};
+    }
+    return weft_lines_located(&r->lines, weft_fabric_refer(r->fabric, id, device, r->error));
 }
 
 /* What stands between the first and the last quote of a comment: descriptions may hold quotes. */
@@ -247,7 +248,8 @@ static weft_status read_header(struct reader *r, enum weft_fabric_role role, str
             about.node_guid = 0;
     }
     if (!about.description.bytes && r->is_simulator && !about.node_guid)
-        about.description = id; // which is what the simulated device then says of itself
+        about.description = (struct weft_span){
+            r->id, strlen(r->id)}; // which is what the simulated device then says of itself
     r->next = weft_fabric_device_make(WEFT_FABRIC_UNDECLARED);
     return weft_lines_located(&r->lines,
                               weft_fabric_declare(r->fabric, r->device, &about, r->error));
@@ -447,6 +449,9 @@ bool weft_fabric_looks_like_records(const char *text, bool *has_guid)
     while (weft_lines_next(&lines)) {
         struct weft_span rest = lines.line, id;
         int64_t ports;
+        if (rest.bytes && rest.at[0] == '#' &&
+            memmem(rest.at, rest.bytes, "Topology file: generated", 24))
+            return *has_guid = true; // ibnetdiscover's first words; headings may follow
         if (!rest.bytes || rest.at[0] == '#')
             continue;
         bool is_assignment = false;

@@ -12,7 +12,8 @@
 weft_status weft_fabric_read_records(const char *text, const char *name, bool is_simulator,
                                      struct weft_topology *topology, struct weft_error *error);
 /* Whether the first line that is neither empty nor a comment starts a record or is one of the
- * assignments before it. *has_guid: a device goes by its GUID, as ibnetdiscover writes it. */
+ * assignments before it, or a comment is ibnetdiscover's. *has_guid: a device goes by its GUID, as
+ * ibnetdiscover writes it. */
 bool weft_fabric_looks_like_records(const char *text, bool *has_guid);
 
 #endif
