@@ -154,7 +154,7 @@ static int list_siblings(struct view *v, int kind, int other_kind)
     return lacking;
 }
 
-/* Where most siblings of a leaf have the cable of each port: a spine, or -1. */
+/* Where most of the fullest siblings of a leaf have the cable of each port: a spine, or -1. */
 struct pattern {
     int spine[MAX_PORTS];
     int votes[MAX_PORTS];
@@ -189,7 +189,7 @@ static void find_pattern(const struct view *v, const struct sibling *like, struc
         memset(pattern->votes, 0, sizeof pattern->votes);
         for (int i = 0; i < v->num_siblings; i++) {
             const struct sibling *one = &v->siblings[i];
-            if (one->pod != like->pod || one->ports != like->ports)
+            if (one->pod != like->pod || one->ports != like->ports || one->count < one->fullest)
                 continue;
             pattern->num_leaves += pass;
             vote(v, one->node, pass > 0, pattern);

@@ -155,7 +155,7 @@ static weft_status find_leaves(struct tiers *s)
         return WEFT_OK;
     return weft_topology_add_remark(
         s->topology, WEFT_REMARK_GUESS, s->source, first_empty, s->error,
-        "%d switch%s without any NIC taken for a leaf by its name (first: %.80s)", num_empty,
+        "%d switch%s taken for a leaf by its name, since no NIC is on it (first: %.80s)", num_empty,
         num_empty > 1 ? "es were" : " was", t->nodes[first_empty].name);
 }
 
