@@ -39,6 +39,8 @@ enum weft_config_type {
       "Forces algorithms: 'ring', or 'all_reduce:ring,broadcast:tree'")                            \
     X(WEFT_TOPOLOGY, topology, const char *, STRING, "",                                           \
       "Topology file or synthetic string to use instead of probing this machine")                  \
+    X(WEFT_FABRIC_TIME, fabric_time_ns, int64_t, DURATION, "5s",                                   \
+      "How long a probe may ask the InfiniBand subnet; 0: not at all")                             \
     X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "8K",                                         \
       "Messages up to this size are sent before the receiver has asked for them")                  \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "4K",                                           \

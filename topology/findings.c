@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "topology/findings_private.h"
 
@@ -31,6 +32,15 @@ weft_status weft_search_say(struct weft_search *s, enum weft_severity severity,
     return WEFT_OK;
 }
 
+void weft_sentence_add(struct weft_sentence *sentence, const char *format, ...)
+{
+    size_t used = strlen(sentence->text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence->text + used, sizeof sentence->text - used, format, arguments);
+    va_end(arguments);
+}
+
 /* ---- table ---- */
 
 static const struct {
@@ -43,6 +53,15 @@ static const struct {
     {"idle-links", weft_find_idle},
     {"uneven-gpus", weft_find_uneven},
     {"gpu-groups", weft_find_gpu_groups},
+    {"missing-uplinks", weft_find_missing_uplinks},
+    {"uneven-spines", weft_find_uneven_spines},
+    {"slow-cables", weft_find_slow_cables},
+    {"missing-leaf", weft_find_missing_leaf},
+    {"duplicate-guid", weft_find_duplicate_guids},
+    {"fewer-nics", weft_find_fewer_nics},
+    {"other-rail", weft_find_other_rails},
+    {"unnamed-adapters", weft_find_unnamed_adapters},
+    {"oversubscription", weft_find_oversubscription},
     {"virtual-machine", weft_find_virtual_machine},
     {"unknown-locality", weft_find_unknown_locality},
     {"unknown-speed", weft_find_unknown_speed},

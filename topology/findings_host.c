@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "topology/cables.h"
 #include "topology/findings_private.h"
 
 static bool holds_ranks(const struct weft_topology *t, int node)
@@ -19,6 +20,11 @@ weft_status weft_find_no_place(struct weft_search *s)
     for (int i = 0; i < s->topology->num_nodes; i++)
         if (holds_ranks(s->topology, i))
             return WEFT_OK;
+    for (int i = 0; i < s->topology->num_nodes; i++)
+        if (weft_node_is_fabric_switch(s->topology, i)) // a dump of a subnet is no broken machine
+            return weft_search_say(s, WEFT_SEVERITY_NOTE, 0,
+                                   "A fabric alone: what is inside its hosts is not known, so "
+                                   "nothing here can hold a rank.");
     return weft_search_say(s, WEFT_SEVERITY_ERROR, 0,
                            "Nothing here can hold a rank: no GPU, core or NUMA domain.");
 }

@@ -22,6 +22,13 @@ weft_status weft_search_say(struct weft_search *search, enum weft_severity sever
                             int64_t lost_bandwidth, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* A sentence put together from parts; what does not fit is cut. */
+struct weft_sentence {
+    char text[400];
+};
+void weft_sentence_add(struct weft_sentence *sentence, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* findings_host.c: what the machine is, what of it is hidden */
 weft_status weft_find_no_place(struct weft_search *search);
 weft_status weft_find_islands(struct weft_search *search);
@@ -37,5 +44,18 @@ weft_status weft_find_below_nominal(struct weft_search *search);
 weft_status weft_find_idle(struct weft_search *search);
 weft_status weft_find_uneven(struct weft_search *search);
 weft_status weft_find_gpu_groups(struct weft_search *search);
+
+/* findings_fabric.c: cables between switches, and from NICs to them */
+weft_status weft_find_missing_uplinks(struct weft_search *search);
+weft_status weft_find_uneven_spines(struct weft_search *search);
+weft_status weft_find_slow_cables(struct weft_search *search);
+weft_status weft_find_oversubscription(struct weft_search *search);
+
+/* findings_rails.c: what names and places of switches, hosts and NICs on the fabric tell */
+weft_status weft_find_missing_leaf(struct weft_search *search);
+weft_status weft_find_duplicate_guids(struct weft_search *search);
+weft_status weft_find_fewer_nics(struct weft_search *search);
+weft_status weft_find_other_rails(struct weft_search *search);
+weft_status weft_find_unnamed_adapters(struct weft_search *search);
 
 #endif

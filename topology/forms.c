@@ -14,6 +14,7 @@ const struct weft_importer *const weft_importers[] = {
     &weft_importer_hwloc_xml,  &weft_importer_nccl_xml,
 #endif
     &weft_importer_nvidia_smi, NULL,
+    &weft_importer_ibnetdiscover, &weft_importer_ibsim, &weft_importer_ibutils, NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {

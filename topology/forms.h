@@ -55,6 +55,9 @@ extern const struct weft_importer weft_importer_json;
 extern const struct weft_importer weft_importer_hwloc_xml;
 extern const struct weft_importer weft_importer_nccl_xml;
 extern const struct weft_importer weft_importer_nvidia_smi;
+extern const struct weft_importer weft_importer_ibnetdiscover;
+extern const struct weft_importer weft_importer_ibsim;
+extern const struct weft_importer weft_importer_ibutils;
 
 extern const struct weft_exporter weft_exporter_json;
 extern const struct weft_exporter weft_exporter_nccl_xml;

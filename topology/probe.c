@@ -9,6 +9,9 @@
 
 const struct weft_probe *const weft_probes[] = {
     &weft_probe_hwloc,
+#ifndef WEFT_CORE_ONLY // these need the headers of a library that core builds leave out
+    &weft_probe_umad,
+#endif
     &weft_probe_system,
 };
 const int weft_num_probes = sizeof weft_probes / sizeof weft_probes[0];

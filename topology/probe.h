@@ -40,5 +40,6 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
 
 extern const struct weft_probe weft_probe_hwloc;
 extern const struct weft_probe weft_probe_system;
+extern const struct weft_probe weft_probe_umad;
 
 #endif
