@@ -13,11 +13,13 @@ const struct weft_importer *const weft_importers[] = {
 #ifndef WEFT_CORE_ONLY // these need a library that core builds leave out
     &weft_importer_hwloc_xml,
 #endif
+    &weft_importer_edges,
     NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {
     &weft_exporter_json,
+    &weft_exporter_edges,
     NULL,
 };
 

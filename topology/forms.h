@@ -53,7 +53,9 @@ weft_status weft_topology_export(const struct weft_exporter *exporter,
 
 extern const struct weft_importer weft_importer_json;
 extern const struct weft_importer weft_importer_hwloc_xml;
+extern const struct weft_importer weft_importer_edges;
 
 extern const struct weft_exporter weft_exporter_json;
+extern const struct weft_exporter weft_exporter_edges;
 
 #endif
