@@ -13,13 +13,14 @@ const struct weft_importer *const weft_importers[] = {
 #ifndef WEFT_CORE_ONLY // these need a library that core builds leave out
     &weft_importer_hwloc_xml,
 #endif
-    &weft_importer_edges,
-    NULL,
+    &weft_importer_edges,     &weft_importer_slurm, NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {
     &weft_exporter_json,
     &weft_exporter_edges,
+    &weft_exporter_slurm_tree,
+    &weft_exporter_slurm_block,
     NULL,
 };
 

@@ -54,8 +54,11 @@ weft_status weft_topology_export(const struct weft_exporter *exporter,
 extern const struct weft_importer weft_importer_json;
 extern const struct weft_importer weft_importer_hwloc_xml;
 extern const struct weft_importer weft_importer_edges;
+extern const struct weft_importer weft_importer_slurm;
 
 extern const struct weft_exporter weft_exporter_json;
 extern const struct weft_exporter weft_exporter_edges;
+extern const struct weft_exporter weft_exporter_slurm_tree;
+extern const struct weft_exporter weft_exporter_slurm_block;
 
 #endif
