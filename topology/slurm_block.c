@@ -30,15 +30,19 @@ static int compare_domains(const void *a, const void *b)
     return difference ? difference : (x->gpu > y->gpu) - (x->gpu < y->gpu);
 }
 
-/* Sets of nodes that NVLink joins; a host is in the set of its GPUs. */
-static weft_status find_sets(const struct weft_topology *t, int *up, struct weft_error *error)
+/* Sets of nodes that NVLink joins; a host is in the set of its GPUs. Labels of hosts: what a GPU
+ * of theirs reports. */
+static weft_status find_sets(const struct weft_topology *t, int *up, const char **labels,
+                             struct weft_error *error)
 {
     struct domain *domains = malloc(((size_t)t->num_nodes + 1) * sizeof *domains);
     int num_domains = 0;
     if (!domains)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "slurm: no memory");
-    for (int i = 0; i < t->num_nodes; i++)
+    for (int i = 0; i < t->num_nodes; i++) {
         up[i] = i;
+        labels[i] = NULL;
+    }
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_GPU)
             continue;
@@ -46,6 +50,8 @@ static weft_status find_sets(const struct weft_topology *t, int *up, struct weft
         const char *text = weft_topology_text(t, i, "nvlink_domain");
         if (host >= 0)
             weft_slurm_unite(up, host, i);
+        if (host >= 0 && text && text[0])
+            labels[host] = text;
         if (text && text[0])
             domains[num_domains++] = (struct domain){text, i};
     }
@@ -82,7 +88,8 @@ static int compare_blocks(const void *a, const void *b)
 }
 
 /* One block per host, in order of blocks, then hosts. */
-static int list_hosts(const struct weft_topology *t, int *up, struct block *hosts)
+static int list_hosts(const struct weft_topology *t, int *up, const char *const *labels,
+                      struct block *hosts)
 {
     int count = 0;
     for (int i = 0; i < t->num_nodes; i++) {
@@ -93,8 +100,7 @@ static int list_hosts(const struct weft_topology *t, int *up, struct block *host
             .index = name ? weft_topology_number(t, i, "slurm.block_index", INT64_MAX)
                           : weft_slurm_root(up, i),
             .name = name,
-            .label = name ? weft_topology_text(t, i, "slurm.block_label")
-                          : weft_topology_text(t, weft_slurm_root(up, i), "nvlink_domain"),
+            .label = name ? weft_topology_text(t, i, "slurm.block_label") : labels[i],
             .num_hosts = 1,
             .first_host = i};
     }
@@ -111,8 +117,8 @@ struct writer {
     const char **hosts; // room for all
     int num_made;       // blocks whose name was made
     int smallest;       // block
-    int num_alone;      // hosts in no block, at the end of `hosts` + the current ones
-    const char **alone;
+    int num_alone;
+    const char **alone; // hosts in no block
     struct weft_error *error;
 };
 
@@ -190,10 +196,10 @@ static weft_status write_slurm_block(const struct weft_topology *t, FILE *stream
     if (!up || !hosts || !w.hosts)
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "slurm: no memory");
     else
-        status = find_sets(t, up, error);
+        status = find_sets(t, up, w.hosts, error);
     if (status == WEFT_OK) {
         w.alone = w.hosts + n;
-        status = write_all(&w, hosts, list_hosts(t, up, hosts));
+        status = write_all(&w, hosts, list_hosts(t, up, w.hosts, hosts));
     }
     free(up);
     free(hosts);

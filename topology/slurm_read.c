@@ -4,12 +4,12 @@
  * are read first, since a switch may be named before its line; then parents and levels are found,
  * then the graph is built.
  *
- * A switch with Nodes is a leaf, the next level a spine, what is above a core switch. Slurm knows
- * no network ports, so each node is given one per leaf it hangs on, HOST/nicN, and a remark says
- * so. What the graph has no place for is kept as attributes: slurm.level, slurm.link_speed,
- * slurm.label (from a comment "# NAME=LABEL" above the line of NAME), slurm.block,
- * slurm.block_label, slurm.block_index (the order of blocks matters) and
- * slurm.block_sizes.
+ * What `scontrol show topology` prints is read too. A switch with Nodes is a leaf, the next level a
+ * spine, what is above a core switch. Slurm knows no network ports, so each node is given one per
+ * leaf it hangs on, HOST/nicN, and a remark says so. What the graph has no place for is kept as
+ * attributes: slurm.level, slurm.link_speed, slurm.label (from a comment "# NAME=LABEL" above the
+ * line of NAME), slurm.block, slurm.block_label, slurm.block_index (the order of blocks matters)
+ * and slurm.block_sizes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +25,9 @@ enum {
     MAX_SWITCHES_OF_NODE = 64,
 };
 
-enum key { SWITCH_NAME, SWITCHES, NODES, LINK_SPEED, BLOCK_NAME, BLOCK_SIZES, NUM_KEYS };
-static const char *const key_names[NUM_KEYS] = {"SwitchName", "Switches",  "Nodes",
-                                                "LinkSpeed",  "BlockName", "BlockSizes"};
+enum key { SWITCH_NAME, SWITCHES, NODES, LINK_SPEED, LEVEL, BLOCK_NAME, BLOCK_SIZES, NUM_KEYS };
+static const char *const key_names[NUM_KEYS] = {"SwitchName", "Switches",  "Nodes",     "LinkSpeed",
+                                                "Level",      "BlockName", "BlockSizes"};
 
 /* One line of the file: a switch or a block. */
 struct entry {
@@ -86,7 +86,7 @@ static bool next_line(struct reader *r, struct weft_span *line, int *number)
         if (hash && hash == now.at)
             remember_label(r, (struct weft_span){hash + 1, now.bytes - 1});
         if (hash)
-            now.bytes = (size_t)(hash - now.at);
+            now = weft_span_trim((struct weft_span){now.at, (size_t)(hash - now.at)});
         bool goes_on = now.bytes && now.at[now.bytes - 1] == '\\';
         now.bytes -= goes_on;
         // what a joined line skips (ends of lines, comments cut off) becomes blanks
@@ -143,6 +143,9 @@ static weft_status read_pairs(struct reader *r, struct weft_span rest, struct en
             return weft_lines_refuse(&r->lines, "%s is given twice", key_names[known]);
         entry->values[known] = value;
     }
+    // as `scontrol show topology` prints it: all nodes below, not only those on the switch
+    if (entry->values[LEVEL].at && entry->values[SWITCHES].at)
+        entry->values[NODES] = (struct weft_span){0};
     return WEFT_OK;
 }
 
@@ -155,7 +158,8 @@ static weft_status check_entry(struct reader *r, const struct entry *e)
         return weft_lines_refuse(&r->lines, "SwitchName and BlockName in one line");
     if (v[BLOCK_SIZES].at && (is_switch || is_block))
         return weft_lines_refuse(&r->lines, "BlockSizes stands in a line of its own");
-    if (!is_switch && (v[SWITCHES].at || v[LINK_SPEED].at || (v[NODES].at && !is_block)))
+    if (!is_switch &&
+        (v[SWITCHES].at || v[LINK_SPEED].at || v[LEVEL].at || (v[NODES].at && !is_block)))
         return weft_lines_refuse(&r->lines, "a list without SwitchName or BlockName");
     if (is_switch && !v[SWITCHES].at == !v[NODES].at)
         return weft_lines_refuse(&r->lines, v[NODES].at ? "a switch has Nodes or Switches, not both"
