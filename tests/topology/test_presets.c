@@ -49,11 +49,12 @@ static const struct {
     {"superpod-b200:512", 512, 128, 128, 64, 4096},
     {"superpod-h100:1024", 1024, 256, 256, 128, 8192},
     {"superpod-h100:2048", 2048, 512, 512, 256, 16384},
-    // by the same rule: one SU, 3 SUs, 9, and two pods of unequal size (16 and 17 SUs)
+    // by the same rule: 1 SU, 3, 9, and pods of 16 and 17
     {"superpod-h100:32", 32, 8, 4, 0, 256},
     {"superpod-h100:96", 96, 24, 12, 0, 768},
     {"superpod-h100:288", 288, 72, 72, 36, 2304},
     {"superpod-h100:1056", 1056, 264, 264, 132, 8448},
+    {"superpod-h100:2080", 2080, 520, 520, 260, 16640}, // pods of 21, 22 and 22 SUs
 };
 
 /* Full bisection: each port of every switch has exactly one cable. */
