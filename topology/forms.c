@@ -13,7 +13,9 @@ const struct weft_importer *const weft_importers[] = {
 #ifndef WEFT_CORE_ONLY // these need a library that core builds leave out
     &weft_importer_hwloc_xml,
 #endif
-    &weft_importer_edges,     &weft_importer_slurm, NULL,
+    &weft_importer_edges, // "node", "link"
+    &weft_importer_slurm, // "SwitchName", "BlockName"
+    NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {
