@@ -17,6 +17,7 @@
 #include "topology/findings.h"
 #include "topology/forms.h"
 #include "topology/load.h"
+#include "topology/presets.h"
 #include "topology/report.h"
 
 struct arguments {
@@ -27,6 +28,16 @@ struct arguments {
     bool summary;
     bool verbose;
 };
+
+static void list_presets(void)
+{
+    for (const struct weft_preset *preset = weft_presets; preset->name; preset++) {
+        char source[64];
+        snprintf(source, sizeof source, preset->usual ? "%s[:%s]" : "%s:%s", preset->name,
+                 preset->counts);
+        printf("%-22s %s\n", source, preset->summary);
+    }
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -50,6 +61,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'o':
         arguments->output = argument;
         return 0;
+    case 'p':
+        list_presets();
+        exit(weft_command_finish("weft topo", WEFT_EXIT_OK));
     case ARGP_KEY_ARG:
         if (arguments->source)
             argp_error(state, "more than one SOURCE (quote a synthetic string: \"host:2 gpu:8\")");
@@ -67,6 +81,7 @@ static const struct argp_option options[] = {
     {"summary", 's', NULL, 0, "Only what it is and what to know", 0},
     {"verbose", 'v', NULL, 0, "Fold nothing, show every attribute", 0},
     {"output", 'o', "FILE", 0, "Write to FILE", 0},
+    {"list-presets", 'p', NULL, 0, "Show which clusters are known by name", 0},
     {0},
 };
 static const struct argp parser = {
@@ -78,7 +93,9 @@ static const struct argp parser = {
         "and where every number comes from."
         "\vSOURCE is a file (Weft's JSON or hwloc's XML; - for standard input) or a synthetic "
         "string such as \"host:4 nvswitch:1 gpu:8 nic:8@400\": counts are per host, @ gives Gbit/s "
-        "for nic and GB/s otherwise; kinds are host cpu numa core pcie gpu nvswitch nic. Without "
+        "for nic and GB/s otherwise; kinds are host cpu numa core pcie gpu nvswitch nic. Or it "
+        "names "
+        "a well-known cluster, such as superpod-h100:64 (--list-presets). Without "
         "SOURCE the variable WEFT_TOPOLOGY decides; without that, this machine is probed.\n\n"
         "Exit codes: 0 fine, 1 a finding of severity error, 2 bad usage or input, 3 could not "
         "finish.",

@@ -15,6 +15,9 @@ const struct weft_importer *const weft_importers[] = {
 #endif
     &weft_importer_nvidia_smi, NULL,
     &weft_importer_ibnetdiscover, &weft_importer_ibsim, &weft_importer_ibutils, NULL,
+    &weft_importer_edges, // "node", "link"
+    &weft_importer_slurm, // "SwitchName", "BlockName"
+    NULL,
 };
 
 const struct weft_exporter *const weft_exporters[] = {
@@ -22,6 +25,9 @@ const struct weft_exporter *const weft_exporters[] = {
 #ifndef WEFT_CORE_ONLY
     &weft_exporter_nccl_xml,
 #endif
+    &weft_exporter_edges,
+    &weft_exporter_slurm_tree,
+    &weft_exporter_slurm_block,
     NULL,
 };
 

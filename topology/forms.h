@@ -61,5 +61,12 @@ extern const struct weft_importer weft_importer_ibutils;
 
 extern const struct weft_exporter weft_exporter_json;
 extern const struct weft_exporter weft_exporter_nccl_xml;
+extern const struct weft_importer weft_importer_edges;
+extern const struct weft_importer weft_importer_slurm;
+
+extern const struct weft_exporter weft_exporter_json;
+extern const struct weft_exporter weft_exporter_edges;
+extern const struct weft_exporter weft_exporter_slurm_tree;
+extern const struct weft_exporter weft_exporter_slurm_block;
 
 #endif

@@ -11,8 +11,7 @@
 #include "topology/graph.h"
 #include "topology/graph_private.h"
 
-/* strcmp with runs of digits compared as numbers: gpu2 before gpu10. Total: equal only if same. */
-static int compare_names(const char *a, const char *b)
+int weft_name_compare(const char *a, const char *b)
 {
     const char *first_a = a, *first_b = b;
     while (*a && *b) {
@@ -47,7 +46,7 @@ static int compare_nodes(const void *a, const void *b, void *context)
     const struct weft_node *x = &t->nodes[*(const int *)a], *y = &t->nodes[*(const int *)b];
     if (x->kind != y->kind)
         return x->kind < y->kind ? -1 : 1;
-    return compare_names(x->name, y->name);
+    return weft_name_compare(x->name, y->name);
 }
 
 weft_status weft_topology_order(const struct weft_topology *t, int *order, struct weft_error *error)

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "topology/presets.h"
+
 enum synthetic_kind { HOST, CPU, NUMA, CORE, PCIE, GPU, NVSWITCH, NIC, NUM_SYNTHETIC_KINDS };
 
 struct synthetic_row {
@@ -67,8 +69,9 @@ static weft_status parse_kind(struct cursor *c, int *kind)
             *kind = i;
             return WEFT_OK;
         }
-    return refuse(c, word, "unknown kind \"%s\" (known: host cpu numa core pcie gpu nvswitch nic)",
-                  name);
+    return refuse(
+        c, word,
+        "unknown kind \"%s\" (known: host cpu numa core pcie gpu nvswitch nic; or a preset)", name);
 }
 
 static weft_status parse_count(struct cursor *c, int *count)
@@ -165,6 +168,45 @@ static weft_status check_size(struct recipe *r, const char *text, struct weft_er
     if (links > WEFT_TOPOLOGY_MAX_LINKS || links * r->count[HOST] > WEFT_TOPOLOGY_MAX_LINKS)
         return refuse(&c, text, "more than 16000000 links in all%s", "");
     return WEFT_OK;
+}
+
+/* ---- presets: another language in the same place, "NAME" or "NAME:COUNT" ---- */
+
+/* *preset stays NULL where the text starts with no preset's name. */
+static weft_status parse_preset(const char *text, const struct weft_preset **preset, int *count,
+                                struct weft_error *error)
+{
+    struct cursor c = {text, text + strspn(text, " \t\n"), error};
+    const char *word = c.at;
+    char name[32];
+    c.at += strspn(c.at, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    snprintf(name, sizeof name, "%.*s", (int)(c.at - word), word);
+    const struct weft_preset *found = weft_preset_find(name);
+    if (!found)
+        return WEFT_OK;
+    *count = found->usual;
+    if (*c.at == ':')
+        WEFT_TRY(parse_count(&c, count));
+    char reason[96];
+    snprintf(reason, sizeof reason, "%s:COUNT, from 1 to %d %s", found->name, found->most,
+             found->counts);
+    if (*count < 1 || *count > found->most)
+        return refuse(&c, word, "expected %s", reason);
+    c.at += strspn(c.at, " \t\n");
+    if (*c.at)
+        return refuse(&c, c.at, "a preset stands alone (%s)", reason);
+    *preset = found;
+    return WEFT_OK;
+}
+
+static weft_status build_preset(const struct weft_preset *preset, int count,
+                                struct weft_topology *t, struct weft_error *error)
+{
+    WEFT_TRY(preset->build(preset, count, t, error));
+    WEFT_TRY(weft_topology_add_remark(t, WEFT_REMARK_GUESS, WEFT_SOURCE_FILE, -1, error,
+                                      "speeds and counts of a preset are the published ones; "
+                                      "names, NUMA domains and PCIe ports are typical"));
+    return weft_topology_sort(t, error);
 }
 
 /* ---- 2. build ---- */
@@ -297,14 +339,19 @@ static weft_status record(struct weft_topology *t, const char *text, struct weft
 weft_status weft_topology_from_synthetic(const char *text, struct weft_topology **topology,
                                          struct weft_error *error)
 {
+    const struct weft_preset *preset = NULL;
+    int count = 0;
     struct recipe recipe = {0};
     for (int i = 0; i < NUM_SYNTHETIC_KINDS; i++)
         recipe.rate[i] = -1;
-    WEFT_TRY(parse(text, &recipe, error));
-    WEFT_TRY(check_size(&recipe, text, error));
+    WEFT_TRY(parse_preset(text, &preset, &count, error));
+    if (!preset) {
+        WEFT_TRY(parse(text, &recipe, error));
+        WEFT_TRY(check_size(&recipe, text, error));
+    }
     struct builder b = {.recipe = &recipe, .error = error, .network = -1};
     WEFT_TRY(weft_topology_create(&b.topology, error));
-    weft_status status = build(&b);
+    weft_status status = preset ? build_preset(preset, count, b.topology, error) : build(&b);
     if (status == WEFT_OK)
         status = record(b.topology, text, error);
     if (status != WEFT_OK) {

@@ -16,6 +16,9 @@
  *   nvswitch  NVSwitches, each joined to each GPU   GB/s of one GPU to one switch
  *   nic       NICs, below the PCIe switches         Gbit/s of its port (network speeds are in bits)
  *
+ * A string may instead be one preset, "NAME" or "NAME:COUNT" (presets.h): dgx-h100,
+ * superpod-h100:2048, gb200-nvl72:2.
+ *
  * Without a rate the link's kind decides (see weft_link_kinds). The NICs of all hosts join one
  * switch "network". Rates may have a decimal point.
  */
