@@ -1,13 +1,82 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * XML of hwloc 3 in the form of hwloc 2. Of what Weft reads, two things differ: the version, and
- * the type of an operating system device, which became a set of bits. The rest (facts after the
- * root object) hwloc 2 skips.
+ * What is done to XML before hwloc sees it. First a check of our own, because hwloc recurses along
+ * the nesting and allocates by numbers of the file. Then XML of hwloc 3 gets the form of hwloc 2.
+ * Of what Weft reads, two things differ: the version, and the type of an operating system device,
+ * which became a set of bits. The rest (facts after the root object) hwloc 2 skips.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "topology/hwloc_import.h"
+#include "topology/xml.h"
+
+enum {
+    MAX_DEPTH = 100,        // the deepest real file has 20 levels
+    MAX_ELEMENTS = 2000000, // a thousand per processor of the largest machine
+    MAX_OS_INDEX = 1 << 20, // of processors and NUMA domains: hwloc keeps bits up to it
+    MAX_MATRIX = 4096,      // objects of a matrix: hwloc allocates their square
+    MAX_SET_BYTES = 1 << 16,
+};
+
+/* ---- check ---- */
+
+/* hwloc writes -1 as unsigned where there is no index. */
+static weft_status check_index(const xmlNode *element, const char *name, struct weft_error *error)
+{
+    const char *type = weft_xml_text(element, "type");
+    const char *index = weft_xml_text(element, "os_index");
+    if (!type || !index || strcmp(index, "4294967295") == 0 || strcmp(index, "-1") == 0 ||
+        (strcmp(type, "PU") != 0 && strcmp(type, "NUMANode") != 0))
+        return WEFT_OK;
+    int64_t value;
+    return weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error);
+}
+
+static weft_status check_element(const xmlNode *element, const char *name, struct weft_error *error)
+{
+    int64_t value;
+    if (weft_xml_is(element, "object")) {
+        WEFT_TRY(check_index(element, name, error));
+        for (const xmlAttr *a = element->properties; a; a = a->next)
+            if (strstr((const char *)a->name, "set") && a->children && a->children->content &&
+                strlen((const char *)a->children->content) > MAX_SET_BYTES)
+                return weft_xml_refuse(element, name, error, "%.40s is longer than %d bytes",
+                                       (const char *)a->name, MAX_SET_BYTES);
+    }
+    return weft_xml_integer(element, "nbobjs", 0, MAX_MATRIX, name, &value, error);
+}
+
+weft_status weft_hwloc_check_xml(const char *text, size_t bytes, const char *name,
+                                 struct weft_error *error)
+{
+    xmlDoc *document = NULL;
+    WEFT_TRY(weft_xml_parse(text, bytes, name, &document, error));
+    const xmlNode *top = weft_xml_element(document->children), *at = top;
+    int depth = 1, elements = 0;
+    weft_status status = WEFT_OK;
+    // document order without recursion
+    while (at && status == WEFT_OK) {
+        status = check_element(at, name, error);
+        if (status == WEFT_OK && ++elements > MAX_ELEMENTS)
+            status = weft_xml_refuse(at, name, error, "more than %d elements", MAX_ELEMENTS);
+        const xmlNode *next = weft_xml_element(at->children);
+        if (next && ++depth > MAX_DEPTH && status == WEFT_OK)
+            status = weft_xml_refuse(next, name, error, "nested deeper than %d levels", MAX_DEPTH);
+        while (!next && at != top) {
+            next = weft_xml_element(at->next);
+            if (!next) {
+                at = at->parent;
+                depth--;
+            }
+        }
+        at = next;
+    }
+    xmlFreeDoc(document);
+    return status;
+}
+
+/* ---- hwloc 3 as hwloc 2 ---- */
 
 static bool starts_with(const char *text, const char *prefix)
 {

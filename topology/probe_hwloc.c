@@ -213,17 +213,44 @@ static weft_status join_all_numa(struct hwloc_import *im)
     return status;
 }
 
-/* Memory without processors (GPU memory on POWER, CXL) is no place to run and joins nothing yet; it
- * is only counted. */
-static weft_status import_numa(struct hwloc_import *im)
+static weft_status set_memory(struct hwloc_import *im, hwloc_obj_t numa, int node)
 {
-    int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE), memory_only = 0;
+    WEFT_TRY(weft_hwloc_set_number(im, node, "os_index", numa->os_index));
+    if (!numa->attr || numa->attr->numanode.local_memory == 0 ||
+        numa->attr->numanode.local_memory > INT64_MAX)
+        return WEFT_OK;
+    return weft_hwloc_set_number(im, node, "memory_bytes",
+                                 (int64_t)numa->attr->numanode.local_memory);
+}
+
+/* Memory without processors (of a GPU on POWER and Grace, CXL) is no place to run and joins
+ * nothing: a device below the GPU that it belongs to, else below the host. */
+static weft_status import_memory_only(struct hwloc_import *im)
+{
+    int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE), named = 0;
     for (int i = 0; i < count; i++) {
         hwloc_obj_t numa = hwloc_get_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
-        if (!has_processors(numa)) {
-            memory_only++;
+        if (has_processors(numa))
             continue;
-        }
+        const char *bus = hwloc_obj_get_info_by_name(numa, "PCIBusID");
+        int owner = bus ? weft_topology_find_text(im->topology, -1, "pci_address", bus) : -1, node;
+        char word[32];
+        snprintf(word, sizeof word, "memory%d", named++);
+        WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_DEVICE, word, owner >= 0 ? owner : im->host, &node));
+        WEFT_TRY(set_memory(im, numa, node));
+        WEFT_TRY(weft_hwloc_set_text(im, node, "model",
+                                     numa->subtype ? numa->subtype : "memory without processors"));
+    }
+    return WEFT_OK;
+}
+
+static weft_status import_numa(struct hwloc_import *im)
+{
+    int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE);
+    for (int i = 0; i < count; i++) {
+        hwloc_obj_t numa = hwloc_get_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
+        if (!has_processors(numa))
+            continue;
         int parent = im->host, node;
         hwloc_obj_t package = NULL;
         while ((package = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_PACKAGE, package)))
@@ -233,14 +260,8 @@ static weft_status import_numa(struct hwloc_import *im)
         snprintf(word, sizeof word, "numa%d", i);
         WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_NUMA, word, parent, &node));
         remember(numa, node);
-        WEFT_TRY(weft_hwloc_set_number(im, node, "os_index", numa->os_index));
-        if (numa->attr && numa->attr->numanode.local_memory > 0 &&
-            numa->attr->numanode.local_memory <= INT64_MAX)
-            WEFT_TRY(weft_hwloc_set_number(im, node, "memory_bytes",
-                                           (int64_t)numa->attr->numanode.local_memory));
+        WEFT_TRY(set_memory(im, numa, node));
     }
-    if (memory_only)
-        WEFT_TRY(weft_hwloc_set_number(im, im->host, "memory_only_domains", memory_only));
     return join_all_numa(im);
 }
 
@@ -283,6 +304,27 @@ static weft_status import_cores(struct hwloc_import *im)
 
 /* ---- load ---- */
 
+/* An SXM module always has NVLinks; files of an hwloc without NVML do not show them. (On this
+ * machine the nvml probe looks next.) */
+static weft_status remark_hidden_nvlinks(struct hwloc_import *im)
+{
+    const struct weft_topology *t = im->topology;
+    int modules = 0, first = -1;
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_NVLINK)
+            return WEFT_OK;
+    for (int i = 0; i < t->num_nodes; i++) {
+        const char *model = weft_topology_text(t, i, "model");
+        if (t->nodes[i].kind == WEFT_NODE_GPU && model && strstr(model, "SXM") && modules++ == 0)
+            first = i;
+    }
+    if (modules == 0 || hwloc_topology_is_thissystem(im->hwloc))
+        return WEFT_OK;
+    return weft_topology_add_remark(
+        im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_HWLOC, first, im->error,
+        "%d SXM modules, which have NVLinks, but no NVLink is listed", modules);
+}
+
 static weft_status import_all(hwloc_topology_t hwloc, struct weft_topology *topology,
                               struct weft_error *error)
 {
@@ -293,7 +335,9 @@ static weft_status import_all(hwloc_topology_t hwloc, struct weft_topology *topo
     WEFT_TRY(import_numa(&im));
     WEFT_TRY(import_cores(&im));
     WEFT_TRY(weft_hwloc_import_devices(&im));
-    return weft_hwloc_import_distances(&im);
+    WEFT_TRY(import_memory_only(&im));
+    WEFT_TRY(weft_hwloc_import_distances(&im));
+    return remark_hidden_nvlinks(&im);
 }
 
 /* Components of hwloc that cost more than they tell. opencl and gl open drivers and displays. pci
@@ -334,6 +378,7 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
 {
     char *older = NULL;
     size_t older_bytes = 0;
+    WEFT_TRY(weft_hwloc_check_xml(text, bytes, name, error));
     WEFT_TRY(weft_hwloc_downgrade_xml(text, bytes, name, &older, &older_bytes, error));
     weft_status status =
         load(topology, older ? older : text, older ? older_bytes : bytes, name, error);
@@ -344,9 +389,6 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
 static weft_status read_xml(const char *text, size_t bytes, const char *name,
                             struct weft_topology *topology, struct weft_error *error)
 {
-    if (weft_xml_declares_entities(text))
-        return weft_fail(error, WEFT_INVALID_FORMAT,
-                         "%.200s:1: a DOCTYPE with declarations; entities are not read", name);
     WEFT_TRY(weft_probe_hwloc_xml(topology, text, bytes, name, error));
     return weft_topology_add_probe(topology, "hwloc-xml", true, "", error);
 }
