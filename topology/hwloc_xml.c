@@ -33,16 +33,43 @@ static weft_status check_index(const xmlNode *element, const char *name, struct 
     return weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error);
 }
 
+/* Everything that has a place among processors must say which: hwloc follows the sets of a
+ * processor or cache without asking whether they are there. */
+static weft_status check_sets(const xmlNode *element, const char *name, struct weft_error *error)
+{
+    static const char *const sets[] = {"cpuset", "complete_cpuset", "nodeset", "complete_nodeset"};
+    static const char *const placeless[] = {"Bridge", "PCIDev", "OSDev", "Misc"};
+    const char *type = weft_xml_text(element, "type");
+    if (!type)
+        return weft_xml_refuse(element, name, error, "no type");
+    bool has_place = true;
+    for (size_t i = 0; i < sizeof placeless / sizeof placeless[0]; i++)
+        has_place &= strcmp(type, placeless[i]) != 0;
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        const char *set = weft_xml_text(element, sets[i]);
+        if (!set != !has_place)
+            return weft_xml_refuse(element, name, error, "a %.20s %s %s", type,
+                                   set ? "with" : "without", sets[i]);
+        if (set && strlen(set) > MAX_SET_BYTES)
+            return weft_xml_refuse(element, name, error, "%s is longer than %d bytes", sets[i],
+                                   MAX_SET_BYTES);
+    }
+    return WEFT_OK;
+}
+
 static weft_status check_element(const xmlNode *element, const char *name, struct weft_error *error)
 {
     int64_t value;
+    // hwloc wants what describes an object before what it contains, and leaks where that is not so
+    const xmlNode *before = element->prev;
+    while (before && before->type != XML_ELEMENT_NODE)
+        before = before->prev;
+    if (before && weft_xml_is(before, "object") && !weft_xml_is(element, "object") &&
+        weft_xml_is(element->parent, "object"))
+        return weft_xml_refuse(element, name, error, "this cannot come after an <object>");
     if (weft_xml_is(element, "object")) {
         WEFT_TRY(check_index(element, name, error));
-        for (const xmlAttr *a = element->properties; a; a = a->next)
-            if (strstr((const char *)a->name, "set") && a->children && a->children->content &&
-                strlen((const char *)a->children->content) > MAX_SET_BYTES)
-                return weft_xml_refuse(element, name, error, "%.40s is longer than %d bytes",
-                                       (const char *)a->name, MAX_SET_BYTES);
+        WEFT_TRY(check_sets(element, name, error));
     }
     return weft_xml_integer(element, "nbobjs", 0, MAX_MATRIX, name, &value, error);
 }

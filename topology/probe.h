@@ -39,6 +39,7 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
                                  const char *name, struct weft_error *error);
 
 extern const struct weft_probe weft_probe_hwloc;
+extern const struct weft_probe weft_probe_pcie;
 extern const struct weft_probe weft_probe_system;
 
 #endif
