@@ -33,6 +33,34 @@ static weft_status check_index(const xmlNode *element, const char *name, struct 
     return weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error);
 }
 
+/* A set as hwloc writes it: groups of 32 bits, "0x" and up to eight digits or nothing, between
+ * commas, with "0xf...f" in front for all bits above. hwloc stops the process on others. */
+static bool is_set(const char *text)
+{
+    if (strncmp(text, "0xf...f", 7) == 0) {
+        if (!text[7])
+            return true;
+        if (text[7] != ',')
+            return false;
+        text += 8;
+    } else if (*text == ',') {
+        return false; // only the first group is never empty
+    }
+    for (;;) {
+        if (strncmp(text, "0x", 2) == 0) {
+            size_t digits = strspn(text + 2, "0123456789abcdefABCDEF");
+            if (digits < 1 || digits > 8)
+                return false;
+            text += 2 + digits;
+            if (!*text)
+                return true;
+        }
+        if (*text != ',')
+            return false;
+        text++;
+    }
+}
+
 /* Everything that has a place among processors must say which: hwloc follows the sets of a
  * processor or cache without asking whether they are there. */
 static weft_status check_sets(const xmlNode *element, const char *name, struct weft_error *error)
@@ -50,9 +78,14 @@ static weft_status check_sets(const xmlNode *element, const char *name, struct w
         if (!set != !has_place)
             return weft_xml_refuse(element, name, error, "a %.20s %s %s", type,
                                    set ? "with" : "without", sets[i]);
-        if (set && strlen(set) > MAX_SET_BYTES)
-            return weft_xml_refuse(element, name, error, "%s is longer than %d bytes", sets[i],
-                                   MAX_SET_BYTES);
+    }
+    for (const xmlAttr *a = element->properties; a; a = a->next) {
+        const char *key = (const char *)a->name, *set = weft_xml_text(element, key);
+        size_t length = strlen(key);
+        if (length < 3 || strcmp(key + length - 3, "set") != 0)
+            continue;
+        if (strlen(set) > MAX_SET_BYTES || !is_set(set))
+            return weft_xml_refuse(element, name, error, "%.40s=\"%.40s\" is no set", key, set);
     }
     return WEFT_OK;
 }

@@ -10,6 +10,7 @@
 const struct weft_probe *const weft_probes[] = {
     &weft_probe_hwloc,
     &weft_probe_pcie,
+    &weft_probe_ethernet,
     &weft_probe_system,
 };
 const int weft_num_probes = sizeof weft_probes / sizeof weft_probes[0];

@@ -164,9 +164,19 @@ static weft_status import_packages(struct hwloc_import *im)
 
 /* ---- memory and cores ---- */
 
-static bool has_processors(hwloc_obj_t numa)
+/* hwloc gives memory without processors (of a GPU, CXL, MCDRAM) the processors that it is near to.
+ * It tells by its subtype, or by coming second for the same processors. */
+static bool has_processors(struct hwloc_import *im, hwloc_obj_t numa)
 {
-    return numa->cpuset && !hwloc_bitmap_iszero(numa->cpuset);
+    if (!numa->cpuset || hwloc_bitmap_iszero(numa->cpuset) ||
+        (numa->subtype && strcmp(numa->subtype, "DRAM") != 0))
+        return false;
+    hwloc_obj_t other = NULL;
+    while ((other = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, other)))
+        if (other->cpuset && other->os_index < numa->os_index &&
+            hwloc_bitmap_isequal(other->cpuset, numa->cpuset))
+            return false;
+    return true;
 }
 
 /* SLIT distances are relative: 10 is local. What a link adds is the difference, of an assumed
@@ -194,9 +204,6 @@ static weft_status join_all_numa(struct hwloc_import *im)
 {
     unsigned found = 1;
     struct hwloc_distances_s *slit = NULL;
-    if (hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE) > MAX_NUMA)
-        return weft_fail(im->error, WEFT_INVALID_FORMAT, "hwloc: more than %d NUMA domains",
-                         MAX_NUMA);
     if (hwloc_distances_get_by_name(im->hwloc, "NUMALatency", &found, &slit, 0) != 0 || found == 0)
         slit = NULL;
     weft_status status = WEFT_OK;
@@ -230,7 +237,7 @@ static weft_status import_memory_only(struct hwloc_import *im)
     int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE), named = 0;
     for (int i = 0; i < count; i++) {
         hwloc_obj_t numa = hwloc_get_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
-        if (has_processors(numa))
+        if (numa->userdata)
             continue;
         const char *bus = hwloc_obj_get_info_by_name(numa, "PCIBusID");
         int owner = bus ? weft_topology_find_text(im->topology, -1, "pci_address", bus) : -1, node;
@@ -238,6 +245,7 @@ static weft_status import_memory_only(struct hwloc_import *im)
         snprintf(word, sizeof word, "memory%d", named++);
         WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_DEVICE, word, owner >= 0 ? owner : im->host, &node));
         WEFT_TRY(set_memory(im, numa, node));
+        WEFT_TRY(weft_hwloc_set_text(im, node, "owner_pci_address", bus));
         WEFT_TRY(weft_hwloc_set_text(im, node, "model",
                                      numa->subtype ? numa->subtype : "memory without processors"));
     }
@@ -247,9 +255,12 @@ static weft_status import_memory_only(struct hwloc_import *im)
 static weft_status import_numa(struct hwloc_import *im)
 {
     int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE);
+    if (count > MAX_NUMA)
+        return weft_fail(im->error, WEFT_INVALID_FORMAT, "hwloc: more than %d NUMA domains",
+                         MAX_NUMA);
     for (int i = 0; i < count; i++) {
         hwloc_obj_t numa = hwloc_get_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
-        if (!has_processors(numa))
+        if (!has_processors(im, numa))
             continue;
         int parent = im->host, node;
         hwloc_obj_t package = NULL;
@@ -373,6 +384,11 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
     return status;
 }
 
+weft_status weft_hwloc_load_system(struct weft_topology *topology, struct weft_error *error)
+{
+    return load(topology, NULL, 0, "this machine", error);
+}
+
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
                                  const char *name, struct weft_error *error)
 {
@@ -415,14 +431,9 @@ static bool hwloc_available(const char **reason)
     return true;
 }
 
-static weft_status hwloc_discover(struct weft_topology *topology, struct weft_error *error)
-{
-    return load(topology, NULL, 0, "this machine", error);
-}
-
 const struct weft_probe weft_probe_hwloc = {
     .name = "hwloc",
     .phase = WEFT_PROBE_PHASE_HOST,
     .available = hwloc_available,
-    .discover = hwloc_discover,
+    .discover = weft_hwloc_load_system,
 };
