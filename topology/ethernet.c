@@ -179,7 +179,7 @@ static weft_status add_interface(struct adding *a, int index)
     WEFT_TRY(learn_text(a, node, "interface", interface->name));
     WEFT_TRY(learn_interface(a, node, index));
     bool lies_on_others = interface->lower > 0 || is_kind(interface, "bond");
-    return lies_on_others && !is_kind(interface, "veth") ? WEFT_OK : join_memory(a, node);
+    return lies_on_others ? WEFT_OK : join_memory(a, node);
 }
 
 static bool is_useful(const struct weft_interface *interface)
@@ -188,6 +188,38 @@ static bool is_useful(const struct weft_interface *interface)
         return false;
     bool has_address = interface->ipv4[0] || interface->ipv6[0];
     return is_kind(interface, "bond") || (has_address && strcmp(interface->state, "down") != 0);
+}
+
+/* Network devices of the machine whose interface is in no table: another namespace has it. */
+static weft_status remark_elsewhere(struct adding *a)
+{
+    const struct weft_topology *t = a->topology;
+    int elsewhere = 0, first = -1, num_nodes = t->num_nodes;
+    for (int i = 0; i < num_nodes; i++) {
+        const char *name = weft_topology_text(t, i, "interface");
+        bool is_here = t->nodes[i].kind != WEFT_NODE_NIC || !name;
+        for (int j = 0; j < a->count && !is_here; j++)
+            is_here = strcmp(a->all[j].name, name) == 0;
+        if (!is_here && elsewhere++ == 0)
+            first = i;
+    }
+    if (elsewhere == 0)
+        return WEFT_OK;
+    return weft_topology_add_remark(a->topology, WEFT_REMARK_HIDDEN, a->source, first, a->error,
+                                    "%d network interface%s of this machine %s not in this "
+                                    "network namespace",
+                                    elsewhere, elsewhere > 1 ? "s" : "",
+                                    elsewhere > 1 ? "are" : "is");
+}
+
+static weft_status remark_silent(struct adding *a, int without_rate, int first)
+{
+    if (without_rate == 0)
+        return WEFT_OK;
+    return weft_topology_add_remark(a->topology, WEFT_REMARK_HIDDEN, a->source, first, a->error,
+                                    "%d network interface%s whose driver tells no rate (virtual "
+                                    "ones have none of their own)",
+                                    without_rate, without_rate > 1 ? "s are up" : " is up");
 }
 
 weft_status weft_ethernet_add(struct weft_topology *topology, const struct weft_interface *all,
@@ -214,10 +246,6 @@ weft_status weft_ethernet_add(struct weft_topology *topology, const struct weft_
     if (others)
         WEFT_TRY(weft_topology_set_number(topology, a.host, "process.other_interfaces", others,
                                           source, error));
-    if (without_rate == 0)
-        return WEFT_OK;
-    return weft_topology_add_remark(topology, WEFT_REMARK_HIDDEN, source, first, error,
-                                    "%d network interface%s whose driver tells no rate (virtual "
-                                    "ones have none of their own)",
-                                    without_rate, without_rate > 1 ? "s are up" : " is up");
+    WEFT_TRY(remark_silent(&a, without_rate, first));
+    return remark_elsewhere(&a);
 }

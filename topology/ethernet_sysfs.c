@@ -52,9 +52,12 @@ static void read_interface(const struct weft_sysfs *sysfs, struct weft_interface
     int64_t index = weft_sysfs_number(sysfs, 0, "class/net/%s/ifindex", name);
     int64_t lower = weft_sysfs_number(sysfs, 0, "class/net/%s/iflink", name);
     interface->index = index > 0 && index <= INT32_MAX ? (int)index : 0;
-    interface->lower = lower > 0 && lower <= INT32_MAX && lower != index ? (int)lower : 0;
     interface->master = read_master(sysfs, name);
     read_kind(sysfs, interface);
+    // of a kind that sysfs does not name it may be a veth's peer
+    if (lower > 0 && lower <= INT32_MAX && lower != index &&
+        strcmp(interface->kind, "virtual") != 0)
+        interface->lower = (int)lower;
     weft_sysfs_text(sysfs, interface->state, sizeof interface->state, "class/net/%s/operstate",
                     name);
     weft_sysfs_text(sysfs, interface->mac, sizeof interface->mac, "class/net/%s/address", name);

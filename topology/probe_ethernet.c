@@ -86,7 +86,9 @@ static void read_link(const struct nlmsghdr *message, struct weft_interface *int
     interface->index = header->ifi_index;
     interface->is_loopback = header->ifi_flags & IFF_LOOPBACK;
     interface->master = (int)number_of(find_attribute(list, bytes, IFLA_MASTER), 0);
-    interface->lower = (int)number_of(find_attribute(list, bytes, IFLA_LINK), 0);
+    // a veth's link is its peer, and an index of another namespace means nothing here
+    if (strcmp(interface->kind, "veth") != 0 && !find_attribute(list, bytes, IFLA_LINK_NETNSID))
+        interface->lower = (int)number_of(find_attribute(list, bytes, IFLA_LINK), 0);
     interface->mtu = number_of(find_attribute(list, bytes, IFLA_MTU), -1);
     int64_t state = number_of(find_attribute(list, bytes, IFLA_OPERSTATE), 0);
     // drivers without carrier detection are "unknown" while they work
