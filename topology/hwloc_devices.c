@@ -343,6 +343,19 @@ static weft_status join_memory(struct hwloc_import *im, hwloc_obj_t place, int *
     return WEFT_OK;
 }
 
+/* Near all of several NUMA domains, or near none that is there, means that nobody knows. */
+static bool is_anywhere(struct hwloc_import *im, hwloc_obj_t place)
+{
+    hwloc_obj_t numa = NULL;
+    int domains = 0, near = 0;
+    while ((numa = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, numa)))
+        if (numa->userdata) {
+            domains++;
+            near += place->nodeset && hwloc_bitmap_isset(place->nodeset, numa->os_index);
+        }
+    return domains > 1 && (near == 0 || near == domains);
+}
+
 static weft_status import_host_bridge(struct hwloc_import *im, hwloc_obj_t bridge)
 {
     hwloc_obj_t place = hwloc_get_non_io_ancestor_obj(im->hwloc, bridge);
@@ -354,10 +367,7 @@ static weft_status import_host_bridge(struct hwloc_import *im, hwloc_obj_t bridg
     snprintf(word, sizeof word, "pcie-root%d", im->num_roots++);
     WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_PCIE_ROOT, word, parent, &root));
     WEFT_TRY(join_memory(im, place, &parent, root));
-    hwloc_obj_t all = hwloc_get_root_obj(im->hwloc);
-    if (hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE) > 1 && parent == im->host &&
-        (!place->nodeset || hwloc_bitmap_isequal(place->nodeset, all->nodeset)))
-        im->roots_without_place++;
+    im->roots_without_place += is_anywhere(im, place);
     for (hwloc_obj_t child = bridge->io_first_child; child; child = child->next_sibling)
         WEFT_TRY(import_io(im, child, root, -1, 1));
     return WEFT_OK;

@@ -90,7 +90,7 @@ static _Noreturn void answer(int pipe, pid_t parent, char **environment)
         _exit(1);
     weft_status status = weft_topology_create(&topology, &error);
     if (status == WEFT_OK)
-        status = weft_hwloc_load_system(topology, &error);
+        status = weft_hwloc_load_system(topology, "its sys and proc", &error);
     if (status == WEFT_OK)
         status = weft_topology_check(topology, &error);
     fputc(status == WEFT_OK ? 'K' : 'E', stream);

@@ -113,13 +113,15 @@ weft_status weft_hwloc_check_xml(const char *text, size_t bytes, const char *nam
     xmlDoc *document = NULL;
     WEFT_TRY(weft_xml_parse(text, bytes, name, &document, error));
     const xmlNode *top = weft_xml_element(document->children), *at = top;
-    int depth = 1, elements = 0;
+    int depth = 1, elements = 0, domains = 0;
     weft_status status = WEFT_OK;
     // document order without recursion
     while (at && status == WEFT_OK) {
         status = check_element(at, name, error);
         if (status == WEFT_OK && ++elements > MAX_ELEMENTS)
             status = weft_xml_refuse(at, name, error, "more than %d elements", MAX_ELEMENTS);
+        const char *type = weft_xml_is(at, "object") ? weft_xml_text(at, "type") : NULL;
+        domains += type && strcmp(type, "NUMANode") == 0;
         const xmlNode *next = weft_xml_element(at->children);
         if (next && ++depth > MAX_DEPTH && status == WEFT_OK)
             status = weft_xml_refuse(next, name, error, "nested deeper than %d levels", MAX_DEPTH);
@@ -132,6 +134,9 @@ weft_status weft_hwloc_check_xml(const char *text, size_t bytes, const char *nam
         }
         at = next;
     }
+    // hwloc prints about this one
+    if (status == WEFT_OK && domains == 0)
+        status = weft_xml_refuse(top, name, error, "no object of type NUMANode");
     xmlFreeDoc(document);
     return status;
 }

@@ -384,9 +384,10 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
     return status;
 }
 
-weft_status weft_hwloc_load_system(struct weft_topology *topology, struct weft_error *error)
+weft_status weft_hwloc_load_system(struct weft_topology *topology, const char *name,
+                                   struct weft_error *error)
 {
-    return load(topology, NULL, 0, "this machine", error);
+    return load(topology, NULL, 0, name, error);
 }
 
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
@@ -394,10 +395,10 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
 {
     char *older = NULL;
     size_t older_bytes = 0;
-    WEFT_TRY(weft_hwloc_check_xml(text, bytes, name, error));
     WEFT_TRY(weft_hwloc_downgrade_xml(text, bytes, name, &older, &older_bytes, error));
-    weft_status status =
-        load(topology, older ? older : text, older ? older_bytes : bytes, name, error);
+    weft_status status = weft_hwloc_check_xml(text, bytes, name, error);
+    if (status == WEFT_OK)
+        status = load(topology, older ? older : text, older ? older_bytes : bytes, name, error);
     free(older);
     return status;
 }
@@ -431,9 +432,14 @@ static bool hwloc_available(const char **reason)
     return true;
 }
 
+static weft_status hwloc_discover(struct weft_topology *topology, struct weft_error *error)
+{
+    return weft_hwloc_load_system(topology, "this machine", error);
+}
+
 const struct weft_probe weft_probe_hwloc = {
     .name = "hwloc",
     .phase = WEFT_PROBE_PHASE_HOST,
     .available = hwloc_available,
-    .discover = weft_hwloc_load_system,
+    .discover = hwloc_discover,
 };
