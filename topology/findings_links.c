@@ -33,7 +33,7 @@ static bool may_idle(const struct weft_topology *t, const struct weft_link *link
            bandwidth->current.value > 0 &&
            bandwidth->current.value < bandwidth->nominal.value / 100 * 97 &&
            weft_topology_number(t, gpu, "pcie_lanes", 0) ==
-               weft_topology_number(t, gpu, "pcie_lanes_max", 0);
+               weft_topology_number(t, gpu, "pcie_lanes_max", -1);
 }
 
 weft_status weft_find_below_nominal(struct weft_search *s)
