@@ -91,7 +91,8 @@ static const struct argp parser = {
     .doc =
         "Show how processors, memory, GPUs, NICs and switches are joined, how fast each link is, "
         "and where every number comes from."
-        "\vSOURCE is a file (Weft's JSON or hwloc's XML; - for standard input) or a synthetic "
+        "\vSOURCE is a file (Weft's JSON or hwloc's XML; - for standard input), a folder that "
+        "holds a copied sys/ and proc/ (as hwloc-gather-topology packs them), or a synthetic "
         "string such as \"host:4 nvswitch:1 gpu:8 nic:8@400\": counts are per host, @ gives Gbit/s "
         "for nic and GB/s otherwise; kinds are host cpu numa core pcie gpu nvswitch nic. Or it "
         "names "

@@ -18,6 +18,24 @@ static int64_t observed(const struct weft_figure *figure)
     return figure->current.source == WEFT_SOURCE_ASSUMED ? -1 : figure->current.value;
 }
 
+static bool has_gpu(const struct weft_topology *t, const struct weft_link *link)
+{
+    return t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
+}
+
+/* A GPU's PCIe link with all its lanes, but slower than it can be: what an idle GPU does to save
+ * power, so it is no loss until it is seen under load. */
+static bool may_idle(const struct weft_topology *t, const struct weft_link *link)
+{
+    int gpu = t->nodes[link->from].kind == WEFT_NODE_GPU ? link->from : link->to;
+    const struct weft_figure *bandwidth = &link->bandwidth;
+    return link->kind == WEFT_LINK_PCIE && has_gpu(t, link) && bandwidth->measured.value < 0 &&
+           bandwidth->current.value > 0 &&
+           bandwidth->current.value < bandwidth->nominal.value / 100 * 97 &&
+           weft_topology_number(t, gpu, "pcie_lanes", 0) ==
+               weft_topology_number(t, gpu, "pcie_lanes_max", -1);
+}
+
 weft_status weft_find_below_nominal(struct weft_search *s)
 {
     const struct weft_topology *t = s->topology;
@@ -29,7 +47,7 @@ weft_status weft_find_below_nominal(struct weft_search *s)
             int64_t nominal = link->bandwidth.nominal.value, now = observed(&link->bandwidth);
             // a measured link loses some per cent to headers
             double tolerated = link->bandwidth.measured.value >= 0 ? 0.75 : 0.97;
-            if (link->kind != kind || nominal <= 0 || now < 0 ||
+            if (link->kind != kind || nominal <= 0 || now < 0 || may_idle(t, link) ||
                 (double)now >= tolerated * (double)nominal)
                 continue;
             count++;
@@ -61,11 +79,10 @@ weft_status weft_find_idle(struct weft_search *s)
     int count = 0, first = -1;
     for (int i = 0; i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
-        bool has_gpu =
-            t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
-        if (link->kind == WEFT_LINK_PCIE && has_gpu && link->bandwidth.measured.value < 0 &&
-            link->bandwidth.current.value > 0 && link->bandwidth.current.value < 5000000000 &&
-            count++ == 0)
+        bool is_slow = link->kind == WEFT_LINK_PCIE && has_gpu(t, link) &&
+                       link->bandwidth.measured.value < 0 && link->bandwidth.current.value > 0 &&
+                       link->bandwidth.current.value < 5000000000;
+        if ((is_slow || may_idle(t, link)) && count++ == 0)
             first = i;
     }
     if (count == 0)
@@ -74,7 +91,7 @@ weft_status weft_find_idle(struct weft_search *s)
     weft_format_bandwidth(t->links[first].bandwidth.current.value, now, sizeof now);
     return weft_search_say(
         s, WEFT_SEVERITY_NOTE, 0,
-        "%d PCIe link%s of GPUs %s very slow (first: %.80s to %.80s, %s). An idle GPU or bridge "
+        "%d PCIe link%s of GPUs %s slow now (first: %.80s to %.80s, %s). An idle GPU or bridge "
         "lowers its link to save power; look again under load.",
         count, count > 1 ? "s" : "", count > 1 ? "are" : "is", t->nodes[t->links[first].from].name,
         t->nodes[t->links[first].to].name, now);

@@ -1,19 +1,23 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The device half of the hwloc probe: GPUs, NVSwitches and NICs with the PCI tree between them and
- * memory. A bridge becomes a node only where ways part (a PCIe switch); a chain of ports without a
- * branch is one link, as slow as its slowest part. Storage and the like are left out.
+ * The device half of the hwloc probe: GPUs and other accelerators, NVSwitches and NICs with the PCI
+ * tree between them and memory. A bridge becomes a node only where ways part (a PCIe switch); a
+ * chain of ports without a branch is one link, as slow as its slowest part. Storage and the like
+ * are only counted.
  *
  * hwloc reads the speed that a PCI link has now (it drops while a GPU idles), so it is `current`.
  */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "topology/hwloc_import.h"
 
 enum {
-    MAX_PCI_DEPTH = 64, // deeper is no real machine
+    MAX_PCI_DEPTH = 64,   // deeper is no real machine
+    MAX_JOINED_NUMA = 64, // domains that one device of unknown place is joined to
     VENDOR_NVIDIA = 0x10de,
     VENDOR_AMD = 0x1002,
     VENDOR_INTEL = 0x8086,
@@ -29,16 +33,19 @@ static bool has_osdev(hwloc_obj_t pci, hwloc_obj_osdev_type_t type)
     return false;
 }
 
-/* Server boards have a small VGA chip for the console; a GPU that computes has a wide link. */
+/* What has a co-processor of the operating system computes, whatever its class (NEC's vector
+ * engines are of class 0b40). Server boards have a small VGA chip for the console; a GPU that
+ * computes has a wide link. */
 static bool is_gpu(hwloc_obj_t pci)
 {
     const struct hwloc_pcidev_attr_s *a = &pci->attr->pcidev;
+    if (has_osdev(pci, HWLOC_OBJ_OSDEV_COPROC))
+        return true;
     if (a->class_id == 0x0302 || a->class_id == 0x1200)
         return a->vendor_id == VENDOR_NVIDIA || a->vendor_id == VENDOR_AMD ||
-               a->vendor_id == VENDOR_INTEL || has_osdev(pci, HWLOC_OBJ_OSDEV_COPROC);
+               a->vendor_id == VENDOR_INTEL;
     if (a->class_id == 0x0300 || a->class_id == 0x0380)
-        return a->vendor_id == VENDOR_NVIDIA || has_osdev(pci, HWLOC_OBJ_OSDEV_COPROC) ||
-               (a->vendor_id == VENDOR_AMD && a->linkspeed > 7.0f);
+        return a->vendor_id == VENDOR_NVIDIA || (a->vendor_id == VENDOR_AMD && a->linkspeed > 7.0f);
     return false;
 }
 
@@ -109,8 +116,12 @@ static weft_status set_pci_attributes(struct hwloc_import *im, int node,
     char text[32];
     snprintf(text, sizeof text, "%04x:%02x:%02x.%x", (unsigned)a->domain, a->bus, a->dev, a->func);
     WEFT_TRY(weft_hwloc_set_text(im, node, "pci_address", text));
+    if (a->vendor_id == 0 && a->device_id == 0) // unreadable, as one NVSwitch of a DGX-2 was
+        return WEFT_OK;
     snprintf(text, sizeof text, "%04x:%04x", a->vendor_id, a->device_id);
-    return weft_hwloc_set_text(im, node, "pci_id", text);
+    WEFT_TRY(weft_hwloc_set_text(im, node, "pci_id", text));
+    snprintf(text, sizeof text, "%04x00", a->class_id);
+    return weft_hwloc_set_text(im, node, "pci_class", text);
 }
 
 /* Bytes per second from hwloc's GB/s; -1: hwloc does not know. */
@@ -136,51 +147,126 @@ static weft_status join(struct hwloc_import *im, int kind, int from, int to, int
     return weft_topology_add_link(im->topology, &link, NULL, im->error);
 }
 
+/* The fact under the first of `names` that an OS device of `pci` has; NULL: none. */
+static const char *osdev_info(hwloc_obj_t pci, const char *const *names, int num_names)
+{
+    for (int i = 0; i < num_names; i++)
+        for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling) {
+            const char *found = hwloc_obj_get_info_by_name(child, names[i]);
+            if (found && found[0])
+                return found;
+        }
+    return NULL;
+}
+
 static weft_status set_gpu_attributes(struct hwloc_import *im, hwloc_obj_t pci, int node)
 {
-    const char *model = NULL;
-    for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling) {
-        const char *found = hwloc_obj_get_info_by_name(child, "GPUModel");
-        model = found && !model ? found : model;
-    }
+    static const char *const models[] = {"GPUModel", "OpenCLDeviceName", "LevelZeroModel"};
+    static const char *const uuids[] = {"NVIDIAUUID", "AMDUUID", "LevelZeroUUID"};
+    static const char *const serials[] = {"NVIDIASerial", "AMDSerial", "LevelZeroSerialNumber",
+                                          "VectorEngineSerialNumber"};
+    char name[64];
+    const char *model = osdev_info(pci, models, 3);
     if (!model)
         model = hwloc_obj_get_info_by_name(pci, "PCIDevice");
+    for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling) {
+        if (child->type != HWLOC_OBJ_OS_DEVICE || !child->subtype ||
+            strcmp(child->subtype, "VectorEngine") != 0)
+            continue;
+        const char *number = hwloc_obj_get_info_by_name(child, "VectorEngineModel");
+        snprintf(name, sizeof name, "NEC Vector Engine%s%.20s", number ? " " : "",
+                 number ? number : "");
+        model = model ? model : name;
+        WEFT_TRY(weft_hwloc_set_text(im, node, "accelerator", child->name)); // ve0
+    }
+    WEFT_TRY(weft_hwloc_set_text(im, node, "uuid", osdev_info(pci, uuids, 3)));
+    WEFT_TRY(weft_hwloc_set_text(im, node, "serial", osdev_info(pci, serials, 4)));
     return weft_hwloc_set_text(im, node, "model", model);
+}
+
+/* ---- NICs ---- */
+
+/* Old versions of hwloc list RDMA devices as network interfaces. */
+static bool is_rdma(hwloc_obj_t osdev)
+{
+    return osdev->attr->osdev.type == HWLOC_OBJ_OSDEV_OPENFABRICS ||
+           (osdev->name && strncmp(osdev->name, "mlx", 3) == 0 && strchr(osdev->name, '_'));
+}
+
+/* The first RDMA device or interface of a PCI function; NULL: none. */
+static hwloc_obj_t first_port(hwloc_obj_t pci, bool of_rdma)
+{
+    for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling)
+        if (child->type == HWLOC_OBJ_OS_DEVICE && child->name && is_rdma(child) == of_rdma &&
+            (of_rdma || child->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK))
+            return child;
+    return NULL;
+}
+
+/* "0002:c903:0000:1234" as 16 digits; other forms set nothing. `skip`: what comes first in a GID.
+ */
+static weft_status set_guid(struct hwloc_import *im, int node, const char *key, const char *text,
+                            size_t skip)
+{
+    char digits[17];
+    size_t used = 0;
+    if (!text || strlen(text) != skip + 19)
+        return WEFT_OK;
+    for (const char *at = text + skip; *at && used < 16; at++)
+        if (isxdigit((unsigned char)*at))
+            digits[used++] = (char)tolower((unsigned char)*at);
+    digits[used] = '\0';
+    if (used != 16 || strspn(digits, "0") == 16)
+        return WEFT_OK;
+    return weft_hwloc_set_text(im, node, key, digits);
+}
+
+static weft_status set_rdma_attributes(struct hwloc_import *im, hwloc_obj_t osdev, int node)
+{
+    WEFT_TRY(weft_hwloc_set_text(im, node, "rdma_device", osdev->name));
+    WEFT_TRY(set_guid(im, node, "node_guid", hwloc_obj_get_info_by_name(osdev, "NodeGUID"), 0));
+    WEFT_TRY(
+        set_guid(im, node, "system_guid", hwloc_obj_get_info_by_name(osdev, "SysImageGUID"), 0));
+    const char *lid = hwloc_obj_get_info_by_name(osdev, "Port1LID");
+    unsigned long number = lid ? strtoul(lid, NULL, 0) : 0;
+    if (number == 0 || number >= 0xc000) // not of InfiniBand: a GID of RoCE is no port's GUID
+        return WEFT_OK;
+    WEFT_TRY(weft_hwloc_set_number(im, node, "lid", (int64_t)number));
+    return set_guid(im, node, "port_guid", hwloc_obj_get_info_by_name(osdev, "Port1GID0"), 20);
 }
 
 static weft_status set_nic_attributes(struct hwloc_import *im, hwloc_obj_t pci, int node)
 {
-    for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling) {
-        if (child->type != HWLOC_OBJ_OS_DEVICE)
-            continue;
-        if (child->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK) {
-            WEFT_TRY(weft_hwloc_set_text(im, node, "interface", child->name));
-            WEFT_TRY(
-                weft_hwloc_set_text(im, node, "mac", hwloc_obj_get_info_by_name(child, "Address")));
-        } else if (child->attr->osdev.type == HWLOC_OBJ_OSDEV_OPENFABRICS) {
-            WEFT_TRY(weft_hwloc_set_text(im, node, "rdma_device", child->name));
-            WEFT_TRY(weft_hwloc_set_text(im, node, "node_guid",
-                                         hwloc_obj_get_info_by_name(child, "NodeGUID")));
+    hwloc_obj_t interface = first_port(pci, false), rdma = first_port(pci, true);
+    char all[WEFT_TOPOLOGY_NAME_BYTES] = "";
+    int interfaces = 0;
+    for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling)
+        if (child->type == HWLOC_OBJ_OS_DEVICE && child->name && !is_rdma(child) &&
+            child->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK) {
+            size_t used = strlen(all);
+            snprintf(all + used, sizeof all - used, "%s%.60s", interfaces++ ? " " : "",
+                     child->name);
         }
+    if (interface) {
+        WEFT_TRY(weft_hwloc_set_text(im, node, "interface", interface->name));
+        WEFT_TRY(
+            weft_hwloc_set_text(im, node, "mac", hwloc_obj_get_info_by_name(interface, "Address")));
     }
+    if (interfaces > 1) // several ports of one function
+        WEFT_TRY(weft_hwloc_set_text(im, node, "interfaces", all));
+    if (rdma)
+        WEFT_TRY(set_rdma_attributes(im, rdma, node));
     return weft_hwloc_set_text(im, node, "model", hwloc_obj_get_info_by_name(pci, "PCIDevice"));
 }
 
 /* RDMA devices go by their verbs name, as NCCL and UCX print it; others by their interface. */
 static void name_nic(hwloc_obj_t pci, char *word, size_t bytes)
 {
-    const char *interface = NULL, *rdma = NULL;
-    for (hwloc_obj_t child = pci->io_first_child; child; child = child->next_sibling) {
-        if (child->type != HWLOC_OBJ_OS_DEVICE || !child->name)
-            continue;
-        if (child->attr->osdev.type == HWLOC_OBJ_OSDEV_OPENFABRICS)
-            rdma = rdma ? rdma : child->name;
-        else if (child->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK)
-            interface = interface ? interface : child->name;
-    }
+    hwloc_obj_t port = first_port(pci, true);
+    port = port ? port : first_port(pci, false);
     const struct hwloc_pcidev_attr_s *a = &pci->attr->pcidev;
-    if (rdma || interface)
-        snprintf(word, bytes, "%s", rdma ? rdma : interface);
+    if (port)
+        snprintf(word, bytes, "%s", port->name);
     else
         snprintf(word, bytes, "nic-%04x:%02x:%02x.%x", (unsigned)a->domain, a->bus, a->dev,
                  a->func);
@@ -243,17 +329,31 @@ static weft_status join_memory(struct hwloc_import *im, hwloc_obj_t place, int *
 {
     hwloc_obj_t numa = NULL;
     int found = 0;
+    bool has_many = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE) > MAX_JOINED_NUMA;
     for (int any = 0; any < 2 && found == 0; any++)
         while ((numa = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, numa))) {
-            bool is_near =
-                any || !place->nodeset || hwloc_bitmap_isset(place->nodeset, numa->os_index);
-            if (!numa->userdata || !is_near)
+            bool is_near = (any && !has_many) ||
+                           (place->nodeset && hwloc_bitmap_isset(place->nodeset, numa->os_index));
+            if (!numa->userdata || !is_near || found >= MAX_JOINED_NUMA)
                 continue;
             if (node >= 0)
                 WEFT_TRY(join(im, WEFT_LINK_ROOT, weft_hwloc_node(numa), node, -1));
             *only_numa = found++ == 0 ? weft_hwloc_node(numa) : im->host;
         }
     return WEFT_OK;
+}
+
+/* Near all of several NUMA domains, or near none that is there, means that nobody knows. */
+static bool is_anywhere(struct hwloc_import *im, hwloc_obj_t place)
+{
+    hwloc_obj_t numa = NULL;
+    int domains = 0, near = 0;
+    while ((numa = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, numa)))
+        if (numa->userdata) {
+            domains++;
+            near += place->nodeset && hwloc_bitmap_isset(place->nodeset, numa->os_index);
+        }
+    return domains > 1 && (near == 0 || near == domains);
 }
 
 static weft_status import_host_bridge(struct hwloc_import *im, hwloc_obj_t bridge)
@@ -267,6 +367,7 @@ static weft_status import_host_bridge(struct hwloc_import *im, hwloc_obj_t bridg
     snprintf(word, sizeof word, "pcie-root%d", im->num_roots++);
     WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_PCIE_ROOT, word, parent, &root));
     WEFT_TRY(join_memory(im, place, &parent, root));
+    im->roots_without_place += is_anywhere(im, place);
     for (hwloc_obj_t child = bridge->io_first_child; child; child = child->next_sibling)
         WEFT_TRY(import_io(im, child, root, -1, 1));
     return WEFT_OK;
@@ -292,76 +393,68 @@ static weft_status import_loose_nic(struct hwloc_import *im, hwloc_obj_t osdev)
     return join_memory(im, place, &parent, node);
 }
 
+/* ---- what is hidden, what is left out ---- */
+
+struct counts {
+    int without_driver, virtio, others;
+    int without_speed; // devices that count
+};
+
+static void count_device(struct counts *counts, hwloc_obj_t pci)
+{
+    const struct hwloc_pcidev_attr_s *a = &pci->attr->pcidev;
+    bool matters = kind_of(pci) >= 0;
+    counts->without_driver += is_network(pci) && !is_usable_nic(pci);
+    counts->virtio += a->vendor_id == 0x1af4;
+    counts->others += !matters && !is_network(pci);
+    counts->without_speed += matters && bytes_per_second(a->linkspeed) < 0;
+}
+
+static weft_status remark_hidden(struct hwloc_import *im, int count, const char *what,
+                                 const char *why)
+{
+    if (count == 0)
+        return WEFT_OK;
+    return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_HWLOC, im->host,
+                                    im->error, "%s: %d; %s", what, count, why);
+}
+
+static weft_status set_counts(struct hwloc_import *im, const struct counts *counts)
+{
+    const struct {
+        const char *key;
+        int count;
+    } facts[] = {{"network_functions_without_interface", counts->without_driver},
+                 {"virtio_devices", counts->virtio},
+                 {"other_pci_devices", counts->others}};
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++)
+        if (facts[i].count)
+            WEFT_TRY(weft_hwloc_set_number(im, im->host, facts[i].key, facts[i].count));
+    WEFT_TRY(remark_hidden(im, counts->virtio, "virtio devices",
+                           "the hypervisor hides what they really are"));
+    WEFT_TRY(remark_hidden(im, im->roots_without_place, "PCIe roots near no NUMA domain",
+                           "which socket their devices belong to cannot be seen"));
+    if (hwloc_topology_is_thissystem(im->hwloc)) // the pcie probe looks for itself
+        return WEFT_OK;
+    return remark_hidden(im, counts->without_speed, "GPUs, NVSwitches or NICs without a PCIe speed",
+                         "hwloc could not see it");
+}
+
 weft_status weft_hwloc_import_devices(struct hwloc_import *im)
 {
     hwloc_obj_t object = NULL;
-    int without_driver = 0, virtual_devices = 0;
+    struct counts counts = {0};
     while ((object = hwloc_get_next_bridge(im->hwloc, object)))
         if (object->attr->bridge.upstream_type == HWLOC_OBJ_BRIDGE_HOST)
             WEFT_TRY(import_host_bridge(im, object));
     // without a host bridge the whole tree is hidden, and devices hang on the host
     while ((object = hwloc_get_next_pcidev(im->hwloc, object))) {
-        without_driver += is_network(object) && !is_usable_nic(object);
-        virtual_devices += object->attr->pcidev.vendor_id == 0x1af4; // virtio
+        count_device(&counts, object);
         if (object->userdata || kind_of(object) < 0)
             continue;
         WEFT_TRY(import_device(im, object, im->host, -1));
     }
     while ((object = hwloc_get_next_osdev(im->hwloc, object)))
         WEFT_TRY(import_loose_nic(im, object));
-    if (without_driver)
-        WEFT_TRY(weft_hwloc_set_number(im, im->host, "network_functions_without_interface",
-                                       without_driver));
-    if (virtual_devices)
-        WEFT_TRY(weft_hwloc_set_number(im, im->host, "virtio_devices", virtual_devices));
-    return WEFT_OK;
-}
-
-/* ---- distances ---- */
-
-/* The node at an end of a matrix entry. A package stands for its memory. */
-static int end_node(struct hwloc_import *im, hwloc_obj_t object)
-{
-    int node = object ? weft_hwloc_node(object) : -1;
-    const struct weft_topology *t = im->topology;
-    for (int i = 0; node >= 0 && t->nodes[node].kind == WEFT_NODE_CPU && i < t->num_nodes; i++)
-        if (t->nodes[i].kind == WEFT_NODE_NUMA && t->nodes[i].parent == node)
-            node = i;
-    return node;
-}
-
-/* Matrices are in MB/s per direction; several ports of one switch add up to one link. */
-static weft_status import_matrix(struct hwloc_import *im, struct hwloc_distances_s *matrix,
-                                 int link_kind)
-{
-    unsigned n = matrix->nbobjs;
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned j = i + 1; j < n; j++) {
-            uint64_t there = matrix->values[i * n + j], back = matrix->values[j * n + i];
-            uint64_t megabytes = there > back ? there : back;
-            int from = end_node(im, matrix->objs[i]), to = end_node(im, matrix->objs[j]);
-            if (megabytes == 0 || megabytes > 100000000 || from < 0 || to < 0 || from == to)
-                continue;
-            WEFT_TRY(join(im, link_kind, from, to, (int64_t)megabytes * 1000000));
-        }
-    return WEFT_OK;
-}
-
-weft_status weft_hwloc_import_distances(struct hwloc_import *im)
-{
-    static const struct {
-        const char *name;
-        int link_kind;
-    } matrices[] = {{"NVLinkBandwidth", WEFT_LINK_NVLINK}, {"XGMIBandwidth", WEFT_LINK_XGMI}};
-    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
-        unsigned found = 1;
-        struct hwloc_distances_s *matrix = NULL;
-        if (hwloc_distances_get_by_name(im->hwloc, matrices[i].name, &found, &matrix, 0) != 0 ||
-            found == 0)
-            continue;
-        weft_status status = import_matrix(im, matrix, matrices[i].link_kind);
-        hwloc_distances_release(im->hwloc, matrix);
-        WEFT_TRY(status);
-    }
-    return WEFT_OK;
+    return set_counts(im, &counts);
 }

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "topology/forms.h"
+#include "topology/fsroot.h"
 #include "topology/probe.h"
 #include "topology/synthetic.h"
 
@@ -83,6 +84,8 @@ static weft_status load_any(const char *source, const struct weft_importer *impo
         WEFT_TRY(weft_topology_create(topology, error));
         return weft_topology_probe(topology, error);
     }
+    if (!importer && weft_fsroot_is_folder(source))
+        return weft_fsroot_load(source, topology, error);
     if (importer || strcmp(source, "-") == 0 || access(source, F_OK) == 0)
         return load_file(source, importer, topology, error);
     // a string with a slash or a dot cannot be synthetic up to its first count: a mistyped path
@@ -96,15 +99,17 @@ weft_status weft_topology_load_as(const char *source, const char *form,
 {
     struct weft_topology *made = NULL;
     const struct weft_importer *importer = form ? weft_importer_find(form) : NULL;
-    if (form && !importer) {
+    bool is_folder = form && strcmp(form, WEFT_FSROOT_FORM) == 0;
+    if (form && !importer && !is_folder) {
         char names[256];
         weft_importer_names(names, sizeof names);
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "no form \"%.60s\" (known: %s)", form,
-                         names);
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "no form \"%.60s\" (known: %s, %s)", form,
+                         names, WEFT_FSROOT_FORM);
     }
     if (form && (!source || !source[0]))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a form is given, but no file");
-    weft_status status = load_any(source, importer, &made, error);
+    weft_status status = is_folder ? weft_fsroot_load(source, &made, error)
+                                   : load_any(source, importer, &made, error);
     if (status == WEFT_OK)
         status = weft_topology_check(made, error);
     if (status == WEFT_OK)

@@ -9,12 +9,13 @@
 #include "topology/graph.h"
 
 /* NULL or "": probe this machine. The name of a file that exists ("-": standard input): by content.
+ * A folder: a copied machine (fsroot.h).
  * Anything else: a synthetic string (synthetic.h). *topology has passed the check and is in
  * canonical order. Errors: INVALID_FORMAT, NOT_FOUND, SYSTEM, UNSUPPORTED, OUT_OF_MEMORY. */
 weft_status weft_topology_load(const char *source, struct weft_topology **topology,
                                struct weft_error *error);
-/* The same with the form of the file forced: the name of an importer (forms.h), or NULL. Besides:
- * INVALID_ARGUMENT for a form that does not exist. */
+/* The same with the form of the file forced: the name of an importer (forms.h), "fsroot", or NULL.
+ * Besides: INVALID_ARGUMENT for a form that does not exist. */
 weft_status weft_topology_load_as(const char *source, const char *form,
                                   struct weft_topology **topology, struct weft_error *error);
 

@@ -38,7 +38,15 @@ weft_status weft_topology_probe(struct weft_topology **topology, struct weft_err
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
                                  const char *name, struct weft_error *error);
 
+/* The machine of a copied tree (root/sys, root/proc) as hwloc sees it, into a new graph. Runs in a
+ * child process of up to 60 s. Errors: INVALID_FORMAT, UNSUPPORTED (built without hwloc), TIMEOUT,
+ * SYSTEM, OUT_OF_MEMORY. */
+weft_status weft_probe_hwloc_fsroot(const char *root, struct weft_topology **topology,
+                                    struct weft_error *error);
+
 extern const struct weft_probe weft_probe_hwloc;
+extern const struct weft_probe weft_probe_pcie;
+extern const struct weft_probe weft_probe_ethernet;
 extern const struct weft_probe weft_probe_system;
 extern const struct weft_probe weft_probe_umad;
 

@@ -164,9 +164,19 @@ static weft_status import_packages(struct hwloc_import *im)
 
 /* ---- memory and cores ---- */
 
-static bool has_processors(hwloc_obj_t numa)
+/* hwloc gives memory without processors (of a GPU, CXL, MCDRAM) the processors that it is near to.
+ * It tells by its subtype, or by coming second for the same processors. */
+static bool has_processors(struct hwloc_import *im, hwloc_obj_t numa)
 {
-    return numa->cpuset && !hwloc_bitmap_iszero(numa->cpuset);
+    if (!numa->cpuset || hwloc_bitmap_iszero(numa->cpuset) ||
+        (numa->subtype && strcmp(numa->subtype, "DRAM") != 0))
+        return false;
+    hwloc_obj_t other = NULL;
+    while ((other = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, other)))
+        if (other->cpuset && other->os_index < numa->os_index &&
+            hwloc_bitmap_isequal(other->cpuset, numa->cpuset))
+            return false;
+    return true;
 }
 
 /* SLIT distances are relative: 10 is local. What a link adds is the difference, of an assumed
@@ -194,9 +204,6 @@ static weft_status join_all_numa(struct hwloc_import *im)
 {
     unsigned found = 1;
     struct hwloc_distances_s *slit = NULL;
-    if (hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE) > MAX_NUMA)
-        return weft_fail(im->error, WEFT_INVALID_FORMAT, "hwloc: more than %d NUMA domains",
-                         MAX_NUMA);
     if (hwloc_distances_get_by_name(im->hwloc, "NUMALatency", &found, &slit, 0) != 0 || found == 0)
         slit = NULL;
     weft_status status = WEFT_OK;
@@ -213,17 +220,48 @@ static weft_status join_all_numa(struct hwloc_import *im)
     return status;
 }
 
-/* Memory without processors (GPU memory on POWER, CXL) is no place to run and joins nothing yet; it
- * is only counted. */
-static weft_status import_numa(struct hwloc_import *im)
+static weft_status set_memory(struct hwloc_import *im, hwloc_obj_t numa, int node)
 {
-    int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE), memory_only = 0;
+    WEFT_TRY(weft_hwloc_set_number(im, node, "os_index", numa->os_index));
+    if (!numa->attr || numa->attr->numanode.local_memory == 0 ||
+        numa->attr->numanode.local_memory > INT64_MAX)
+        return WEFT_OK;
+    return weft_hwloc_set_number(im, node, "memory_bytes",
+                                 (int64_t)numa->attr->numanode.local_memory);
+}
+
+/* Memory without processors (of a GPU on POWER and Grace, CXL) is no place to run and joins
+ * nothing: a device below the GPU that it belongs to, else below the host. */
+static weft_status import_memory_only(struct hwloc_import *im)
+{
+    int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE), named = 0;
     for (int i = 0; i < count; i++) {
         hwloc_obj_t numa = hwloc_get_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
-        if (!has_processors(numa)) {
-            memory_only++;
+        if (numa->userdata)
             continue;
-        }
+        const char *bus = hwloc_obj_get_info_by_name(numa, "PCIBusID");
+        int owner = bus ? weft_topology_find_text(im->topology, -1, "pci_address", bus) : -1, node;
+        char word[32];
+        snprintf(word, sizeof word, "memory%d", named++);
+        WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_DEVICE, word, owner >= 0 ? owner : im->host, &node));
+        WEFT_TRY(set_memory(im, numa, node));
+        WEFT_TRY(weft_hwloc_set_text(im, node, "owner_pci_address", bus));
+        WEFT_TRY(weft_hwloc_set_text(im, node, "model",
+                                     numa->subtype ? numa->subtype : "memory without processors"));
+    }
+    return WEFT_OK;
+}
+
+static weft_status import_numa(struct hwloc_import *im)
+{
+    int count = hwloc_get_nbobjs_by_type(im->hwloc, HWLOC_OBJ_NUMANODE);
+    if (count > MAX_NUMA)
+        return weft_fail(im->error, WEFT_INVALID_FORMAT, "hwloc: more than %d NUMA domains",
+                         MAX_NUMA);
+    for (int i = 0; i < count; i++) {
+        hwloc_obj_t numa = hwloc_get_obj_by_type(im->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
+        if (!has_processors(im, numa))
+            continue;
         int parent = im->host, node;
         hwloc_obj_t package = NULL;
         while ((package = hwloc_get_next_obj_by_type(im->hwloc, HWLOC_OBJ_PACKAGE, package)))
@@ -233,14 +271,8 @@ static weft_status import_numa(struct hwloc_import *im)
         snprintf(word, sizeof word, "numa%d", i);
         WEFT_TRY(weft_hwloc_add(im, WEFT_NODE_NUMA, word, parent, &node));
         remember(numa, node);
-        WEFT_TRY(weft_hwloc_set_number(im, node, "os_index", numa->os_index));
-        if (numa->attr && numa->attr->numanode.local_memory > 0 &&
-            numa->attr->numanode.local_memory <= INT64_MAX)
-            WEFT_TRY(weft_hwloc_set_number(im, node, "memory_bytes",
-                                           (int64_t)numa->attr->numanode.local_memory));
+        WEFT_TRY(set_memory(im, numa, node));
     }
-    if (memory_only)
-        WEFT_TRY(weft_hwloc_set_number(im, im->host, "memory_only_domains", memory_only));
     return join_all_numa(im);
 }
 
@@ -283,6 +315,27 @@ static weft_status import_cores(struct hwloc_import *im)
 
 /* ---- load ---- */
 
+/* An SXM module always has NVLinks; files of an hwloc without NVML do not show them. (On this
+ * machine the nvml probe looks next.) */
+static weft_status remark_hidden_nvlinks(struct hwloc_import *im)
+{
+    const struct weft_topology *t = im->topology;
+    int modules = 0, first = -1;
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_NVLINK)
+            return WEFT_OK;
+    for (int i = 0; i < t->num_nodes; i++) {
+        const char *model = weft_topology_text(t, i, "model");
+        if (t->nodes[i].kind == WEFT_NODE_GPU && model && strstr(model, "SXM") && modules++ == 0)
+            first = i;
+    }
+    if (modules == 0 || hwloc_topology_is_thissystem(im->hwloc))
+        return WEFT_OK;
+    return weft_topology_add_remark(
+        im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_HWLOC, first, im->error,
+        "%d SXM modules, which have NVLinks, but no NVLink is listed", modules);
+}
+
 static weft_status import_all(hwloc_topology_t hwloc, struct weft_topology *topology,
                               struct weft_error *error)
 {
@@ -293,7 +346,9 @@ static weft_status import_all(hwloc_topology_t hwloc, struct weft_topology *topo
     WEFT_TRY(import_numa(&im));
     WEFT_TRY(import_cores(&im));
     WEFT_TRY(weft_hwloc_import_devices(&im));
-    return weft_hwloc_import_distances(&im);
+    WEFT_TRY(import_memory_only(&im));
+    WEFT_TRY(weft_hwloc_import_distances(&im));
+    return remark_hidden_nvlinks(&im);
 }
 
 /* Components of hwloc that cost more than they tell. opencl and gl open drivers and displays. pci
@@ -329,14 +384,21 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
     return status;
 }
 
+weft_status weft_hwloc_load_system(struct weft_topology *topology, const char *name,
+                                   struct weft_error *error)
+{
+    return load(topology, NULL, 0, name, error);
+}
+
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
                                  const char *name, struct weft_error *error)
 {
     char *older = NULL;
     size_t older_bytes = 0;
     WEFT_TRY(weft_hwloc_downgrade_xml(text, bytes, name, &older, &older_bytes, error));
-    weft_status status =
-        load(topology, older ? older : text, older ? older_bytes : bytes, name, error);
+    weft_status status = weft_hwloc_check_xml(text, bytes, name, error);
+    if (status == WEFT_OK)
+        status = load(topology, older ? older : text, older ? older_bytes : bytes, name, error);
     free(older);
     return status;
 }
@@ -344,9 +406,6 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
 static weft_status read_xml(const char *text, size_t bytes, const char *name,
                             struct weft_topology *topology, struct weft_error *error)
 {
-    if (weft_xml_declares_entities(text))
-        return weft_fail(error, WEFT_INVALID_FORMAT,
-                         "%.200s:1: a DOCTYPE with declarations; entities are not read", name);
     WEFT_TRY(weft_probe_hwloc_xml(topology, text, bytes, name, error));
     return weft_topology_add_probe(topology, "hwloc-xml", true, "", error);
 }
@@ -375,7 +434,7 @@ static bool hwloc_available(const char **reason)
 
 static weft_status hwloc_discover(struct weft_topology *topology, struct weft_error *error)
 {
-    return load(topology, NULL, 0, "this machine", error);
+    return weft_hwloc_load_system(topology, "this machine", error);
 }
 
 const struct weft_probe weft_probe_hwloc = {

@@ -25,6 +25,13 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
     return weft_fail(error, WEFT_UNSUPPORTED, "%s: this build of Weft has no hwloc", name);
 }
 
+weft_status weft_probe_hwloc_fsroot(const char *root, struct weft_topology **topology,
+                                    struct weft_error *error)
+{
+    (void)topology;
+    return weft_fail(error, WEFT_UNSUPPORTED, "%.200s: this build of Weft has no hwloc", root);
+}
+
 const struct weft_probe weft_probe_hwloc = {
     .name = "hwloc",
     .phase = WEFT_PROBE_PHASE_HOST,

@@ -49,6 +49,23 @@ bool weft_xml_declares_entities(const char *text)
     return found[strcspn(found, "[>")] == '[';
 }
 
+/* Other encodings go through converters that print to standard error on broken input. */
+static bool has_known_encoding(const char *text)
+{
+    static const char *const known[] = {"UTF-8", "utf-8", "US-ASCII", "ISO-8859-1", "iso-8859-1"};
+    text += strspn(text, " \t\r\n");
+    const char *end = strncmp(text, "<?xml", 5) == 0 ? strstr(text, "?>") : NULL;
+    const char *found = end ? strstr(text, "encoding") : NULL;
+    if (!found || found > end)
+        return (unsigned char)*text < 0x80; // a byte order mark of UTF-16
+    found += strcspn(found, "\"'?");
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (*found != '?' && strncmp(found + 1, known[i], strlen(known[i])) == 0 &&
+            found[strlen(known[i]) + 1] == *found)
+            return true;
+    return false;
+}
+
 weft_status weft_xml_parse(const char *text, size_t bytes, const char *name, xmlDoc **document,
                            struct weft_error *error)
 {
@@ -57,6 +74,9 @@ weft_status weft_xml_parse(const char *text, size_t bytes, const char *name, xml
     if (weft_xml_declares_entities(text))
         return weft_fail(error, WEFT_INVALID_FORMAT,
                          "%.200s:1: a DOCTYPE with declarations; entities are not read", name);
+    if (!has_known_encoding(text))
+        return weft_fail(error, WEFT_INVALID_FORMAT,
+                         "%.200s:1: neither UTF-8, ASCII nor ISO-8859-1", name);
     xmlParserCtxt *context = xmlNewParserCtxt();
     if (!context)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "%.200s: no memory", name);

@@ -192,16 +192,6 @@ static int check_file(const char *path)
             fail_msg("%s: %d %s, not %d", name, weft_topology_count(t, facts[i].kind),
                      weft_node_kinds[facts[i].kind].plural, facts[i].count);
     }
-    if (strcmp(name, "nvidiaDGX2.xml") == 0) { // 6 NVSwitches for each GPU, as the matrix says
-        int nvlinks = 0;
-        for (int i = 0; i < t->num_links; i++)
-            if (t->links[i].kind == WEFT_LINK_NVLINK) {
-                nvlinks++;
-                assert_true(t->links[i].bandwidth.current.value == 25000000000);
-                assert_int_equal(t->links[i].bandwidth.current.source, WEFT_SOURCE_HWLOC);
-            }
-        assert_int_equal(nvlinks, 96);
-    }
     weft_topology_destroy(&t);
     return checked;
 }
@@ -237,10 +227,11 @@ static const struct {
     {"<!-- never closed", "no known form"},
     {"{\"format\": \"other\"}", "weft-topology"},
 #ifndef WEFT_CORE_ONLY
-    {"<topology version=\"2.0\">", "hwloc"},
-    {"<topology version=\"3.0\"><object type=\"Machine\"", "hwloc"},
+    {"<topology version=\"2.0\">", ":1: Premature end"},
+    {"<topology version=\"3.0\"><object type=\"Machine\"", ":1: "},
     {"<topology version=\"4.0\"></topology>", "hwloc 4"},
-    {"<topology version=\"2.0\"><object type=\"Machine\" cpuset=\"x\"/></topology>", "hwloc"},
+    {"<topology version=\"2.0\"><object type=\"Machine\" cpuset=\"x\"/></topology>",
+     ":1: <object>: "},
 #endif
 };
 
