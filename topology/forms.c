@@ -8,27 +8,29 @@
 #include <errno.h>
 #include <string.h>
 
+// clang-format off: a row a line
 const struct weft_importer *const weft_importers[] = {
     &weft_importer_json,
 #ifndef WEFT_CORE_ONLY // these need a library that core builds leave out
-    &weft_importer_hwloc_xml,  &weft_importer_nccl_xml,
+    &weft_importer_hwloc_xml,
+    &weft_importer_nccl_xml,
 #endif
-    &weft_importer_nvidia_smi, NULL,
-    &weft_importer_ibnetdiscover, &weft_importer_ibsim, &weft_importer_ibutils, NULL,
+    &weft_importer_nvidia_smi,
+    &weft_importer_ibnetdiscover,
+    &weft_importer_ibsim,
+    &weft_importer_ibutils,
     &weft_importer_edges, // "node", "link"
     &weft_importer_slurm, // "SwitchName", "BlockName"
     NULL,
 };
+// clang-format on
 
 const struct weft_exporter *const weft_exporters[] = {
     &weft_exporter_json,
 #ifndef WEFT_CORE_ONLY
     &weft_exporter_nccl_xml,
 #endif
-    &weft_exporter_edges,
-    &weft_exporter_slurm_tree,
-    &weft_exporter_slurm_block,
-    NULL,
+    &weft_exporter_edges,    &weft_exporter_slurm_tree, &weft_exporter_slurm_block, NULL,
 };
 
 const struct weft_importer *weft_importer_find(const char *name)
