@@ -418,7 +418,7 @@ static void test_hwloc_power8_for_nccl(void **state)
     struct weft_topology *t = loaded("hwloc/power8gpudistances.xml");
     check_written_machine(t, 4); // to the other GPU of the socket, and to the CPU
     char *xml = exported(t);
-    assert_non_null(strstr(xml, "count=\"1\" tclass=\"0x068001\""));
+    assert_non_null(strstr(xml, "count=\"2\" tclass=\"0x068001\""));
     free(xml);
     weft_topology_destroy(&t);
 }
