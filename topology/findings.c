@@ -49,6 +49,8 @@ static const struct {
 } finders[] = {
     {"no-place", weft_find_no_place},
     {"islands", weft_find_islands},
+    {"faulty-gpus", weft_find_faulty_gpus},
+    {"down-ports", weft_find_down_ports},
     {"below-nominal", weft_find_below_nominal},
     {"idle-links", weft_find_idle},
     {"uneven-gpus", weft_find_uneven},

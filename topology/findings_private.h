@@ -57,5 +57,8 @@ weft_status weft_find_duplicate_guids(struct weft_search *search);
 weft_status weft_find_fewer_nics(struct weft_search *search);
 weft_status weft_find_other_rails(struct weft_search *search);
 weft_status weft_find_unnamed_adapters(struct weft_search *search);
+/* findings_devices.c: what drivers say is sick */
+weft_status weft_find_faulty_gpus(struct weft_search *search);
+weft_status weft_find_down_ports(struct weft_search *search);
 
 #endif

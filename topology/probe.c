@@ -8,11 +8,12 @@
 #include <string.h>
 
 const struct weft_probe *const weft_probes[] = {
-    &weft_probe_hwloc,
+    &weft_probe_hwloc,  &weft_probe_pcie, &weft_probe_ethernet, &weft_probe_nvml,
 #ifndef WEFT_CORE_ONLY // these need the headers of a library that core builds leave out
+    &weft_probe_verbs, // after the GPUs: it says which NICs reach their memory
     &weft_probe_umad,
 #endif
-    &weft_probe_pcie,  &weft_probe_ethernet, &weft_probe_system,
+    &weft_probe_system,
 };
 const int weft_num_probes = sizeof weft_probes / sizeof weft_probes[0];
 

@@ -44,10 +44,24 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
 weft_status weft_probe_hwloc_fsroot(const char *root, struct weft_topology **topology,
                                     struct weft_error *error);
 
+/* The NVML probe over any function table, in this process; then in another one, under a deadline.
+ */
+struct weft_nvml;
+weft_status weft_probe_nvml_with(const struct weft_nvml *nvml, struct weft_topology *topology,
+                                 struct weft_error *error);
+weft_status weft_probe_nvml_apart(const struct weft_nvml *nvml, int64_t allowed_ns,
+                                  struct weft_topology *topology, struct weft_error *error);
+/* The verbs probe over any function table; `root` is the folder of sys and proc ("/"). */
+struct weft_verbs;
+weft_status weft_probe_verbs_with(const struct weft_verbs *verbs, const char *root,
+                                  struct weft_topology *topology, struct weft_error *error);
+
 extern const struct weft_probe weft_probe_hwloc;
 extern const struct weft_probe weft_probe_pcie;
 extern const struct weft_probe weft_probe_ethernet;
 extern const struct weft_probe weft_probe_system;
 extern const struct weft_probe weft_probe_umad;
+extern const struct weft_probe weft_probe_nvml;
+extern const struct weft_probe weft_probe_verbs; // not where WEFT_CORE_ONLY is defined
 
 #endif

@@ -354,8 +354,10 @@ static weft_status import_all(hwloc_topology_t hwloc, struct weft_topology *topo
 /* Components of hwloc that cost more than they tell. opencl and gl open drivers and displays. pci
  * goes through libpciaccess, which leaks and keeps process-wide state, while hwloc's Linux
  * component reads the same from sysfs, without root too; only device names from pci.ids are lost.
+ * nvml and cuda may block in a sick driver; the NVML probe asks it under a deadline, and knows
+ * more.
  */
-static const char *const unwanted[] = {"opencl", "gl", "pci"};
+static const char *const unwanted[] = {"opencl", "gl", "pci", "nvml", "cuda"};
 
 /* `xml` NULL: this machine (or HWLOC_XMLFILE, which hwloc honours itself). */
 static weft_status load(struct weft_topology *topology, const char *xml, size_t bytes,

@@ -1,0 +1,478 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The verbs probe: RDMA devices, their ports, addresses and speeds, and whether they reach GPU
+ * memory. Devices are matched to NICs by PCI address or interface; others are added. A key of the
+ * second port and on ends with its number: "lid", "lid.2".
+ *
+ * Firmware that does not answer blocks whoever asks, so the probe runs apart, under a deadline.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/verbs.h"
+#include "topology/apart.h"
+#include "topology/gpudirect.h"
+#include "topology/probe.h"
+#include "topology/sysfs.h"
+
+enum {
+    MAX_DEVICES = 1024,
+    MAX_PORTS = 16,     // of one device
+    MAX_GIDS = 256,     // of one port, that are looked at
+    MAX_KEPT_GIDS = 16, // of one port, that are kept
+    MAX_TWINS = 1000,
+    GID_TEXT_BYTES = 40,
+    KEY_BYTES = 48,
+};
+static const int64_t timeout_ns = 15000000000;
+
+struct verbs_import {
+    const struct weft_verbs *verbs;
+    struct weft_topology *topology;
+    struct weft_error *error;
+    struct weft_sysfs files;
+    int host;
+};
+
+/* One device, and one port of it. */
+struct rdma {
+    char name[64];
+    int node;
+    struct ibv_context *context;
+    int port;
+    struct ibv_port_attr attributes;
+    uint32_t speed;
+};
+
+/* ---- helpers ---- */
+
+static void take_text(const char *from, size_t room, char *to)
+{
+    size_t bytes = 0;
+    for (; bytes + 1 < room && from[bytes]; bytes++)
+        to[bytes] = (char)(from[bytes] >= 0x20 && from[bytes] <= 0x7e ? from[bytes] : '?');
+    to[bytes] = '\0';
+}
+
+static const char *port_key(const struct rdma *rdma, const char *word, char *key)
+{
+    if (rdma->port > 1)
+        snprintf(key, KEY_BYTES, "%s.%d", word, rdma->port);
+    else
+        snprintf(key, KEY_BYTES, "%s", word);
+    return key;
+}
+
+static weft_status set_text(struct verbs_import *im, int node, const char *key, const char *text)
+{
+    if (!text[0])
+        return WEFT_OK;
+    return weft_topology_learn_text(im->topology, node, key, text, WEFT_SOURCE_VERBS, im->error);
+}
+
+static weft_status set_number(struct verbs_import *im, int node, const char *key, int64_t number)
+{
+    return weft_topology_learn_number(im->topology, node, key, number, WEFT_SOURCE_VERBS,
+                                      im->error);
+}
+
+static uint64_t from_network(uint64_t bytes)
+{
+    unsigned char raw[8];
+    uint64_t number = 0;
+    memcpy(raw, &bytes, sizeof raw);
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | raw[i];
+    return number;
+}
+
+/* Others may write a GUID with colons; that is no contradiction. */
+static weft_status set_guid(struct verbs_import *im, int node, const char *key, uint64_t guid)
+{
+    char text[20], plain[20] = "";
+    if (guid == 0)
+        return WEFT_OK;
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)guid);
+    const char *known = weft_topology_text(im->topology, node, key);
+    for (size_t used = 0; known && *known && used + 1 < sizeof plain; known++)
+        if (*known != ':')
+            plain[used++] = (char)tolower((unsigned char)*known);
+    if (strcmp(plain, text) == 0)
+        return weft_topology_set_text(im->topology, node, key, text, WEFT_SOURCE_VERBS, im->error);
+    return set_text(im, node, key, text);
+}
+
+/* ---- the node of a device ---- */
+
+/* A device that hwloc does not show, such as Soft-RoCE over no PCI device. */
+static weft_status add_device(struct verbs_import *im, struct rdma *rdma, const char *interface)
+{
+    struct weft_topology *t = im->topology;
+    char name[WEFT_TOPOLOGY_NAME_BYTES];
+    for (int twin = 1; twin < MAX_TWINS; twin++) {
+        char number[16] = "";
+        if (twin > 1)
+            snprintf(number, sizeof number, "~%d", twin);
+        snprintf(name, sizeof name, "%.150s/%s%s", t->nodes[im->host].name, rdma->name, number);
+        if (weft_topology_find_node(t, name) < 0)
+            break;
+    }
+    WEFT_TRY(weft_topology_add_node(t, WEFT_NODE_NIC, name, im->host, &rdma->node, im->error));
+    WEFT_TRY(set_text(im, rdma->node, "interface", interface));
+    for (int i = 0; i < t->num_nodes; i++) {
+        if (t->nodes[i].kind != WEFT_NODE_NUMA)
+            continue;
+        struct weft_link link = weft_link_make(WEFT_LINK_ROOT, i, rdma->node);
+        WEFT_TRY(weft_topology_add_link(t, &link, NULL, im->error));
+    }
+    return weft_topology_add_remark(
+        t, WEFT_REMARK_GUESS, WEFT_SOURCE_VERBS, rdma->node, im->error,
+        "%.60s is on no PCI device that can be seen; its place among the "
+        "NUMA domains is not known",
+        name);
+}
+
+static weft_status find_node(struct verbs_import *im, struct rdma *rdma)
+{
+    struct weft_topology *t = im->topology;
+    char target[512], interface[32];
+    const char *address = NULL;
+    rdma->node = weft_topology_find_text(t, WEFT_NODE_NIC, "rdma_device", rdma->name);
+    if (rdma->node < 0 && weft_sysfs_target(&im->files, target, sizeof target,
+                                            "sys/class/infiniband/%s/device", rdma->name)) {
+        const char *slash = strrchr(target, '/');
+        address = slash ? slash + 1 : target;
+        rdma->node = weft_topology_find_text(t, WEFT_NODE_NIC, "pci_address", address);
+    }
+    // a software device names the interface it uses
+    weft_sysfs_text(&im->files, interface, sizeof interface, "sys/class/infiniband/%s/parent",
+                    rdma->name);
+    if (rdma->node < 0 && interface[0])
+        rdma->node = weft_topology_find_text(t, WEFT_NODE_NIC, "interface", interface);
+    if (rdma->node < 0)
+        WEFT_TRY(add_device(im, rdma, interface));
+    unsigned domain, bus, device, function;
+    if (address && sscanf(address, "%x:%x:%x.%x", &domain, &bus, &device, &function) == 4 &&
+        !weft_topology_text(t, rdma->node, "pci_address"))
+        WEFT_TRY(set_text(im, rdma->node, "pci_address", address));
+    return set_text(im, rdma->node, "rdma_device", rdma->name);
+}
+
+/* ---- ports ---- */
+
+static weft_status read_rate(struct verbs_import *im, const struct rdma *rdma)
+{
+    char key[KEY_BYTES], text[64], *end;
+    port_key(rdma, "rate_mbps", key);
+    // "400 Gb/sec (4X NDR)": of a kernel that may know newer speeds
+    weft_sysfs_text(&im->files, text, sizeof text, "sys/class/infiniband/%s/ports/%d/rate",
+                    rdma->name, rdma->port);
+    double gbps = strtod(text, &end);
+    if (end != text && gbps > 0 && gbps < 1e6)
+        WEFT_TRY(weft_topology_learn_number(im->topology, rdma->node, key,
+                                            (int64_t)(gbps * 1000 + 0.5), WEFT_SOURCE_SYSFS,
+                                            im->error));
+    int64_t mbps = weft_verbs_rate_mbps(rdma->speed, rdma->attributes.active_width);
+    if (mbps > 0)
+        return set_number(im, rdma->node, key, mbps);
+    return weft_topology_add_remark(
+        im->topology, WEFT_REMARK_UNREAD, WEFT_SOURCE_VERBS, rdma->node, im->error,
+        "port %d of %.60s has speed code %u and width code %u, which "
+        "nobody here knows",
+        rdma->port, rdma->name, rdma->speed, rdma->attributes.active_width);
+}
+
+static weft_status read_state(struct verbs_import *im, const struct rdma *rdma)
+{
+    static const char *const states[] = {"none",  "down",   "initializing",
+                                         "armed", "active", "active (deferred)"};
+    static const char *const physical[] = {"unknown",  "sleeping", "polling",  "disabled",
+                                           "training", "up",       "recovery", "testing"};
+    char key[KEY_BYTES];
+    unsigned state = (unsigned)rdma->attributes.state, physical_state = rdma->attributes.phys_state;
+    const char *name = state < sizeof states / sizeof states[0] ? states[state] : "unknown";
+    const char *physical_name = physical_state < sizeof physical / sizeof physical[0]
+                                    ? physical[physical_state]
+                                    : "unknown";
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "port_state", key), name));
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "physical_state", key), physical_name));
+    if (state == IBV_PORT_ACTIVE || state == IBV_PORT_ACTIVE_DEFER)
+        return read_rate(im, rdma); // that of others means nothing
+    return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS, rdma->node,
+                                    im->error, "port %d of %.100s is not active: %s, physically %s",
+                                    rdma->port, im->topology->nodes[rdma->node].name, name,
+                                    physical_name);
+}
+
+static void write_gid(const unsigned char *raw, char *text)
+{
+    size_t used = 0;
+    for (int i = 0; i < 16; i += 2)
+        used += (size_t)snprintf(text + used, GID_TEXT_BYTES - used, "%s%02x%02x", i ? ":" : "",
+                                 raw[i], raw[i + 1]);
+}
+
+/* "::ffff:10.0.0.1" is how an IPv4 address is written as a GID. */
+static bool is_ipv4(const unsigned char *raw)
+{
+    static const unsigned char prefix[12] = {[10] = 0xff, [11] = 0xff};
+    return memcmp(raw, prefix, sizeof prefix) == 0;
+}
+
+/* One entry: kept as text, and as the port's address where it is one. *is_ip: already found. */
+static weft_status keep_gid(struct verbs_import *im, const struct rdma *rdma, int index,
+                            const union ibv_gid *gid, bool *has_ip)
+{
+    char text[GID_TEXT_BYTES], type[32], interface[32], word[32], key[KEY_BYTES], all[128];
+    write_gid(gid->raw, text);
+    weft_sysfs_text(&im->files, type, sizeof type,
+                    "sys/class/infiniband/%s/ports/%d/gid_attrs/types/%d", rdma->name, rdma->port,
+                    index);
+    weft_sysfs_text(&im->files, interface, sizeof interface,
+                    "sys/class/infiniband/%s/ports/%d/gid_attrs/ndevs/%d", rdma->name, rdma->port,
+                    index);
+    bool is_ethernet = rdma->attributes.link_layer == IBV_LINK_LAYER_ETHERNET;
+    const char *kind = !is_ethernet ? "InfiniBand" : strstr(type, "v2") ? "RoCE v2" : "RoCE v1";
+    if (is_ethernet && !type[0])
+        kind = "RoCE of unknown version";
+    snprintf(all, sizeof all, "%s, %s%s%s", text, kind, interface[0] ? ", " : "", interface);
+    snprintf(word, sizeof word, "gid%d", index);
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, word, key), all));
+    if (!is_ethernet || !is_ipv4(gid->raw) || *has_ip || !strstr(type, "v2"))
+        return WEFT_OK;
+    *has_ip = true;
+    snprintf(all, sizeof all, "%u.%u.%u.%u", gid->raw[12], gid->raw[13], gid->raw[14],
+             gid->raw[15]);
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "ip", key), all));
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "roce", key), "v2"));
+    return set_number(im, rdma->node, port_key(rdma, "roce_gid_index", key), index);
+}
+
+static bool is_empty(const union ibv_gid *gid)
+{
+    static const unsigned char nothing[8];
+    return memcmp(gid->raw + 8, nothing, sizeof nothing) == 0; // an empty one has its prefix still
+}
+
+static weft_status read_gids(struct verbs_import *im, const struct rdma *rdma)
+{
+    int count = rdma->attributes.gid_tbl_len, kept = 0;
+    bool has_ip = false;
+    char key[KEY_BYTES];
+    for (int i = 0; i < count && i < MAX_GIDS && kept < MAX_KEPT_GIDS; i++) {
+        union ibv_gid gid = {0};
+        if (im->verbs->query_gid(rdma->context, (uint8_t)rdma->port, i, &gid) != 0)
+            break;
+        if (is_empty(&gid))
+            continue;
+        kept++;
+        WEFT_TRY(keep_gid(im, rdma, i, &gid, &has_ip));
+        if (i == 0 && rdma->attributes.link_layer == IBV_LINK_LAYER_INFINIBAND)
+            WEFT_TRY(set_guid(im, rdma->node, port_key(rdma, "port_guid", key),
+                              from_network(gid.global.interface_id)));
+    }
+    if (rdma->attributes.link_layer == IBV_LINK_LAYER_ETHERNET && kept > 0 && !has_ip)
+        WEFT_TRY(weft_topology_add_remark(
+            im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS, rdma->node, im->error,
+            "port %d of %.60s has no RoCE v2 address with an IPv4 address", rdma->port,
+            rdma->name));
+    return WEFT_OK;
+}
+
+static weft_status read_port(struct verbs_import *im, struct rdma *rdma)
+{
+    static const char *const layers[] = {"unknown", "infiniband", "ethernet"};
+    char key[KEY_BYTES];
+    int failure = weft_verbs_query_port(im->verbs, rdma->context, (uint8_t)rdma->port,
+                                        &rdma->attributes, &rdma->speed);
+    if (failure)
+        return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS,
+                                        rdma->node, im->error,
+                                        "port %d of %.60s does not answer: %.100s", rdma->port,
+                                        rdma->name, strerror(failure > 0 ? failure : errno));
+    const struct ibv_port_attr *a = &rdma->attributes;
+    // hardware of before link layers were told is InfiniBand
+    unsigned layer =
+        a->link_layer == IBV_LINK_LAYER_UNSPECIFIED ? IBV_LINK_LAYER_INFINIBAND : a->link_layer;
+    rdma->attributes.link_layer = (uint8_t)layer;
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "link_layer", key),
+                      layer < sizeof layers / sizeof layers[0] ? layers[layer] : layers[0]));
+    WEFT_TRY(read_state(im, rdma));
+    if (a->lid != 0 && layer == IBV_LINK_LAYER_INFINIBAND)
+        WEFT_TRY(set_number(im, rdma->node, port_key(rdma, "lid", key), a->lid));
+    if (a->active_mtu >= IBV_MTU_256 && a->active_mtu <= IBV_MTU_4096)
+        WEFT_TRY(
+            set_number(im, rdma->node, port_key(rdma, "rdma_mtu", key), 128ll << a->active_mtu));
+    return read_gids(im, rdma);
+}
+
+/* ---- devices ---- */
+
+static weft_status read_device(struct verbs_import *im, struct rdma *rdma)
+{
+    struct ibv_device_attr attributes = {0};
+    int failure = im->verbs->query_device(rdma->context, &attributes);
+    if (failure)
+        return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS,
+                                        rdma->node, im->error, "%.60s does not answer: %.100s",
+                                        rdma->name, strerror(failure > 0 ? failure : errno));
+    char firmware[sizeof attributes.fw_ver];
+    take_text(attributes.fw_ver, sizeof attributes.fw_ver, firmware);
+    WEFT_TRY(set_text(im, rdma->node, "firmware", firmware));
+    WEFT_TRY(set_guid(im, rdma->node, "node_guid", from_network(attributes.node_guid)));
+    WEFT_TRY(set_guid(im, rdma->node, "system_guid", from_network(attributes.sys_image_guid)));
+    WEFT_TRY(set_number(im, rdma->node, "num_ports", attributes.phys_port_cnt));
+    if (attributes.phys_port_cnt > MAX_PORTS)
+        WEFT_TRY(weft_topology_add_remark(im->topology, WEFT_REMARK_UNREAD, WEFT_SOURCE_VERBS,
+                                          rdma->node, im->error,
+                                          "%.60s is said to have %d ports; %d are looked at",
+                                          rdma->name, attributes.phys_port_cnt, MAX_PORTS));
+    for (rdma->port = 1; rdma->port <= attributes.phys_port_cnt && rdma->port <= MAX_PORTS;
+         rdma->port++)
+        WEFT_TRY(read_port(im, rdma));
+    return WEFT_OK;
+}
+
+static weft_status import_device(struct verbs_import *im, struct ibv_device *device)
+{
+    struct rdma rdma = {.node = -1};
+    const char *name = im->verbs->get_device_name(device);
+    if (!name || !name[0])
+        return WEFT_OK;
+    take_text(name, sizeof rdma.name, rdma.name);
+    for (char *slash = rdma.name; (slash = strchr(slash, '/'));) // no way out of its folder
+        *slash = '?';
+    WEFT_TRY(find_node(im, &rdma));
+    errno = 0;
+    rdma.context = im->verbs->open_device(device);
+    if (!rdma.context)
+        return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS,
+                                        rdma.node, im->error, "%.60s cannot be opened: %.100s",
+                                        rdma.name, strerror(errno ? errno : ENODEV));
+    weft_status status = read_device(im, &rdma);
+    im->verbs->close_device(rdma.context);
+    return status;
+}
+
+static bool is_listed(const struct verbs_import *im, struct ibv_device **list, int count,
+                      const char *name)
+{
+    for (int i = 0; i < count && list[i]; i++) {
+        const char *listed = im->verbs->get_device_name(list[i]);
+        if (listed && strncmp(listed, name, 63) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A container shows the devices of the whole host, but not the files through which they are used.
+ */
+static weft_status remark_unlisted(struct verbs_import *im, struct ibv_device **list, int count)
+{
+    DIR *folder = weft_sysfs_list(&im->files, "sys/class/infiniband");
+    weft_status status = WEFT_OK;
+    int looked_at = 0;
+    for (struct dirent *entry;
+         folder && status == WEFT_OK && looked_at < MAX_DEVICES && (entry = readdir(folder));) {
+        const char *name = entry->d_name;
+        if (name[0] == '.' || is_listed(im, list, count, name))
+            continue;
+        looked_at++;
+        int node =
+            weft_topology_find_text(im->topology, WEFT_NODE_NIC, "rdma_device", entry->d_name);
+        status = weft_topology_add_remark(
+            im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS, node >= 0 ? node : im->host,
+            im->error,
+            "%.60s is there, but may not be used here: libibverbs does not list it (no "
+            "/dev/infiniband/uverbs, or no driver for it)",
+            name);
+    }
+    if (folder)
+        closedir(folder);
+    return status == WEFT_OK && looked_at == 0 && count == 0
+               ? weft_fail(im->error, WEFT_UNSUPPORTED, "there is no RDMA device")
+               : status;
+}
+
+static weft_status import_all(struct verbs_import *im)
+{
+    struct ibv_device *nothing[] = {NULL};
+    struct weft_topology *t = im->topology;
+    int count = 0;
+    errno = 0;
+    struct ibv_device **list = im->verbs->get_device_list(&count);
+    if (!list && errno == ENOSYS)
+        return weft_fail(im->error, WEFT_UNSUPPORTED, "the kernel has no RDMA");
+    if (!list && errno)
+        return weft_fail(im->error, WEFT_SYSTEM, "verbs cannot list devices: %s", strerror(errno));
+    count = list && count > 0 ? count : 0;
+    weft_status status = WEFT_OK;
+    for (im->host = 0; im->host < t->num_nodes; im->host++)
+        if (t->nodes[im->host].kind == WEFT_NODE_HOST)
+            break;
+    if (im->host == t->num_nodes)
+        status = weft_topology_add_node(t, WEFT_NODE_HOST, "host", -1, &im->host, im->error);
+    for (int i = 0; i < count && i < MAX_DEVICES && list[i] && status == WEFT_OK; i++)
+        status = import_device(im, list[i]);
+    if (status == WEFT_OK)
+        status = remark_unlisted(im, list ? list : nothing, count);
+    if (list)
+        im->verbs->free_device_list(list);
+    return status;
+}
+
+weft_status weft_probe_verbs_with(const struct weft_verbs *verbs, const char *root,
+                                  struct weft_topology *topology, struct weft_error *error)
+{
+    struct verbs_import im = {.verbs = verbs, .topology = topology, .error = error, .host = -1};
+    WEFT_TRY(weft_sysfs_open(root, &im.files, error));
+    weft_status status = import_all(&im);
+    weft_sysfs_close(&im.files);
+    if (status == WEFT_OK)
+        status = weft_gpudirect_judge(topology, root, verbs->reg_dmabuf_mr != NULL, error);
+    return status;
+}
+
+static weft_status discover_with(const void *context, struct weft_topology *topology,
+                                 struct weft_error *error)
+{
+    return weft_probe_verbs_with(context, "/", topology, error);
+}
+
+static bool verbs_available(const char **reason)
+{
+    struct weft_verbs verbs;
+    struct weft_sysfs files;
+    bool has_devices = false;
+    if (weft_verbs_open(NULL, &verbs, NULL) != WEFT_OK) {
+        *reason = "the RDMA verbs library (libibverbs.so.1) is not installed or too old";
+        return false;
+    }
+    weft_verbs_close(&verbs);
+    if (weft_sysfs_open("/", &files, NULL) == WEFT_OK) {
+        has_devices = weft_sysfs_exists(&files, "sys/class/infiniband");
+        weft_sysfs_close(&files);
+    }
+    *reason = "there is no RDMA device (no /sys/class/infiniband)";
+    return has_devices;
+}
+
+static weft_status verbs_discover(struct weft_topology *topology, struct weft_error *error)
+{
+    struct weft_verbs verbs;
+    WEFT_TRY(weft_verbs_open(NULL, &verbs, error));
+    weft_status status =
+        weft_probe_apart("RDMA verbs", timeout_ns, discover_with, &verbs, topology, error);
+    weft_verbs_close(&verbs);
+    return status;
+}
+
+const struct weft_probe weft_probe_verbs = {
+    .name = "verbs",
+    .phase = WEFT_PROBE_PHASE_DEVICES,
+    .available = verbs_available,
+    .discover = verbs_discover,
+};
