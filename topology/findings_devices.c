@@ -28,7 +28,7 @@ static void count_ports(const struct weft_topology *t, int node, int *active, in
     if (t->nodes[node].kind != WEFT_NODE_NIC)
         return;
     for (const struct weft_attribute *a = t->nodes[node].attributes; a; a = a->next) {
-        if (!a->text || strncmp(a->key, "port_state", 10) != 0)
+        if (!a->text || strncmp(a->key, "process.port_state", 18) != 0)
             continue;
         bool is_active = strncmp(a->text, "active", 6) == 0;
         *active += is_active;

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * The verbs probe: RDMA devices, their ports, addresses and speeds, and whether they reach GPU
  * memory. Devices are matched to NICs by PCI address or interface; others are added. A key of the
- * second port and on ends with its number: "lid", "lid.2".
+ * second port and on ends with its number: "lid", "lid.2". States and addresses are facts of the
+ * moment, so their keys begin with "process.".
  *
  * Firmware that does not answer blocks whoever asks, so the probe runs apart, under a deadline.
  */
@@ -197,8 +198,9 @@ static weft_status read_state(struct verbs_import *im, const struct rdma *rdma)
     const char *physical_name = physical_state < sizeof physical / sizeof physical[0]
                                     ? physical[physical_state]
                                     : "unknown";
-    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "port_state", key), name));
-    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "physical_state", key), physical_name));
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "process.port_state", key), name));
+    WEFT_TRY(
+        set_text(im, rdma->node, port_key(rdma, "process.physical_state", key), physical_name));
     if (state == IBV_PORT_ACTIVE || state == IBV_PORT_ACTIVE_DEFER)
         return read_rate(im, rdma); // that of others means nothing
     return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS, rdma->node,
@@ -239,16 +241,16 @@ static weft_status keep_gid(struct verbs_import *im, const struct rdma *rdma, in
     if (is_ethernet && !type[0])
         kind = "RoCE of unknown version";
     snprintf(all, sizeof all, "%s, %s%s%s", text, kind, interface[0] ? ", " : "", interface);
-    snprintf(word, sizeof word, "gid%d", index);
+    snprintf(word, sizeof word, "process.gid%d", index);
     WEFT_TRY(set_text(im, rdma->node, port_key(rdma, word, key), all));
     if (!is_ethernet || !is_ipv4(gid->raw) || *has_ip || !strstr(type, "v2"))
         return WEFT_OK;
     *has_ip = true;
     snprintf(all, sizeof all, "%u.%u.%u.%u", gid->raw[12], gid->raw[13], gid->raw[14],
              gid->raw[15]);
-    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "ip", key), all));
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "process.roce_ip", key), all));
     WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "roce", key), "v2"));
-    return set_number(im, rdma->node, port_key(rdma, "roce_gid_index", key), index);
+    return set_number(im, rdma->node, port_key(rdma, "process.roce_gid_index", key), index);
 }
 
 static bool is_empty(const union ibv_gid *gid)

@@ -132,6 +132,83 @@ static void test_lies(void **state)
     weft_topology_destroy(&t);
 }
 
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/* Mostly what can be, now and then anything. */
+static unsigned pick(uint64_t *state, unsigned below)
+{
+    uint64_t number = next_random(state);
+    return number % 16 == 0 ? (unsigned)(number >> 32) : (unsigned)(number >> 32) % below;
+}
+
+static void scramble(struct fake_gpu *gpu, uint64_t *state)
+{
+    static const int statuses[] = {
+        0, 0, 0, 0, 0, WEFT_NVML_NOT_SUPPORTED, WEFT_NVML_GPU_IS_LOST, WEFT_NVML_UNKNOWN, -1};
+    size_t num_statuses = sizeof statuses / sizeof statuses[0];
+    gpu->domain = pick(state, 2);
+    gpu->bus = pick(state, 12) + 1;
+    gpu->handle_status = statuses[next_random(state) % num_statuses] * (pick(state, 4) == 0);
+    gpu->status = statuses[next_random(state) % num_statuses] * (pick(state, 3) == 0);
+    gpu->is_unterminated = pick(state, 8) == 0;
+    gpu->memory = next_random(state);
+    gpu->power = (unsigned)next_random(state);
+    gpu->generation = pick(state, 8);
+    gpu->width = pick(state, 33);
+    gpu->said_links = (long long)pick(state, 70) - 1;
+    gpu->num_links = (int)(next_random(state) % (FAKE_MAX_LINKS + 1));
+    gpu->dies_at_link = (int)pick(state, 100) % 100;
+    gpu->version = pick(state, 9);
+    gpu->mbps = pick(state, 60000);
+    for (int i = 0; i < FAKE_MAX_LINKS; i++) {
+        struct fake_link *link = &gpu->links[i];
+        link->is_down = pick(state, 5) == 0;
+        link->is_remote_hidden = pick(state, 5) == 0;
+        link->remote_type = (int)pick(state, 4) - 1;
+        link->remote_bus = pick(state, 14);
+        link->remote_pci_status = statuses[next_random(state) % num_statuses];
+    }
+    gpu->num_c2c = (int)(pick(state, 12) & INT32_MAX);
+    gpu->c2c_mbps = pick(state, 50000);
+    gpu->mig = (int)pick(state, 8) % 8 == 0;
+    gpu->has_fabric = pick(state, 2);
+    gpu->fabric.state = (unsigned char)pick(state, 5);
+    gpu->fabric.clique = pick(state, 3);
+    memset(gpu->fabric.cluster, (int)pick(state, 3), 16);
+}
+
+/* Whatever a driver says, the graph stays sane and can be written and read again. */
+static void test_any_driver(void **state)
+{
+    (void)state;
+    static struct fake_box box;
+    uint64_t random = 88172645463325252u;
+    int links = 0;
+    for (int i = 0; i < 1500; i++) {
+        memset(&box, 0, sizeof box);
+        box.count = 1 + pick(&random, 16) % 16;
+        box.is_driver_old = pick(&random, 4) == 0;
+        for (int j = 0; j < FAKE_MAX_GPUS; j++)
+            scramble(&box.gpus[j], &random);
+        size_t bytes;
+        struct weft_topology *t = probed(EIGHT, &box), *back = NULL;
+        char *text = written(t, &bytes);
+        assert_int_equal(weft_topology_read_json(text, bytes, "copy", &back, NULL), WEFT_OK);
+        assert_true(weft_topology_fingerprint(t) == weft_topology_fingerprint(back));
+        links += count_links(t, WEFT_LINK_NVLINK) > 0;
+        free(text);
+        weft_topology_destroy(&back);
+        weft_topology_destroy(&t);
+    }
+    assert_true(links > 100); // it was not all nonsense
+}
+
 /* A library of the oldest kind that still starts. */
 static void test_only_required(void **state)
 {
@@ -256,10 +333,10 @@ static void test_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_absent),        cmocka_unit_test(test_no_driver),
-        cmocka_unit_test(test_lost),          cmocka_unit_test(test_lies),
-        cmocka_unit_test(test_only_required), cmocka_unit_test(test_pcie),
-        cmocka_unit_test(test_apart),
+        cmocka_unit_test(test_absent),     cmocka_unit_test(test_no_driver),
+        cmocka_unit_test(test_lost),       cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_any_driver), cmocka_unit_test(test_only_required),
+        cmocka_unit_test(test_pcie),       cmocka_unit_test(test_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

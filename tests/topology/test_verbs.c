@@ -139,9 +139,9 @@ static void test_two_devices(void **state)
     assert_string_equal(text_of(t, "host0/nic0", "node_guid"), "0002c90300000010");
     assert_string_equal(text_of(t, "host0/nic0", "port_guid"), "0002c90300000020");
     assert_string_equal(text_of(t, "host0/nic0", "firmware"), "28.39.1002");
-    assert_string_equal(text_of(t, "host0/nic0", "port_state"), "active");
-    assert_string_equal(text_of(t, "host0/nic0", "physical_state"), "up");
-    assert_string_equal(text_of(t, "host0/nic0", "gid0"),
+    assert_string_equal(text_of(t, "host0/nic0", "process.port_state"), "active");
+    assert_string_equal(text_of(t, "host0/nic0", "process.physical_state"), "up");
+    assert_string_equal(text_of(t, "host0/nic0", "process.gid0"),
                         "fe80:0000:0000:0000:0002:c903:0000:0020, InfiniBand");
     assert_int_equal(number_of(t, "host0/nic0", "lid"), 42);
     assert_int_equal(number_of(t, "host0/nic0", "rate_mbps"), 400000);
@@ -151,9 +151,9 @@ static void test_two_devices(void **state)
     assert_string_equal(text_of(t, "host0/nic1", "port_guid"), "");
     assert_int_equal(number_of(t, "host0/nic1", "lid"), -1);
     assert_string_equal(text_of(t, "host0/nic1", "roce"), "v2");
-    assert_string_equal(text_of(t, "host0/nic1", "ip"), "10.1.2.3");
-    assert_int_equal(number_of(t, "host0/nic1", "roce_gid_index"), 3);
-    assert_string_equal(text_of(t, "host0/nic1", "gid2"),
+    assert_string_equal(text_of(t, "host0/nic1", "process.roce_ip"), "10.1.2.3");
+    assert_int_equal(number_of(t, "host0/nic1", "process.roce_gid_index"), 3);
+    assert_string_equal(text_of(t, "host0/nic1", "process.gid2"),
                         "0000:0000:0000:0000:0000:ffff:0a01:0203, RoCE v1, ens1np0");
     assert_int_equal(t->num_remarks, 0);
     weft_topology_destroy(&t);
@@ -176,7 +176,7 @@ static void test_second_port(void **state)
     probe(&rdma, &tree, t);
     assert_int_equal(number_of(t, "host0/nic0", "num_ports"), 2);
     assert_string_equal(text_of(t, "host0/nic0", "port_guid.2"), "0000000000000077");
-    assert_string_equal(text_of(t, "host0/nic0", "port_state.2"), "down");
+    assert_string_equal(text_of(t, "host0/nic0", "process.port_state.2"), "down");
     assert_int_equal(number_of(t, "host0/nic0", "rate_mbps"), 400000);
     assert_int_equal(number_of(t, "host0/nic0", "rate_mbps.2"), -1);
     assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN,
@@ -340,7 +340,7 @@ static void test_lies(void **state)
     struct weft_topology *t = machine("host:1 numa:2 pcie:2 nic:2@400");
     probe(&rdma, &tree, t);
     assert_int_equal(strspn(text_of(t, "host0/nic0", "firmware"), "?"), 63);
-    assert_string_equal(text_of(t, "host0/nic0", "port_state"), "unknown");
+    assert_string_equal(text_of(t, "host0/nic0", "process.port_state"), "unknown");
     assert_int_equal(number_of(t, "host0/nic0", "rdma_mtu"), -1);
     assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "not active: unknown, physically unknown"), 1);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 3);
