@@ -25,6 +25,41 @@ static void test_absent(void **state)
         assert_non_null(strstr(reason, "libnvidia-ml.so.1"));
 }
 
+/* A library of that name, loaded, asked in another process. */
+static void test_library(void **state)
+{
+    (void)state;
+    struct weft_nvml nvml;
+    struct weft_error error = {0};
+    struct weft_topology *t = NULL;
+    assert_int_equal(weft_topology_from_synthetic("host:1 numa:1", &t, NULL), WEFT_OK);
+    if (weft_nvml_open(STUB_NVML, &nvml, &error) != WEFT_OK ||
+        weft_probe_nvml_apart(&nvml, 60000000000, t, &error) != WEFT_OK)
+        fail_msg("%s", error.text);
+    assert_null(nvml.nvlink_state); // it has none of these
+    assert_null(nvml.fabric);
+    assert_string_equal(text_of(t, "host0", "nvidia_driver"), "stub driver");
+    static const struct {
+        const char *key, *text;
+    } texts[] = {{"pci_address", "0002:3b:01.4"},
+                 {"model", "stub name"},
+                 {"uuid", "stub uuid"},
+                 {"pcie", "generation 5, 16 lanes"},
+                 {"process.pcie", "generation 3, 8 lanes"},
+                 {"mig", "off"},
+                 {"mig_after_reset", "on"}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        assert_string_equal(text_of(t, "host0/gpu0", texts[i].key), texts[i].text);
+    static const char *const numbers[] = {"memory_bytes", "process.power_milliwatts",
+                                          "process.power_limit_milliwatts",
+                                          "power_limit_milliwatts", "process.energy_millijoules"};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(number_of(t, "host0/gpu0", numbers[i]), 1001 + i);
+    weft_topology_destroy(&t);
+    weft_nvml_close(&nvml);
+    assert_null(nvml.init);
+}
+
 static void test_no_driver(void **state)
 {
     (void)state;
