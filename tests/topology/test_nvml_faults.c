@@ -368,10 +368,11 @@ static void test_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_absent),     cmocka_unit_test(test_no_driver),
-        cmocka_unit_test(test_lost),       cmocka_unit_test(test_lies),
-        cmocka_unit_test(test_any_driver), cmocka_unit_test(test_only_required),
-        cmocka_unit_test(test_pcie),       cmocka_unit_test(test_apart),
+        cmocka_unit_test(test_absent),        cmocka_unit_test(test_library),
+        cmocka_unit_test(test_no_driver),     cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_lies),          cmocka_unit_test(test_any_driver),
+        cmocka_unit_test(test_only_required), cmocka_unit_test(test_pcie),
+        cmocka_unit_test(test_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
