@@ -67,7 +67,7 @@ static const char *reason_against(const struct nvml_gpu *gpu, const struct weft_
         return "MIG turns its NVLinks off";
     if (gpu->nvlinks_active == 0)
         return "it has no active NVLink";
-    if (gpu->hidden.count == 0)
+    if (gpu->hidden.count == gpu->hidden_others)
         return "its NVLinks end on this host";
     if (gpu->nvlink_version < RACK_GENERATION && gpu->num_c2c == 0)
         return "machines of its kind have their switches inside";

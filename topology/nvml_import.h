@@ -38,6 +38,7 @@ struct nvml_gpu {
     int num_bundles;
     struct nvml_bundle hidden; // links whose other end cannot be seen; node is not used
     int hidden_switches;       // how many of those end at a switch, says the driver
+    int hidden_others;         // how many certainly at something else that is not shown here
     int num_c2c;
     char domain[64]; // across hosts, if its links reach beyond this one; "": none
 };

@@ -129,6 +129,8 @@ static weft_status find_remote(struct nvml_import *im, struct nvml_gpu *gpu, uns
     *node = weft_topology_find_text(im->topology, WEFT_NODE_NVSWITCH, "pci_address", address);
     if (*node < 0)
         *node = weft_topology_find_text(im->topology, WEFT_NODE_GPU, "pci_address", address);
+    if (*node < 0 && *type == WEFT_NVML_REMOTE_UNKNOWN)
+        *type = WEFT_NVML_REMOTE_GPU; // of a device outside this container, most likely
     if (*node >= 0 || *type != WEFT_NVML_REMOTE_SWITCH)
         return WEFT_OK;
     char word[32];
@@ -150,6 +152,8 @@ static weft_status read_link(struct nvml_import *im, struct nvml_gpu *gpu, unsig
     }
     add_to(&gpu->hidden, &one);
     gpu->hidden_switches += type == WEFT_NVML_REMOTE_SWITCH;
+    gpu->hidden_others +=
+        node < 0 && (type == WEFT_NVML_REMOTE_GPU || type == WEFT_NVML_REMOTE_CPU);
     return WEFT_OK;
 }
 
@@ -267,7 +271,7 @@ static const struct nvml_gpu *find_model_of_links(const struct nvml_import *im,
     for (int i = 0; i < im->num_gpus; i++) {
         const struct nvml_gpu *sibling = &im->gpus[i];
         bool fits = is_usable(sibling) && sibling->hidden.count == 0 && gpu->num_bundles == 0 &&
-                    sibling->nvlinks_active == gpu->hidden.count;
+                    gpu->hidden_others == 0 && sibling->nvlinks_active == gpu->hidden.count;
         for (int j = 0; j < sibling->num_bundles; j++)
             fits &= im->topology->nodes[sibling->bundles[j].node].kind == WEFT_NODE_NVSWITCH;
         if (fits)
@@ -304,7 +308,7 @@ static bool can_guess_switch(const struct nvml_import *im)
             continue;
         first = first ? first : gpu;
         count++;
-        if (gpu->hidden.count == 0 || gpu->num_bundles > 0 ||
+        if (gpu->hidden.count == 0 || gpu->hidden_others > 0 || gpu->num_bundles > 0 ||
             gpu->nvlinks_supported != first->nvlinks_supported ||
             strcmp(gpu->domain, first->domain) != 0)
             return false;

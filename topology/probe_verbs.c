@@ -21,9 +21,9 @@
 
 enum {
     MAX_DEVICES = 1024,
-    MAX_PORTS = 16,     // of one device
+    MAX_PORTS = 8,      // of one device
     MAX_GIDS = 256,     // of one port, that are looked at
-    MAX_KEPT_GIDS = 16, // of one port, that are kept
+    MAX_KEPT_GIDS = 32, // of one device: a node has room for so many attributes only
     MAX_TWINS = 1000,
     GID_TEXT_BYTES = 40,
     KEY_BYTES = 48,
@@ -43,6 +43,7 @@ struct rdma {
     char name[64];
     int node;
     struct ibv_context *context;
+    int num_gids; // kept so far
     int port;
     struct ibv_port_attr attributes;
     uint32_t speed;
@@ -259,18 +260,19 @@ static bool is_empty(const union ibv_gid *gid)
     return memcmp(gid->raw + 8, nothing, sizeof nothing) == 0; // an empty one has its prefix still
 }
 
-static weft_status read_gids(struct verbs_import *im, const struct rdma *rdma)
+static weft_status read_gids(struct verbs_import *im, struct rdma *rdma)
 {
     int count = rdma->attributes.gid_tbl_len, kept = 0;
     bool has_ip = false;
     char key[KEY_BYTES];
-    for (int i = 0; i < count && i < MAX_GIDS && kept < MAX_KEPT_GIDS; i++) {
+    for (int i = 0; i < count && i < MAX_GIDS && rdma->num_gids < MAX_KEPT_GIDS; i++) {
         union ibv_gid gid = {0};
         if (im->verbs->query_gid(rdma->context, (uint8_t)rdma->port, i, &gid) != 0)
             break;
         if (is_empty(&gid))
             continue;
         kept++;
+        rdma->num_gids++;
         WEFT_TRY(keep_gid(im, rdma, i, &gid, &has_ip));
         if (i == 0 && rdma->attributes.link_layer == IBV_LINK_LAYER_INFINIBAND)
             WEFT_TRY(set_guid(im, rdma->node, port_key(rdma, "port_guid", key),

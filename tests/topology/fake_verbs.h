@@ -10,7 +10,7 @@
 
 #include "base/verbs.h"
 
-enum { FAKE_MAX_DEVICES = 8, FAKE_MAX_PORTS = 2, FAKE_MAX_GIDS = 4 };
+enum { FAKE_MAX_DEVICES = 8, FAKE_MAX_PORTS = 8, FAKE_MAX_GIDS = 4 };
 
 struct fake_port {
     int status; // of the query

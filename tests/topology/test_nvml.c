@@ -292,6 +292,42 @@ static void test_few_hidden(void **state)
     weft_topology_destroy(&t);
 }
 
+/* Two GPUs of a box without switches in a container: their neighbours are not shown. */
+static void test_neighbours_outside(void **state)
+{
+    (void)state;
+    struct fake_box box;
+    for (int is_old = 0; is_old < 2; is_old++) {
+        fake_pair(&box);
+        box.is_driver_old = is_old;
+        for (int i = 0; i < 8; i++)
+            box.gpus[i / 4].links[i % 4].remote_bus = 0x70 + (unsigned)i;
+        struct weft_topology *t = probed("host:1 numa:1 pcie:1 gpu:2", &box);
+        assert_int_equal(weft_topology_count(t, WEFT_NODE_NVSWITCH), 0);
+        assert_int_equal(count_links(t, WEFT_LINK_NVLINK), 0);
+        assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "host0/gpu1", "other end of 4"), 1);
+        weft_topology_destroy(&t);
+    }
+}
+
+/* POWER9: some links of each GPU lead to its CPU. */
+static void test_links_to_cpu(void **state)
+{
+    (void)state;
+    struct fake_box box;
+    fake_pair(&box);
+    for (int i = 0; i < 8; i++)
+        if (i % 4 < 2)
+            box.gpus[i / 4].links[i % 4].remote_type = WEFT_NVML_REMOTE_CPU;
+    box.gpus[0].mbps = box.gpus[1].mbps = 25000;
+    struct weft_topology *t = probed("host:1 numa:2 pcie:2 gpu:2", &box);
+    assert_nvlink(t, "host0/gpu0", "host0/numa0", 2, 25000000000);
+    assert_nvlink(t, "host0/gpu1", "host0/numa1", 2, 25000000000);
+    assert_nvlink(t, "host0/gpu0", "host0/gpu1", 2, 25000000000);
+    assert_int_equal(t->num_remarks, 0);
+    weft_topology_destroy(&t);
+}
+
 /* A real box in a cloud: of eight GPUs, one has no address for its switches. */
 static void test_one_hidden_of_eight(void **state)
 {
@@ -472,6 +508,8 @@ int main(void)
         cmocka_unit_test(test_hidden_switch),
         cmocka_unit_test(test_hidden_and_uneven),
         cmocka_unit_test(test_few_hidden),
+        cmocka_unit_test(test_neighbours_outside),
+        cmocka_unit_test(test_links_to_cpu),
         cmocka_unit_test(test_one_hidden_of_eight),
         cmocka_unit_test(test_gb200),
         cmocka_unit_test(test_gb200_sentinel),

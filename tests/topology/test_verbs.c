@@ -346,6 +346,16 @@ static void test_lies(void **state)
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 3);
     weft_topology_destroy(&t);
 
+    two_devices(&rdma, &tree); // more ports than a device has
+    rdma.devices[1].attributes.phys_port_cnt = 255;
+    for (int i = 1; i < FAKE_MAX_PORTS; i++)
+        rdma.devices[1].ports[i] = rdma.devices[1].ports[0];
+    t = machine("host:1 numa:2 pcie:2 nic:2@400");
+    probe(&rdma, &tree, t);
+    assert_int_equal(number_of(t, "host0/nic1", "rate_mbps.8"), 400000);
+    assert_int_equal(remarks(t, WEFT_REMARK_UNREAD, "255 ports; 8 are looked at"), 1);
+    weft_topology_destroy(&t);
+
     two_devices(&rdma, &tree);
     rdma.devices[0].cannot_open = true;
     rdma.devices[1].status = EIO;
