@@ -44,11 +44,11 @@ static const char *kept(const struct weft_nccl_writer *w, int node, const char *
 /* Names that a graph of another source brought along need not be names in XML. */
 static bool is_xml_name(const char *name)
 {
-    static const char others[] = "0123456789-._:";
+    static const char others[] = "0123456789-.";
     size_t bytes = 0;
     for (; name[bytes]; bytes++)
         if (!((name[bytes] | 32) >= 'a' && (name[bytes] | 32) <= 'z') &&
-            (name[bytes] != '_' && (bytes == 0 || !strchr(others, name[bytes]))))
+            !strchr("_:", name[bytes]) && (bytes == 0 || !strchr(others, name[bytes])))
             return false;
     return bytes > 0;
 }
@@ -65,8 +65,7 @@ void weft_nccl_write_kept(const struct weft_nccl_writer *w, int node, const char
         bool is_written = !name || !is_xml_name(name);
         for (int i = 0; order[i] && !is_written; i++)
             is_written = strcmp(order[i], name) == 0;
-        // on a NUMA domain or host these stand for themselves
-        if (!is_written && strcmp(name, "host_hash") != 0)
+        if (!is_written)
             weft_nccl_write_text(w, name, a->text);
     }
 }
@@ -171,7 +170,8 @@ static void write_pcie_speed(const struct weft_nccl_writer *w, int node)
     const char *speed = kept(w, node, "pci", "link_speed");
     const char *width = kept(w, node, "pci", "link_width");
     int64_t bandwidth = pcie_bandwidth(w, node);
-    int64_t then = width ? weft_nccl_pcie_bandwidth(speed, strtoll(width, NULL, 0)) : -1;
+    int base = width && strncmp(width, "0x", 2) == 0 ? 16 : 10; // as it was read
+    int64_t then = width ? weft_nccl_pcie_bandwidth(speed, strtoll(width, NULL, base)) : -1;
     if (then == bandwidth) {
         if (speed)
             weft_nccl_write_text(w, "link_speed", speed);
@@ -201,7 +201,8 @@ static void write_pci_attributes(const struct weft_nccl_writer *w, int node)
     write_pcie_speed(w, node);
     for (const struct weft_attribute *a = w->topology->nodes[node].attributes; a; a = a->next) {
         const char *name = kept_name(a, "pci", '.');
-        bool is_written = !name || !is_xml_name(name) || strncmp(name, "link_", 5) == 0;
+        bool is_written = !name || !is_xml_name(name) || strcmp(name, "link_speed") == 0 ||
+                          strcmp(name, "link_width") == 0;
         for (int i = 0; order[i] && !is_written; i++)
             is_written = strcmp(order[i], name) == 0;
         if (!is_written)
