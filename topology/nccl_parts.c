@@ -171,9 +171,9 @@ static bool element_text(const xmlNode *element, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, " %s=\"", (const char *)a->name);
         const char *value = weft_xml_text(element, (const char *)a->name);
         for (; *value && used < size; value++) {
-            bool is_plain = *value >= 0x20 && *value <= 0x7e && !strchr("<>&\"", *value);
-            used += (size_t)snprintf(text + used, size - used, is_plain ? "%c" : "&#%d;",
-                                     (unsigned char)*value);
+            char c = *value < 0x20 || *value > 0x7e ? '?' : *value; // as in other texts
+            used +=
+                (size_t)snprintf(text + used, size - used, strchr("<>&\"", c) ? "&#%d;" : "%c", c);
         }
         if (used < size)
             used += (size_t)snprintf(text + used, size - used, "\"");

@@ -70,11 +70,24 @@ void weft_nccl_write_kept(const struct weft_nccl_writer *w, int node, const char
     }
 }
 
+/* Other forms of the graph can be edited: what goes out unescaped must be what the reader made. */
+static bool is_one_element(const char *text)
+{
+    size_t bytes = strlen(text);
+    return bytes > 3 && text[0] == '<' && strcspn(text + 1, "<>") == bytes - 2 &&
+           text[bytes - 2] == '/';
+}
+
+static bool is_hexadecimal(const char *text, size_t bytes)
+{
+    return strspn(text, "0123456789abcdefABCDEF") >= bytes;
+}
+
 void weft_nccl_write_kept_children(const struct weft_nccl_writer *w, int node, const char *element,
                                    int indent)
 {
     for (const struct weft_attribute *a = w->topology->nodes[node].attributes; a; a = a->next)
-        if (kept_name(a, element, '/')) {
+        if (kept_name(a, element, '/') && is_one_element(a->text)) {
             indent_by(w, indent);
             fprintf(w->stream, "%s\n", a->text);
         }
@@ -131,7 +144,7 @@ static const char *class_of(const struct weft_nccl_writer *w, int node)
 {
     const struct weft_topology *t = w->topology;
     const char *known = weft_topology_text(t, node, "pci_class");
-    if (known)
+    if (known && known[0] && is_hexadecimal(known, strlen(known)))
         return known;
     switch (t->nodes[node].kind) {
     case WEFT_NODE_PCIE_SWITCH:
@@ -192,8 +205,8 @@ static void write_pci_attributes(const struct weft_nccl_writer *w, int node)
     const char *known_class = weft_topology_text(w->topology, node, "pci_class");
     weft_nccl_write_text(w, "busid", w->address[node]);
     if (known_class || !w->is_nccl)
-        fprintf(w->stream, " class=\"0x%s\"", known_class ? known_class : class_of(w, node));
-    if (id && strlen(id) == 9 && id[4] == ':')
+        fprintf(w->stream, " class=\"0x%s\"", class_of(w, node));
+    if (id && strlen(id) == 9 && id[4] == ':' && is_hexadecimal(id, 4) && is_hexadecimal(id + 5, 4))
         fprintf(w->stream, " vendor=\"0x%.4s\" device=\"0x%s\"", id, id + 5);
     for (int i = 0; order[i]; i++)
         if (kept(w, node, "pci", order[i]))
@@ -382,20 +395,17 @@ static bool is_loose_nic(const struct weft_topology *t, int node)
 void weft_nccl_write_loose_nics(const struct weft_nccl_writer *w, int node)
 {
     static const char *const order[] = {NULL};
-    bool is_open = false;
-    for (int i = node + 1; i < w->end[node]; i = w->end[i]) {
-        if (!is_loose_nic(w->topology, i))
-            continue;
-        if (!is_open) {
-            fputs("    <nic", w->stream);
-            weft_nccl_write_kept(w, node, "nic", order);
-            fputs(">\n", w->stream);
-        }
-        is_open = true;
-        write_net(w, i, 6);
-    }
-    if (!is_open)
+    bool is_needed = has_kept(w, node, "nic");
+    for (int i = node + 1; i < w->end[node] && !is_needed; i = w->end[i])
+        is_needed = is_loose_nic(w->topology, i);
+    if (!is_needed)
         return;
+    fputs("    <nic", w->stream);
+    weft_nccl_write_kept(w, node, "nic", order);
+    fputs(">\n", w->stream);
+    for (int i = node + 1; i < w->end[node]; i = w->end[i])
+        if (is_loose_nic(w->topology, i))
+            write_net(w, i, 6);
     weft_nccl_write_kept_children(w, node, "nic", 6);
     fputs("    </nic>\n", w->stream);
 }

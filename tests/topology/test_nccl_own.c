@@ -90,6 +90,42 @@ static void test_several_hosts_of_one_nvlink_domain(void **state)
     weft_topology_destroy(&t);
 }
 
+static void test_several_hosts_without_nvlink_stay_in_one_file(void **state)
+{
+    (void)state;
+    struct weft_topology *t = parsed(SYSTEM("<cpu host_hash=\"0x1\" numaid=\"0\">" GPU(
+        "0000:01:00.0", "0", "") "</cpu>"
+                                 "<cpu host_hash=\"0x2\" numaid=\"0\">" GPU("0000:01:00.0", "0",
+                                                                            "") "</cpu>"));
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 2);
+    check_round_trip(t);
+    weft_topology_destroy(&t);
+}
+
+/* Kept elements go out as they are, so they must be elements even when somebody edited the graph.
+ */
+static void test_edited_attributes_do_not_break_the_file(void **state)
+{
+    (void)state;
+    struct weft_topology *t = parsed(SYSTEM(CPU("0", GPU("0000:01:00.0", "0", ""))));
+    int gpu = node_named(t, "host/gpu0");
+    static const char *const edits[][2] = {
+        {"nccl.gpu/0", "</gpu><x/>"}, {"nccl.gpu/1", "<a/><b/>"}, {"nccl.gpu.bad name", "1"},
+        {"nccl.gpu.odd", "\"<&"},     {"pci_class", "03\" x=\""}, {"pci_id", "10de:\"\"\"\""}};
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++)
+        assert_int_equal(
+            weft_topology_set_text(t, gpu, edits[i][0], edits[i][1], WEFT_SOURCE_FILE, NULL),
+            WEFT_OK);
+    char *xml = exported(t);
+    struct weft_topology *back = parsed(xml);
+    assert_int_equal(weft_topology_count(back, WEFT_NODE_GPU), 1);
+    assert_string_equal(weft_topology_text(back, node_named(back, "host/gpu0"), "nccl.gpu.odd"),
+                        "\"<&");
+    free(xml);
+    weft_topology_destroy(&t);
+    weft_topology_destroy(&back);
+}
+
 static void test_one_host_gets_no_network(void **state)
 {
     (void)state;
@@ -341,6 +377,8 @@ int main(void)
         cmocka_unit_test(test_one_hidden_target_among_switches),
         cmocka_unit_test(test_all_switches_hidden_are_guessed_as_one),
         cmocka_unit_test(test_several_hosts_of_one_nvlink_domain),
+        cmocka_unit_test(test_several_hosts_without_nvlink_stay_in_one_file),
+        cmocka_unit_test(test_edited_attributes_do_not_break_the_file),
         cmocka_unit_test(test_one_host_gets_no_network),
         cmocka_unit_test(test_nvlink_to_the_cpu_and_side_links),
         cmocka_unit_test(test_what_is_unknown_is_kept_or_named),
