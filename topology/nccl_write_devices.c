@@ -238,14 +238,8 @@ static bool has_gpu_link(const struct weft_nccl_writer *w, int node)
     return false;
 }
 
-/* hwloc gives the bandwidth of a bundle, not how many links are in it. */
-static long long count_of(const struct weft_link *link)
+static int count_of(const struct weft_link *link)
 {
-    const int64_t one = INT64_C(25000000000);
-    int64_t all = weft_figure_best(&link->bandwidth).value;
-    if (link->kind == WEFT_LINK_NVLINK && link->count == 1 && all > one && all % one == 0 &&
-        all / one <= WEFT_NCCL_MAX_COUNT)
-        return all / one;
     return link->count > WEFT_NCCL_MAX_COUNT ? WEFT_NCCL_MAX_COUNT : link->count;
 }
 
@@ -259,7 +253,7 @@ static void write_gpu_link(const struct weft_nccl_writer *w, int node, const str
         fputs("<c2c", w->stream);
         if (all >= 0)
             fprintf(w->stream, " bw=\"%lld\"", (long long)(all / link->count / 1000000));
-        fprintf(w->stream, " count=\"%lld\"/>\n", count_of(link));
+        fprintf(w->stream, " count=\"%d\"/>\n", count_of(link));
         return;
     }
     const char *target = w->address[other];
@@ -267,8 +261,7 @@ static void write_gpu_link(const struct weft_nccl_writer *w, int node, const str
         target = weft_topology_text(t, node, "nccl.cpu_target");
     fprintf(w->stream, "<%s", weft_link_kinds[link->kind].name);
     weft_nccl_write_text(w, "target", target ? target : "ffff:ff:00.0");
-    fprintf(w->stream, " count=\"%lld\" tclass=\"0x%s\"/>\n",
-            w->is_nccl ? link->count : count_of(link), class_of(w, other));
+    fprintf(w->stream, " count=\"%d\" tclass=\"0x%s\"/>\n", count_of(link), class_of(w, other));
 }
 
 static void write_gpu(const struct weft_nccl_writer *w, int node, int indent)
@@ -315,14 +308,14 @@ static void write_gpu(const struct weft_nccl_writer *w, int node, int indent)
 static long long speed_of(const struct weft_nccl_writer *w, int nic)
 {
     const struct weft_topology *t = w->topology;
-    int64_t rate = weft_topology_number(t, nic, "port_rate", -1), links = 0;
+    int64_t rate = weft_topology_number(t, nic, "rate_mbps", -1), links = 0;
     for (int side = w->first_side[nic]; rate < 0 && side >= 0; side = w->next_side[side]) {
         const struct weft_link *link = &t->links[side / 2];
         int64_t best = weft_figure_best(&link->bandwidth).value;
         if (link->kind == WEFT_LINK_NETWORK && best > 0 && best < INT64_MAX / 2 - links)
             links += best;
     }
-    return (rate >= 0 ? rate : links) / 125000;
+    return rate >= 0 ? rate : links / 125000;
 }
 
 static void write_derived_net(const struct weft_nccl_writer *w, int nic)

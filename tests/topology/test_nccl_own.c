@@ -133,8 +133,7 @@ static void test_one_host_gets_no_network(void **state)
         parsed(SYSTEM(CPU("0", PCI("0000:09:00.0", "0x020700",
                                    "<nic><net name=\"mlx5_0\" speed=\"400000\"/></nic>"))));
     assert_int_equal(num_at(t, node_named(t, "host/mlx5_0"), WEFT_LINK_NETWORK), 0);
-    assert_true(weft_topology_number(t, node_named(t, "host/mlx5_0"), "port_rate", 0) ==
-                INT64_C(50000000000));
+    assert_true(weft_topology_number(t, node_named(t, "host/mlx5_0"), "rate_mbps", 0) == 400000);
     weft_topology_destroy(&t);
 }
 
@@ -243,8 +242,8 @@ static void test_odd_but_legal(void **state)
     node_named(t, "host/nic-0000:03:00.0");
     assert_true(has_remark(t, WEFT_REMARK_HIDDEN, "numaid=\"-1\""));
     assert_true(has_remark(t, WEFT_REMARK_CONTRADICTION, "200000000 Mb/s"));
-    assert_null(weft_topology_attribute(t, node_named(t, "host/eth0"), "port_rate"));
-    assert_null(weft_topology_attribute(t, node_named(t, "host/fast"), "port_rate"));
+    assert_null(weft_topology_attribute(t, node_named(t, "host/eth0"), "rate_mbps"));
+    assert_null(weft_topology_attribute(t, node_named(t, "host/fast"), "rate_mbps"));
     check_round_trip(t);
     weft_topology_destroy(&t);
 }
