@@ -66,7 +66,7 @@ static weft_status set_speed(struct weft_nccl_reading *s, const xmlNode *net, in
             s->topology, WEFT_REMARK_CONTRADICTION, WEFT_SOURCE_FILE, node, s->error,
             "%.80s is stated to do %lld Mb/s, which no port does: its rate is taken as unknown",
             s->topology->nodes[node].name, (long long)speed);
-    return speed > 0 ? weft_nccl_set_number(s, net, node, "port_rate", speed * 125000) : WEFT_OK;
+    return speed > 0 ? weft_nccl_set_number(s, net, node, "rate_mbps", speed) : WEFT_OK;
 }
 
 static weft_status check_latency(struct weft_nccl_reading *s, const xmlNode *net)

@@ -117,10 +117,10 @@ weft_status weft_nccl_read_address(struct weft_nccl_reading *s, const xmlNode *e
     if (!text)
         return weft_xml_refuse(element, s->name, s->error, "it has no %s", key);
     size_t bytes = strspn(text, "0123456789abcdefABCDEF:.");
-    if (text[bytes] || bytes < 4 || bytes > 16 || !strchr(text, ':'))
+    bool has_domain = strchr(text, ':') != strrchr(text, ':');
+    if (text[bytes] || bytes < 4 || bytes > (has_domain ? 16 : 7) || !strchr(text, ':'))
         return weft_xml_refuse(element, s->name, s->error, "%s=\"%.40s\" is no PCI address", key,
                                text);
-    bool has_domain = strchr(text, ':') != strrchr(text, ':');
     snprintf(address, WEFT_NCCL_ADDRESS_BYTES, "%s%s", has_domain ? "" : "0000:", text);
     for (char *at = address; *at; at++)
         *at = (char)tolower((unsigned char)*at);
@@ -171,9 +171,9 @@ static bool element_text(const xmlNode *element, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, " %s=\"", (const char *)a->name);
         const char *value = weft_xml_text(element, (const char *)a->name);
         for (; *value && used < size; value++) {
-            bool is_plain = *value >= 0x20 && *value <= 0x7e && !strchr("<>&\"", *value);
-            used += (size_t)snprintf(text + used, size - used, is_plain ? "%c" : "&#%d;",
-                                     (unsigned char)*value);
+            char c = *value < 0x20 || *value > 0x7e ? '?' : *value; // as in other texts
+            used +=
+                (size_t)snprintf(text + used, size - used, strchr("<>&\"", c) ? "&#%d;" : "%c", c);
         }
         if (used < size)
             used += (size_t)snprintf(text + used, size - used, "\"");

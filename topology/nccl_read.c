@@ -355,9 +355,9 @@ static weft_status join_hosts(struct reader *r)
                 "joins them all is taken"));
         }
         struct weft_link link = weft_link_make(WEFT_LINK_NETWORK, i, network);
-        int64_t rate = weft_topology_number(t, i, "port_rate", -1);
+        int64_t rate = weft_topology_number(t, i, "rate_mbps", -1);
         if (rate >= 0)
-            link.bandwidth.nominal = (struct weft_quantity){rate, WEFT_SOURCE_FILE};
+            link.bandwidth.nominal = (struct weft_quantity){rate * 125000, WEFT_SOURCE_FILE};
         WEFT_TRY(weft_topology_add_link(t, &link, NULL, s->error));
     }
     return WEFT_OK;

@@ -154,6 +154,11 @@ static weft_status check_hosts(struct weft_nccl_writer *w, int *up)
             continue;
         first = first < 0 ? i : first;
         w->num_hosts++;
+        // one file said that they belong together, though it shows no NVLink between them
+        if (weft_topology_text(t, first, "nccl.system.version") &&
+            !weft_topology_text(t, i, "nccl.system.version") &&
+            weft_topology_text(t, i, "nccl.cpu.host_hash"))
+            continue;
         if (root_of(up, i) != root_of(up, first))
             return weft_fail(w->error, WEFT_UNSUPPORTED,
                              "NCCL's topology XML describes one host, or hosts that share an "

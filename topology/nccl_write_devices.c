@@ -44,11 +44,11 @@ static const char *kept(const struct weft_nccl_writer *w, int node, const char *
 /* Names that a graph of another source brought along need not be names in XML. */
 static bool is_xml_name(const char *name)
 {
-    static const char others[] = "0123456789-._:";
+    static const char others[] = "0123456789-.";
     size_t bytes = 0;
     for (; name[bytes]; bytes++)
         if (!((name[bytes] | 32) >= 'a' && (name[bytes] | 32) <= 'z') &&
-            (name[bytes] != '_' && (bytes == 0 || !strchr(others, name[bytes]))))
+            !strchr("_:", name[bytes]) && (bytes == 0 || !strchr(others, name[bytes])))
             return false;
     return bytes > 0;
 }
@@ -65,17 +65,29 @@ void weft_nccl_write_kept(const struct weft_nccl_writer *w, int node, const char
         bool is_written = !name || !is_xml_name(name);
         for (int i = 0; order[i] && !is_written; i++)
             is_written = strcmp(order[i], name) == 0;
-        // on a NUMA domain or host these stand for themselves
-        if (!is_written && strcmp(name, "host_hash") != 0)
+        if (!is_written)
             weft_nccl_write_text(w, name, a->text);
     }
+}
+
+/* Other forms of the graph can be edited: what goes out unescaped must be what the reader made. */
+static bool is_one_element(const char *text)
+{
+    size_t bytes = strlen(text);
+    return bytes > 3 && text[0] == '<' && strcspn(text + 1, "<>") == bytes - 2 &&
+           text[bytes - 2] == '/';
+}
+
+static bool is_hexadecimal(const char *text, size_t bytes)
+{
+    return strspn(text, "0123456789abcdefABCDEF") >= bytes;
 }
 
 void weft_nccl_write_kept_children(const struct weft_nccl_writer *w, int node, const char *element,
                                    int indent)
 {
     for (const struct weft_attribute *a = w->topology->nodes[node].attributes; a; a = a->next)
-        if (kept_name(a, element, '/')) {
+        if (kept_name(a, element, '/') && is_one_element(a->text)) {
             indent_by(w, indent);
             fprintf(w->stream, "%s\n", a->text);
         }
@@ -132,7 +144,7 @@ static const char *class_of(const struct weft_nccl_writer *w, int node)
 {
     const struct weft_topology *t = w->topology;
     const char *known = weft_topology_text(t, node, "pci_class");
-    if (known)
+    if (known && known[0] && is_hexadecimal(known, strlen(known)))
         return known;
     switch (t->nodes[node].kind) {
     case WEFT_NODE_PCIE_SWITCH:
@@ -171,7 +183,8 @@ static void write_pcie_speed(const struct weft_nccl_writer *w, int node)
     const char *speed = kept(w, node, "pci", "link_speed");
     const char *width = kept(w, node, "pci", "link_width");
     int64_t bandwidth = pcie_bandwidth(w, node);
-    int64_t then = width ? weft_nccl_pcie_bandwidth(speed, strtoll(width, NULL, 0)) : -1;
+    int base = width && strncmp(width, "0x", 2) == 0 ? 16 : 10; // as it was read
+    int64_t then = width ? weft_nccl_pcie_bandwidth(speed, strtoll(width, NULL, base)) : -1;
     if (then == bandwidth) {
         if (speed)
             weft_nccl_write_text(w, "link_speed", speed);
@@ -192,8 +205,8 @@ static void write_pci_attributes(const struct weft_nccl_writer *w, int node)
     const char *known_class = weft_topology_text(w->topology, node, "pci_class");
     weft_nccl_write_text(w, "busid", w->address[node]);
     if (known_class || !w->is_nccl)
-        fprintf(w->stream, " class=\"0x%s\"", known_class ? known_class : class_of(w, node));
-    if (id && strlen(id) == 9 && id[4] == ':')
+        fprintf(w->stream, " class=\"0x%s\"", class_of(w, node));
+    if (id && strlen(id) == 9 && id[4] == ':' && is_hexadecimal(id, 4) && is_hexadecimal(id + 5, 4))
         fprintf(w->stream, " vendor=\"0x%.4s\" device=\"0x%s\"", id, id + 5);
     for (int i = 0; order[i]; i++)
         if (kept(w, node, "pci", order[i]))
@@ -201,7 +214,8 @@ static void write_pci_attributes(const struct weft_nccl_writer *w, int node)
     write_pcie_speed(w, node);
     for (const struct weft_attribute *a = w->topology->nodes[node].attributes; a; a = a->next) {
         const char *name = kept_name(a, "pci", '.');
-        bool is_written = !name || !is_xml_name(name) || strncmp(name, "link_", 5) == 0;
+        bool is_written = !name || !is_xml_name(name) || strcmp(name, "link_speed") == 0 ||
+                          strcmp(name, "link_width") == 0;
         for (int i = 0; order[i] && !is_written; i++)
             is_written = strcmp(order[i], name) == 0;
         if (!is_written)
@@ -224,14 +238,8 @@ static bool has_gpu_link(const struct weft_nccl_writer *w, int node)
     return false;
 }
 
-/* hwloc gives the bandwidth of a bundle, not how many links are in it. */
-static long long count_of(const struct weft_link *link)
+static int count_of(const struct weft_link *link)
 {
-    const int64_t one = INT64_C(25000000000);
-    int64_t all = weft_figure_best(&link->bandwidth).value;
-    if (link->kind == WEFT_LINK_NVLINK && link->count == 1 && all > one && all % one == 0 &&
-        all / one <= WEFT_NCCL_MAX_COUNT)
-        return all / one;
     return link->count > WEFT_NCCL_MAX_COUNT ? WEFT_NCCL_MAX_COUNT : link->count;
 }
 
@@ -245,7 +253,7 @@ static void write_gpu_link(const struct weft_nccl_writer *w, int node, const str
         fputs("<c2c", w->stream);
         if (all >= 0)
             fprintf(w->stream, " bw=\"%lld\"", (long long)(all / link->count / 1000000));
-        fprintf(w->stream, " count=\"%lld\"/>\n", count_of(link));
+        fprintf(w->stream, " count=\"%d\"/>\n", count_of(link));
         return;
     }
     const char *target = w->address[other];
@@ -253,8 +261,7 @@ static void write_gpu_link(const struct weft_nccl_writer *w, int node, const str
         target = weft_topology_text(t, node, "nccl.cpu_target");
     fprintf(w->stream, "<%s", weft_link_kinds[link->kind].name);
     weft_nccl_write_text(w, "target", target ? target : "ffff:ff:00.0");
-    fprintf(w->stream, " count=\"%lld\" tclass=\"0x%s\"/>\n",
-            w->is_nccl ? link->count : count_of(link), class_of(w, other));
+    fprintf(w->stream, " count=\"%d\" tclass=\"0x%s\"/>\n", count_of(link), class_of(w, other));
 }
 
 static void write_gpu(const struct weft_nccl_writer *w, int node, int indent)
@@ -301,14 +308,14 @@ static void write_gpu(const struct weft_nccl_writer *w, int node, int indent)
 static long long speed_of(const struct weft_nccl_writer *w, int nic)
 {
     const struct weft_topology *t = w->topology;
-    int64_t rate = weft_topology_number(t, nic, "port_rate", -1), links = 0;
+    int64_t rate = weft_topology_number(t, nic, "rate_mbps", -1), links = 0;
     for (int side = w->first_side[nic]; rate < 0 && side >= 0; side = w->next_side[side]) {
         const struct weft_link *link = &t->links[side / 2];
         int64_t best = weft_figure_best(&link->bandwidth).value;
         if (link->kind == WEFT_LINK_NETWORK && best > 0 && best < INT64_MAX / 2 - links)
             links += best;
     }
-    return (rate >= 0 ? rate : links) / 125000;
+    return rate >= 0 ? rate : links / 125000;
 }
 
 static void write_derived_net(const struct weft_nccl_writer *w, int nic)
@@ -381,20 +388,17 @@ static bool is_loose_nic(const struct weft_topology *t, int node)
 void weft_nccl_write_loose_nics(const struct weft_nccl_writer *w, int node)
 {
     static const char *const order[] = {NULL};
-    bool is_open = false;
-    for (int i = node + 1; i < w->end[node]; i = w->end[i]) {
-        if (!is_loose_nic(w->topology, i))
-            continue;
-        if (!is_open) {
-            fputs("    <nic", w->stream);
-            weft_nccl_write_kept(w, node, "nic", order);
-            fputs(">\n", w->stream);
-        }
-        is_open = true;
-        write_net(w, i, 6);
-    }
-    if (!is_open)
+    bool is_needed = has_kept(w, node, "nic");
+    for (int i = node + 1; i < w->end[node] && !is_needed; i = w->end[i])
+        is_needed = is_loose_nic(w->topology, i);
+    if (!is_needed)
         return;
+    fputs("    <nic", w->stream);
+    weft_nccl_write_kept(w, node, "nic", order);
+    fputs(">\n", w->stream);
+    for (int i = node + 1; i < w->end[node]; i = w->end[i])
+        if (is_loose_nic(w->topology, i))
+            write_net(w, i, 6);
     weft_nccl_write_kept_children(w, node, "nic", 6);
     fputs("    </nic>\n", w->stream);
 }

@@ -90,6 +90,42 @@ static void test_several_hosts_of_one_nvlink_domain(void **state)
     weft_topology_destroy(&t);
 }
 
+static void test_several_hosts_without_nvlink_stay_in_one_file(void **state)
+{
+    (void)state;
+    struct weft_topology *t = parsed(SYSTEM("<cpu host_hash=\"0x1\" numaid=\"0\">" GPU(
+        "0000:01:00.0", "0", "") "</cpu>"
+                                 "<cpu host_hash=\"0x2\" numaid=\"0\">" GPU("0000:01:00.0", "0",
+                                                                            "") "</cpu>"));
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 2);
+    check_round_trip(t);
+    weft_topology_destroy(&t);
+}
+
+/* Kept elements go out as they are, so they must be elements even when somebody edited the graph.
+ */
+static void test_edited_attributes_do_not_break_the_file(void **state)
+{
+    (void)state;
+    struct weft_topology *t = parsed(SYSTEM(CPU("0", GPU("0000:01:00.0", "0", ""))));
+    int gpu = node_named(t, "host/gpu0");
+    static const char *const edits[][2] = {
+        {"nccl.gpu/0", "</gpu><x/>"}, {"nccl.gpu/1", "<a/><b/>"}, {"nccl.gpu.bad name", "1"},
+        {"nccl.gpu.odd", "\"<&"},     {"pci_class", "03\" x=\""}, {"pci_id", "10de:\"\"\"\""}};
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++)
+        assert_int_equal(
+            weft_topology_set_text(t, gpu, edits[i][0], edits[i][1], WEFT_SOURCE_FILE, NULL),
+            WEFT_OK);
+    char *xml = exported(t);
+    struct weft_topology *back = parsed(xml);
+    assert_int_equal(weft_topology_count(back, WEFT_NODE_GPU), 1);
+    assert_string_equal(weft_topology_text(back, node_named(back, "host/gpu0"), "nccl.gpu.odd"),
+                        "\"<&");
+    free(xml);
+    weft_topology_destroy(&t);
+    weft_topology_destroy(&back);
+}
+
 static void test_one_host_gets_no_network(void **state)
 {
     (void)state;
@@ -97,8 +133,7 @@ static void test_one_host_gets_no_network(void **state)
         parsed(SYSTEM(CPU("0", PCI("0000:09:00.0", "0x020700",
                                    "<nic><net name=\"mlx5_0\" speed=\"400000\"/></nic>"))));
     assert_int_equal(num_at(t, node_named(t, "host/mlx5_0"), WEFT_LINK_NETWORK), 0);
-    assert_true(weft_topology_number(t, node_named(t, "host/mlx5_0"), "port_rate", 0) ==
-                INT64_C(50000000000));
+    assert_true(weft_topology_number(t, node_named(t, "host/mlx5_0"), "rate_mbps", 0) == 400000);
     weft_topology_destroy(&t);
 }
 
@@ -207,8 +242,8 @@ static void test_odd_but_legal(void **state)
     node_named(t, "host/nic-0000:03:00.0");
     assert_true(has_remark(t, WEFT_REMARK_HIDDEN, "numaid=\"-1\""));
     assert_true(has_remark(t, WEFT_REMARK_CONTRADICTION, "200000000 Mb/s"));
-    assert_null(weft_topology_attribute(t, node_named(t, "host/eth0"), "port_rate"));
-    assert_null(weft_topology_attribute(t, node_named(t, "host/fast"), "port_rate"));
+    assert_null(weft_topology_attribute(t, node_named(t, "host/eth0"), "rate_mbps"));
+    assert_null(weft_topology_attribute(t, node_named(t, "host/fast"), "rate_mbps"));
     check_round_trip(t);
     weft_topology_destroy(&t);
 }
@@ -341,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_one_hidden_target_among_switches),
         cmocka_unit_test(test_all_switches_hidden_are_guessed_as_one),
         cmocka_unit_test(test_several_hosts_of_one_nvlink_domain),
+        cmocka_unit_test(test_several_hosts_without_nvlink_stay_in_one_file),
+        cmocka_unit_test(test_edited_attributes_do_not_break_the_file),
         cmocka_unit_test(test_one_host_gets_no_network),
         cmocka_unit_test(test_nvlink_to_the_cpu_and_side_links),
         cmocka_unit_test(test_what_is_unknown_is_kept_or_named),
