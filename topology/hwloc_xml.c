@@ -12,7 +12,7 @@
 #include "topology/xml.h"
 
 enum {
-    MAX_DEPTH = 100,        // the deepest real file has 20 levels
+    MAX_DEPTH = 100, // real files: 12; hwloc 2.9 overflows an 8 MiB stack at 10 to 20 thousand
     MAX_ELEMENTS = 2000000, // a thousand per processor of the largest machine
     MAX_OS_INDEX = 1 << 20, // of processors and NUMA domains: hwloc keeps bits up to it
     MAX_MATRIX = 4096,      // objects of a matrix: hwloc allocates their square
