@@ -385,7 +385,7 @@ static void test_nvswitch_sets(void **state)
     char name[32];
     assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
     int host = add(t, WEFT_NODE_HOST, "h", -1), other = add(t, WEFT_NODE_HOST, "i", -1);
-    static const int switches_of[] = {2, 2, 1};
+    static const int switches_of[] = {1, 2, 2};
     for (int set = 0; set < 3; set++) {
         int gpus[2];
         for (int i = 0; i < 2; i++) {
