@@ -21,16 +21,17 @@ enum {
 
 /* ---- check ---- */
 
-/* hwloc writes -1 as unsigned where there is no index. */
+/* Without one, or with -1, hwloc takes 4294967295 and half a gigabyte of bits. */
 static weft_status check_index(const xmlNode *element, const char *name, struct weft_error *error)
 {
     const char *type = weft_xml_text(element, "type");
-    const char *index = weft_xml_text(element, "os_index");
-    if (!type || !index || strcmp(index, "4294967295") == 0 || strcmp(index, "-1") == 0 ||
-        (strcmp(type, "PU") != 0 && strcmp(type, "NUMANode") != 0))
+    int64_t value = -1;
+    if (!type || (strcmp(type, "PU") != 0 && strcmp(type, "NUMANode") != 0))
         return WEFT_OK;
-    int64_t value;
-    return weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error);
+    WEFT_TRY(weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error));
+    if (value < 0)
+        return weft_xml_refuse(element, name, error, "a %.20s without os_index", type);
+    return WEFT_OK;
 }
 
 /* A set as hwloc writes it: groups of 32 bits, "0x" and up to eight digits or nothing, between
