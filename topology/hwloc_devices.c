@@ -419,6 +419,31 @@ static weft_status remark_hidden(struct hwloc_import *im, int count, const char 
                                     im->error, "%s: %d; %s", what, count, why);
 }
 
+/* Whether the host is a guest, as far as its own words go. */
+static bool is_virtual(struct hwloc_import *im, const struct counts *counts)
+{
+    static const char *const makers[] = {
+        "QEMU", "Amazon EC2", "Microsoft Corporation", "Google", "VMware", "Xen", "OpenStack"};
+    const char *vendor = weft_topology_text(im->topology, im->host, "vendor");
+    const char *product = weft_topology_text(im->topology, im->host, "product");
+    size_t length = product ? strlen(product) : 0;
+    if (length >= 5 && strcmp(product + length - 5, "metal") == 0) // g4dn.metal
+        return false;
+    for (size_t i = 0; vendor && i < sizeof makers / sizeof makers[0]; i++)
+        if (strncmp(vendor, makers[i], strlen(makers[i])) == 0)
+            return true;
+    return counts->virtio > 0;
+}
+
+/* Guests see GPUs and NICs at the host bridge ("PHB" for all pairs) whatever switches there are. */
+static weft_status remark_flat_tree(struct hwloc_import *im, const struct counts *counts)
+{
+    if (im->num_switches > 0 || im->num_gpus < 2 || !is_virtual(im, counts))
+        return WEFT_OK;
+    return remark_hidden(im, im->num_gpus, "GPUs at the host bridge of a virtual machine",
+                         "PCIe switches between them and to NICs cannot be seen");
+}
+
 static weft_status set_counts(struct hwloc_import *im, const struct counts *counts)
 {
     const struct {
@@ -434,6 +459,7 @@ static weft_status set_counts(struct hwloc_import *im, const struct counts *coun
                            "the hypervisor hides what they really are"));
     WEFT_TRY(remark_hidden(im, im->roots_without_place, "PCIe roots near no NUMA domain",
                            "which socket their devices belong to cannot be seen"));
+    WEFT_TRY(remark_flat_tree(im, counts));
     if (hwloc_topology_is_thissystem(im->hwloc)) // the pcie probe looks for itself
         return WEFT_OK;
     return remark_hidden(im, counts->without_speed, "GPUs, NVSwitches or NICs without a PCIe speed",

@@ -12,7 +12,7 @@
 #include "topology/xml.h"
 
 enum {
-    MAX_DEPTH = 100,        // the deepest real file has 20 levels
+    MAX_DEPTH = 100, // real files: 12; hwloc 2.9 overflows an 8 MiB stack at 10 to 20 thousand
     MAX_ELEMENTS = 2000000, // a thousand per processor of the largest machine
     MAX_OS_INDEX = 1 << 20, // of processors and NUMA domains: hwloc keeps bits up to it
     MAX_MATRIX = 4096,      // objects of a matrix: hwloc allocates their square
@@ -21,16 +21,17 @@ enum {
 
 /* ---- check ---- */
 
-/* hwloc writes -1 as unsigned where there is no index. */
+/* Without one, or with -1, hwloc takes 4294967295 and half a gigabyte of bits. */
 static weft_status check_index(const xmlNode *element, const char *name, struct weft_error *error)
 {
     const char *type = weft_xml_text(element, "type");
-    const char *index = weft_xml_text(element, "os_index");
-    if (!type || !index || strcmp(index, "4294967295") == 0 || strcmp(index, "-1") == 0 ||
-        (strcmp(type, "PU") != 0 && strcmp(type, "NUMANode") != 0))
+    int64_t value = -1;
+    if (!type || (strcmp(type, "PU") != 0 && strcmp(type, "NUMANode") != 0))
         return WEFT_OK;
-    int64_t value;
-    return weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error);
+    WEFT_TRY(weft_xml_integer(element, "os_index", 0, MAX_OS_INDEX, name, &value, error));
+    if (value < 0)
+        return weft_xml_refuse(element, name, error, "a %.20s without os_index", type);
+    return WEFT_OK;
 }
 
 /* A set as hwloc writes it: groups of 32 bits, "0x" and up to eight digits or nothing, between

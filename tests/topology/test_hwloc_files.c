@@ -385,7 +385,7 @@ static void test_nvswitch_sets(void **state)
     char name[32];
     assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
     int host = add(t, WEFT_NODE_HOST, "h", -1), other = add(t, WEFT_NODE_HOST, "i", -1);
-    static const int switches_of[] = {2, 2, 1};
+    static const int switches_of[] = {1, 2, 2};
     for (int set = 0; set < 3; set++) {
         int gpus[2];
         for (int i = 0; i < 2; i++) {
@@ -446,6 +446,33 @@ static void test_memory_without_processors(void **state)
     weft_topology_destroy(&t);
 }
 
+/* What a guest sees of two GPUs: no switch, no speed, virtio beside them. The same board as bare
+ * metal hides nothing by that. */
+static void test_virtual_machine(void **state)
+{
+    (void)state;
+    for (int is_virtual = 0; is_virtual < 2; is_virtual++) {
+        char text[2048];
+        snprintf(text, sizeof text,
+                 HEAD "<object type=\"Bridge\" bridge_type=\"0-1\" depth=\"0\" "
+                      "bridge_pci=\"0000:[00-09]\">"
+                      "<object type=\"PCIDev\" pci_busid=\"0000:00:01.0\" pci_type=\"0302 "
+                      "[10de:2330] [0000:0000] 00\" pci_link_speed=\"0.000000\"/>"
+                      "<object type=\"PCIDev\" pci_busid=\"0000:00:02.0\" pci_type=\"0302 "
+                      "[10de:2330] [0000:0000] 00\" pci_link_speed=\"0.000000\"/>"
+                      "<object type=\"PCIDev\" pci_busid=\"0000:00:03.0\" pci_type=\"0100 "
+                      "[%s:1001] [0000:0000] 00\" pci_link_speed=\"0.000000\"/>"
+                      "</object></object></topology>",
+                 is_virtual ? "1af4" : "8086");
+        struct weft_topology *t = import(text);
+        assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "virtio devices: 1"), is_virtual);
+        assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "GPUs at the host bridge"),
+                         is_virtual);
+        assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "without a PCIe speed: 2"), 1);
+        weft_topology_destroy(&t);
+    }
+}
+
 /* ---- what must not reach hwloc ---- */
 
 static void assert_refused(const char *text, const char *why)
@@ -493,6 +520,9 @@ static void test_hostile_files(void **state)
         {"<?xml version=\"1.0\" encoding=\"UTF-7\"?><topology version=\"2.0\"/>", "UTF-8"},
         {HEAD "<object type=\"PU\" os_index=\"4000000000\"" SETS "/></object></topology>",
          "os_index"},
+        {HEAD "<object type=\"PU\"" SETS "/></object></topology>", "a PU without os_index"},
+        {HEAD "<object type=\"NUMANode\" os_index=\"4294967295\"" SETS "/></object></topology>",
+         "os_index"},
         {HEAD "<object type=\"PU\" os_index=\"-7\"" SETS "/></object></topology>", "os_index"},
         {HEAD "<object type=\"NUMANode\" os_index=\"nan\"" SETS "/></object></topology>",
          "os_index"},
@@ -529,7 +559,8 @@ int main(void)
         cmocka_unit_test(test_devices),         cmocka_unit_test(test_pci_locality),
         cmocka_unit_test(test_xgmi_hops),       cmocka_unit_test(test_doubled_nvlinks),
         cmocka_unit_test(test_nvswitch_sets),   cmocka_unit_test(test_memory_without_processors),
-        cmocka_unit_test(test_deep_nesting),    cmocka_unit_test(test_hostile_files),
+        cmocka_unit_test(test_virtual_machine), cmocka_unit_test(test_deep_nesting),
+        cmocka_unit_test(test_hostile_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

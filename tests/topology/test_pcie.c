@@ -200,6 +200,25 @@ static void test_switch(void **state)
     end(&m);
 }
 
+/* The two sides of a switch are no link: Gen4 x4 below and Gen3 x16 above are not Gen3 x4. */
+static void test_inside_of_a_switch(void **state)
+{
+    (void)state;
+    struct machine m;
+    int link;
+    begin(&m);
+    put_device(&m, "pci0000:00/0000:00:01.0", "8 GT/s", "16", "8 GT/s", "16");
+    put_device(&m, "pci0000:00/0000:00:01.0/0000:01:00.0", "8 GT/s", "16", "8 GT/s", "16");
+    put_device(&m, "pci0000:00/0000:00:01.0/0000:01:00.0/0000:02:00.0", "16 GT/s", "4", "16 GT/s",
+               "4");
+    put_device(&m, "pci0000:00/0000:00:01.0/0000:01:00.0/0000:02:00.0/0000:03:00.0", "16 GT/s", "4",
+               "16 GT/s", "4");
+    add_device(&m, WEFT_NODE_NIC, "h/n", "0000:03:00.0", m.pcie_root, &link);
+    read_tree(&m);
+    assert_figure(&m, link, 7876923000, 7876923000);
+    end(&m);
+}
+
 /* A chain without a node in the middle counts as its narrowest link. */
 static void test_narrowest_bridge_counts(void **state)
 {
@@ -379,15 +398,11 @@ static void test_hostile_tree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spellings_of_speeds),
-        cmocka_unit_test(test_lanes_and_payload),
-        cmocka_unit_test(test_weaker_end),
-        cmocka_unit_test(test_switch),
-        cmocka_unit_test(test_narrowest_bridge_counts),
-        cmocka_unit_test(test_against_hwloc),
-        cmocka_unit_test(test_idle_gpu),
-        cmocka_unit_test(test_isolation),
-        cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_spellings_of_speeds), cmocka_unit_test(test_lanes_and_payload),
+        cmocka_unit_test(test_weaker_end),          cmocka_unit_test(test_switch),
+        cmocka_unit_test(test_inside_of_a_switch),  cmocka_unit_test(test_narrowest_bridge_counts),
+        cmocka_unit_test(test_against_hwloc),       cmocka_unit_test(test_idle_gpu),
+        cmocka_unit_test(test_isolation),           cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_hostile_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
