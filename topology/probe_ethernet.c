@@ -176,7 +176,8 @@ static void read_rate(int any_socket, struct weft_interface *interface)
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface->name);
     if (ioctl(any_socket, SIOCETHTOOL, &request) != 0)
         return;
-    uint32_t speed = ethtool_cmd_speed(&command);
+    // ethtool_cmd_speed of the system's header shifts into the sign bit
+    uint32_t speed = (uint32_t)command.speed_hi << 16 | command.speed;
     interface->rate_mbps = speed == 0 || speed >= INT32_MAX ? -1 : (int64_t)speed;
     interface->duplex = command.duplex == DUPLEX_FULL ? 1 : command.duplex == DUPLEX_HALF ? 0 : -1;
 }
