@@ -19,11 +19,6 @@ const struct weft_importer *const weft_importers[] = {
     &weft_importer_ibnetdiscover,
     &weft_importer_ibsim,
     &weft_importer_ibutils,
-    NULL,
-    &weft_importer_ibnetdiscover,
-    &weft_importer_ibsim,
-    &weft_importer_ibutils,
-    NULL,
     &weft_importer_edges, // "node", "link"
     &weft_importer_slurm, // "SwitchName", "BlockName"
     NULL,
