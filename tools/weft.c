@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/config.h"
+#include "base/log.h"
 #include "tools/command.h"
 
 struct command {
@@ -48,8 +50,18 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "weft %d.%d.%d\n", version / 10000, version / 100 % 100, version % 100);
 }
 
+/* For commands that make no communicator; a wrong level is that one's to refuse. */
+static void set_log_level(void)
+{
+    const char *name = weft_config_environment("WEFT_LOG");
+    int level = name ? weft_log_level_from_name(name) : -1;
+    if (level >= 0)
+        weft_log_set_level((enum weft_log_level)level);
+}
+
 int main(int argc, char **argv)
 {
+    set_log_level();
     argp_err_exit_status = WEFT_EXIT_USAGE;
     argp_program_version_hook = print_version;
     if (argc < 2) {

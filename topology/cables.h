@@ -22,6 +22,12 @@ struct weft_cables {
 weft_status weft_cables_list(const struct weft_topology *topology, struct weft_cables *cables,
                              struct weft_error *error);
 void weft_cables_free(struct weft_cables *cables);
+/* Sums of bundled links; a graph may claim more than an int holds, and nobody has so many. */
+static inline int weft_cables_add(int sum, int count)
+{
+    enum { MOST = 1 << 28 };
+    return count > MOST - sum ? MOST : sum + count;
+}
 /* Leaf, spine, core switch, or switch of no known tier. */
 bool weft_node_is_fabric_switch(const struct weft_topology *topology, int node);
 

@@ -140,7 +140,7 @@ static int list_siblings(struct view *v, int kind, int other_kind)
         one->ports = (int)(weft_topology_number(t, i, "num_ports", 0) & 0xffff);
         for (int k = v->cables.starts[i]; k < v->cables.starts[i + 1]; k++)
             if (t->nodes[v->cables.ends[k].peer].kind == other_kind)
-                one->count += t->links[v->cables.ends[k].link].count;
+                one->count = weft_cables_add(one->count, t->links[v->cables.ends[k].link].count);
     }
     qsort(v->siblings, (size_t)v->num_siblings, sizeof *v->siblings, compare_siblings);
     int lacking = 0;

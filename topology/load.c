@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "topology/forms.h"
 #include "topology/fsroot.h"
 #include "topology/probe.h"
@@ -108,6 +110,7 @@ weft_status weft_topology_load_as(const char *source, const char *form,
     }
     if (form && (!source || !source[0]))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a form is given, but no file");
+    int64_t start_ns = weft_clock_ns();
     weft_status status = is_folder ? weft_fsroot_load(source, &made, error)
                                    : load_any(source, importer, &made, error);
     if (status == WEFT_OK)
@@ -118,6 +121,9 @@ weft_status weft_topology_load_as(const char *source, const char *form,
         weft_topology_destroy(&made);
         return status;
     }
+    WEFT_LOG(WEFT_LOG_INFO, "topology of %s: %d nodes, %d links in %.2f ms",
+             source && source[0] ? source : "this machine", made->num_nodes, made->num_links,
+             (double)(weft_clock_ns() - start_ns) / 1e6);
     *topology = made;
     return WEFT_OK;
 }

@@ -49,9 +49,9 @@ static void count_cables(struct tiers *s)
                 continue;
             int count = t->links[s->cables.ends[k].link].count;
             if (weft_node_is_fabric_switch(t, s->cables.ends[k].peer))
-                s->num_joins[i] += count;
+                s->num_joins[i] = weft_cables_add(s->num_joins[i], count);
             else if (is_end(t, s->cables.ends[k].peer))
-                s->num_ends[i] += count;
+                s->num_ends[i] = weft_cables_add(s->num_ends[i], count);
         }
 }
 
@@ -110,7 +110,7 @@ static int joins_with_leaves(const struct tiers *s, int node)
     for (int k = s->cables.starts[node]; k < s->cables.starts[node + 1]; k++)
         if (weft_node_is_fabric_switch(s->topology, s->cables.ends[k].peer) &&
             s->rank[s->cables.ends[k].peer] == 0)
-            count += s->topology->links[s->cables.ends[k].link].count;
+            count = weft_cables_add(count, s->topology->links[s->cables.ends[k].link].count);
     return count;
 }
 

@@ -162,6 +162,19 @@ static void test_sides_that_contradict_are_named(void **state)
     weft_topology_destroy(&t);
 }
 
+static void test_sides_that_name_other_ports_of_the_same_devices(void **state)
+{
+    (void)state;
+    struct weft_topology *t = load_ibnetdiscover(SWITCH("1", "a") TO_SWITCH(
+        "3", "2", "4", "4xEDR") "\n" SWITCH("2", "b") TO_SWITCH("4", "1", "5", "4xEDR"));
+    assert_int_equal(t->num_links, 1);
+    assert_non_null(cable(t, "a", 5, "b", 4));
+    assert_int_equal(count_remarks(t, WEFT_REMARK_CONTRADICTION,
+                                   "a port 3 is said to go to b port 4, but b port 4 to a port 5"),
+                     1);
+    weft_topology_destroy(&t);
+}
+
 static void test_two_that_claim_one_port(void **state)
 {
     (void)state;
@@ -619,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_a_cable_seen_from_both_sides_is_one_link),
         cmocka_unit_test(test_one_side_is_believed_with_a_remark),
         cmocka_unit_test(test_sides_that_contradict_are_named),
+        cmocka_unit_test(test_sides_that_name_other_ports_of_the_same_devices),
         cmocka_unit_test(test_two_that_claim_one_port),
         cmocka_unit_test(test_a_port_that_is_stated_twice),
         cmocka_unit_test(test_the_lower_of_two_rates_is_believed),

@@ -77,13 +77,17 @@ static void test_pods_are_compared_apart(void **state)
     for (int l = 0; l < 3; l++) {
         snprintf(name, sizeof name, "other-%d", l);
         int leaf = add_switch(t, name);
-        join(t, leaf, 1, spine, 1 + l, 50);
+        for (int cable = 0; cable < 7; cable++)
+            join(t, leaf, 1 + cable, spine, 1 + l * 7 + cable, 50);
         snprintf(name, sizeof name, "far%d", l);
-        join(t, add_nic(t, name, "mlx5_0"), 1, leaf, 2, 50);
+        join(t, add_nic(t, name, "mlx5_0"), 1, leaf, 20, 50);
     }
     assert_int_equal(weft_topology_find_tiers(t, WEFT_SOURCE_FILE, NULL), WEFT_OK);
     EXPECT_NONE(t, "missing-uplinks");
     EXPECT_NONE(t, "uneven-spines");
+    unplug(t, "rack-leaf-02-00", 35);
+    unplug(t, "rack-leaf-02-00", 36);
+    EXPECT(t, "missing-uplinks", 100, "1 of 7 leaf switches", "rack-leaf-02-00 has 6 of 8");
     weft_topology_destroy(&t);
 }
 
@@ -96,6 +100,22 @@ static void test_slow_cables(void **state)
     EXPECT(t, "slow-cables", 48, "2 of 192 network cables run below others of their kind: ",
            "rack-leaf-02-01 port 35 to spine-2 port 7 at 2 GB/s, not 50 GB/s;",
            "node01-02/mlx5_1 port 1 to rack-leaf-01-01 port 3 at 25 GB/s");
+    weft_topology_destroy(&t);
+}
+
+/* Without a majority nobody can say what should be. */
+static void test_two_halves_are_no_fault(void **state)
+{
+    (void)state;
+    struct weft_topology *t = make_rails(2, 4, 8, 8);
+    for (int r = 0; r < 4; r++)
+        for (int port = 33; port < 41; port++) {
+            char name[40];
+            snprintf(name, sizeof name, "rack-leaf-%02d-00", r);
+            cable_of(t, name, port)->bandwidth.current.value = 25000000000;
+        }
+    cable_of(t, "rack-leaf-00-01", 33)->bandwidth.current.value = 100000000000;
+    EXPECT_NONE(t, "slow-cables");
     weft_topology_destroy(&t);
 }
 
@@ -259,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_missing_uplinks),
         cmocka_unit_test(test_pods_are_compared_apart),
         cmocka_unit_test(test_slow_cables),
+        cmocka_unit_test(test_two_halves_are_no_fault),
         cmocka_unit_test(test_cables_of_other_adapters_are_another_kind),
         cmocka_unit_test(test_an_absent_leaf),
         cmocka_unit_test(test_duplicate_guids),

@@ -212,6 +212,20 @@ static void test_far_switches_have_no_tier(void **state)
     weft_topology_destroy(&t);
 }
 
+static void test_huge_bundles(void **state)
+{
+    (void)state;
+    struct weft_topology *t = make_rails(1, 2, 2, 2);
+    for (int i = 0; i < 5000; i++) {
+        struct weft_link link = weft_link_make(WEFT_LINK_NETWORK, 0, i % 2 ? 1 : 2);
+        link.count = 1 << 20;
+        assert_int_equal(weft_topology_add_link(t, &link, NULL, NULL), WEFT_OK);
+    }
+    find_tiers(t); // 5 * 2^30 cables: the sanitizers watch the sums
+    assert_int_equal(kind_of(t, "rack-leaf-01-00"), WEFT_NODE_LEAF);
+    weft_topology_destroy(&t);
+}
+
 /* Slurm's files join hosts, not NICs. */
 static void test_hosts_count_as_ends(void **state)
 {
@@ -241,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_one_cable_within_a_tier_is_a_remark),
         cmocka_unit_test(test_islands_are_decided_apart),
         cmocka_unit_test(test_far_switches_have_no_tier),
+        cmocka_unit_test(test_huge_bundles),
         cmocka_unit_test(test_hosts_count_as_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

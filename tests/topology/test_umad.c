@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/ibnetdisc.h"
+#include "base/symbols.h"
 #include "base/umad.h"
 #include "topology/probe.h"
 #include "topology/probe_umad.h"
@@ -336,6 +337,19 @@ static void test_silence_ends_in_time(void **state)
     weft_topology_destroy(&t);
 }
 
+static void test_absent_libraries(void **state)
+{
+    (void)state;
+    struct weft_error error = {0};
+    int (*function)(void) = NULL;
+    const struct weft_symbol symbols[] = {{"no_such_function", &function}};
+    assert_int_equal(weft_symbols_load("libno-such.so.3", symbols, 1, &error), WEFT_UNSUPPORTED);
+    assert_string_equal(error.text, "libno-such.so.3 is not here");
+    assert_int_equal(weft_symbols_load("libc.so.6", symbols, 1, &error), WEFT_UNSUPPORTED);
+    assert_string_equal(error.text, "libc.so.6 has no no_such_function");
+    assert_null(function);
+}
+
 /* Whatever this machine has, there is an answer. */
 static void test_this_machine(void **state)
 {
@@ -358,6 +372,7 @@ int main(void)
         cmocka_unit_test_setup(test_no_permission, set_up),
         cmocka_unit_test_setup(test_one_plane_that_fails_hides_not_the_other, set_up),
         cmocka_unit_test_setup(test_silence_ends_in_time, set_up),
+        cmocka_unit_test_setup(test_absent_libraries, set_up),
         cmocka_unit_test_setup(test_this_machine, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
