@@ -384,6 +384,16 @@ static void test_odd_networks(void **state)
                    "SwitchName=x Nodes=n1\n"
                    "SwitchName=y Nodes=n2\n");
     weft_topology_destroy(&t);
+    t = empty(); // the number that tells such groups apart comes last
+    for (int i = 1; i < 5; i++) {
+        char on[32];
+        snprintf(on, sizeof on, "L-%02d-02", i);
+        plug(t, "n1", on, WEFT_NODE_LEAF, 50);
+    }
+    assert_written("slurm-tree", t,
+                   "# L-02=L-01-02 ... L-04-02 (4 switches)\n"
+                   "SwitchName=L-02 Nodes=n1\n");
+    weft_topology_destroy(&t);
 }
 
 static void test_refused(void **state)
