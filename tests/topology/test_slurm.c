@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "topology/findings.h"
 #include "topology/forms.h"
 #include "topology/load.h"
 #include "topology/synthetic.h"
@@ -101,6 +102,11 @@ static void test_real_files(void **state)
         assert_int_equal(weft_topology_islands(t, NULL, &islands, NULL), WEFT_OK);
         assert_int_equal(islands, real[i].islands);
         assert_true(has_host(t, "srv4208"));
+        struct weft_findings findings; // that hosts are not looked into is no fault
+        assert_int_equal(weft_topology_findings(t, &findings, NULL), WEFT_OK);
+        for (int j = 0; j < findings.count; j++)
+            assert_int_equal(findings.items[j].severity, WEFT_SEVERITY_NOTE);
+        weft_findings_free(&findings);
         char *json = written(t, &bytes);
         char *again = written_as(real[i].form, t, NULL);
         assert_non_null(again);
