@@ -133,7 +133,7 @@ static bool are_nodes_in_order(const struct weft_topology *t, int *last)
 {
     for (int i = 0; i < t->num_nodes; i++) {
         int parent = t->nodes[i].parent, above = i - 1;
-        while (above > parent) // the way up from the node before must meet the parent
+        while (above >= 0 && above > parent) // the way up from the node before must meet the parent
             above = t->nodes[above].parent;
         if (above != parent && parent >= 0)
             return false;
