@@ -438,17 +438,19 @@ weft_status weft_find_oversubscription(struct weft_search *s)
     double worst_ratio = 1.0, least_ratio = 1e30;
     for (int i = 0; i < t->num_nodes; i++) {
         double down = 0, up = 0;
+        bool is_told = true; // links without speed and ports need not be single cables
         for (int k = v.cables.starts[i]; k < v.cables.starts[i + 1]; k++) {
             const struct weft_link *link = &t->links[v.cables.ends[k].link];
             int peer = t->nodes[v.cables.ends[k].peer].kind;
             int64_t known = weft_figure_best(&link->bandwidth).value;
             double value = known > 0 ? (double)known : (double)link->count;
+            is_told &= known > 0 || link->from_port || link->to_port;
             if (peer == WEFT_NODE_SPINE)
                 up += value;
             else if (peer != WEFT_NODE_AGGREGATOR)
                 down += value;
         }
-        if (t->nodes[i].kind != WEFT_NODE_LEAF || up <= 0)
+        if (t->nodes[i].kind != WEFT_NODE_LEAF || up <= 0 || !is_told)
             continue;
         leaves++;
         double ratio = down / up;

@@ -15,11 +15,27 @@ static bool holds_ranks(const struct weft_topology *t, int node)
 
 /* ---- errors ---- */
 
+/* There are hosts, and whoever described them did not look inside: a scheduler's file, say. */
+static bool are_hosts_closed(const struct weft_topology *t)
+{
+    int hosts = 0;
+    for (int i = 0; i < t->num_nodes; i++) {
+        hosts += t->nodes[i].kind == WEFT_NODE_HOST;
+        if (t->nodes[i].kind != WEFT_NODE_HOST && t->nodes[i].kind != WEFT_NODE_NIC)
+            return false;
+    }
+    return hosts > 1;
+}
+
 weft_status weft_find_no_place(struct weft_search *s)
 {
     for (int i = 0; i < s->topology->num_nodes; i++)
         if (holds_ranks(s->topology, i))
             return WEFT_OK;
+    if (are_hosts_closed(s->topology))
+        return weft_search_say(s, WEFT_SEVERITY_NOTE, 0,
+                               "Hosts alone: what is inside them is not known, so nothing here can "
+                               "hold a rank.");
     for (int i = 0; i < s->topology->num_nodes; i++)
         if (weft_node_is_fabric_switch(s->topology, i)) // a dump of a subnet is no broken machine
             return weft_search_say(s, WEFT_SEVERITY_NOTE, 0,

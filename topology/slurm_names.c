@@ -57,18 +57,30 @@ weft_status weft_slurm_names_make(struct weft_slurm_names *names, const char *wa
     return WEFT_OK;
 }
 
-void weft_slurm_common_prefix(const char *a, const char *b, char prefix[WEFT_TOPOLOGY_NAME_BYTES])
+static bool is_letter(char c)
 {
-    size_t used = 0;
-    while (a[used] && a[used] == b[used] && used + 1 < WEFT_TOPOLOGY_NAME_BYTES) {
-        prefix[used] = a[used];
-        used++;
-    }
-    while (used > 0 && !(prefix[used - 1] >= 'a' && prefix[used - 1] <= 'z') &&
-           !(prefix[used - 1] >= 'A' && prefix[used - 1] <= 'Z'))
-        used--;
-    prefix[used] = '\0';
-    char *folder = strrchr(prefix, '/'); // su0/leaf0 and su0/leaf7 have su0 in common
-    if (folder && folder > prefix)
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+void weft_slurm_common_name(const char *a, const char *b, char name[WEFT_TOPOLOGY_NAME_BYTES])
+{
+    size_t front = 0, back = 0, bytes_a = strlen(a), bytes_b = strlen(b);
+    while (a[front] && a[front] == b[front] && front + 1 < WEFT_TOPOLOGY_NAME_BYTES)
+        front++;
+    size_t shorter = bytes_a < bytes_b ? bytes_a : bytes_b;
+    while (back < shorter - front && a[bytes_a - 1 - back] == b[bytes_b - 1 - back])
+        back++;
+    // a suffix begins with a separator: of -01-02 and -04-02 only the last -02 is meant
+    while (back > 0 && !strchr("-_./:", a[bytes_a - back]))
+        back--;
+    while (front > 0 && !is_letter(a[front - 1]))
+        front--;
+    memcpy(name, a, front);
+    name[front] = '\0';
+    char *folder = strrchr(name, '/'); // su0/leaf0 and su0/leaf7 have su0 in common
+    if (folder && folder > name)
         *folder = '\0';
+    size_t used = strlen(name);
+    if (used > 0)
+        snprintf(name + used, WEFT_TOPOLOGY_NAME_BYTES - used, "%s", a + bytes_a - back);
 }

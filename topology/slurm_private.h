@@ -23,8 +23,8 @@ void weft_slurm_names_fini(struct weft_slurm_names *names);
  * `names`. */
 weft_status weft_slurm_names_make(struct weft_slurm_names *names, const char *wanted,
                                   const char **name, struct weft_error *error);
-/* What two names begin with, without a number or separator at its end; may be empty. */
-void weft_slurm_common_prefix(const char *a, const char *b, char prefix[WEFT_TOPOLOGY_NAME_BYTES]);
+/* What two names begin and end with: a name for all that is from one to the other; may be empty. */
+void weft_slurm_common_name(const char *a, const char *b, char name[WEFT_TOPOLOGY_NAME_BYTES]);
 
 /* ---- slurm_fabric.c ---- */
 

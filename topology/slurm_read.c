@@ -6,7 +6,7 @@
  *
  * What `scontrol show topology` prints is read too. A switch with Nodes is a leaf, the next level a
  * spine, what is above a core switch. Slurm knows no network ports, so each node is given one per
- * leaf it hangs on, HOST/nicN, and a remark says so. What the graph has no place for is kept as
+ * leaf it hangs on, HOST/to-LEAF, and a remark says so. What the graph has no place for is kept as
  * attributes: slurm.level, slurm.link_speed, slurm.label (from a comment "# NAME=LABEL" above the
  * line of NAME), slurm.block, slurm.block_label, slurm.block_index (the order of blocks matters)
  * and slurm.block_sizes.
@@ -22,7 +22,6 @@
 enum {
     MAX_NAMES = 131072, // nodes and switches of all lists
     MAX_LEVELS = 48,
-    MAX_SWITCHES_OF_NODE = 64,
 };
 
 enum key { SWITCH_NAME, SWITCHES, NODES, LINK_SPEED, LEVEL, BLOCK_NAME, BLOCK_SIZES, NUM_KEYS };
@@ -344,19 +343,13 @@ static weft_status find_host(struct reader *r, const char *name, int *host)
 static weft_status take_leaf_node(void *context, const char *name)
 {
     struct reader *r = context;
-    int host, nic, number = 0;
-    char nic_name[WEFT_TOPOLOGY_NAME_BYTES];
+    int host, nic, leaf = r->entries[r->current].node;
+    char nic_name[2 * WEFT_TOPOLOGY_NAME_BYTES];
     WEFT_TRY(find_host(r, name, &host));
-    for (; number < MAX_SWITCHES_OF_NODE; number++) {
-        snprintf(nic_name, sizeof nic_name, "%.236s/nic%d", name, number);
-        if (weft_topology_find_node(r->t, nic_name) < 0)
-            break;
-    }
-    if (number == MAX_SWITCHES_OF_NODE)
-        return weft_lines_refuse(&r->lines, "node \"%.100s\" is on more than 64 switches", name);
+    snprintf(nic_name, sizeof nic_name, "%s/to-%s", name, r->t->nodes[leaf].name);
     WEFT_TRY(weft_lines_located(&r->lines, weft_topology_add_node(r->t, WEFT_NODE_NIC, nic_name,
                                                                   host, &nic, r->lines.error)));
-    struct weft_link link = weft_link_make(WEFT_LINK_NETWORK, nic, r->entries[r->current].node);
+    struct weft_link link = weft_link_make(WEFT_LINK_NETWORK, nic, leaf);
     return weft_topology_add_link(r->t, &link, NULL, r->lines.error);
 }
 

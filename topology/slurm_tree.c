@@ -58,14 +58,14 @@ static int set_of_item(struct tree *tree, int item)
 static weft_status name_item(struct tree *tree, struct item *item)
 {
     static const char *const fallbacks[] = {"leaves", "spines", "cores", "switches"};
-    char prefix[WEFT_TOPOLOGY_NAME_BYTES];
+    char common[WEFT_TOPOLOGY_NAME_BYTES];
     const char *wanted = fallbacks[item->level < 3 ? item->level : 3];
     if (item->num_switches == 1) {
         wanted = tree->t->nodes[item->first_switch].name;
     } else if (item->num_switches > 1) {
-        weft_slurm_common_prefix(tree->t->nodes[item->first_switch].name,
-                                 tree->t->nodes[item->last_switch].name, prefix);
-        wanted = prefix[0] ? prefix : wanted;
+        weft_slurm_common_name(tree->t->nodes[item->first_switch].name,
+                               tree->t->nodes[item->last_switch].name, common);
+        wanted = common[0] ? common : wanted;
     }
     return weft_slurm_names_make(&tree->names, wanted, &item->name, tree->error);
 }

@@ -333,13 +333,80 @@ static void test_fingerprint_sees(void **state)
     weft_topology_destroy(&t);
 }
 
+enum { SMALL = 5, SMALL_LINKS = 3 };
+
+/* A graph of few nodes, node i of it put at place[i]. */
+static struct weft_topology *placed(const int *kinds, const int *parents, const int (*ends)[2],
+                                    const int *place, bool turns)
+{
+    struct weft_topology *t = NULL;
+    assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
+    for (int at = 0; at < SMALL; at++) {
+        int i = 0;
+        while (place[i] != at)
+            i++;
+        char name[] = {(char)('a' + i), '\0'};
+        node(t, kinds[i], name, -1);
+    }
+    for (int i = 0; i < SMALL; i++)
+        t->nodes[place[i]].parent = parents[i] < 0 ? -1 : place[parents[i]];
+    for (int i = 0; i < SMALL_LINKS; i++) {
+        const int *two = ends[turns ? SMALL_LINKS - 1 - i : i];
+        join(t, WEFT_LINK_NETWORK, place[two[turns]], place[two[!turns]], two[0] * 10 + two[1]);
+    }
+    return t;
+}
+
+/* Whatever order a graph is built in, sorting gives the same: also from what is nearly sorted. */
+static void test_order_of_building(void **state)
+{
+    (void)state;
+    uint64_t random = 1;
+    for (int round = 0; round < 3000; round++) {
+        int kinds[SMALL], parents[SMALL], place[SMALL], same[SMALL], ends[SMALL_LINKS][2];
+        for (int i = 0; i < SMALL; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            kinds[i] = (int)(random >> 33) % 2 ? WEFT_NODE_HOST : WEFT_NODE_CPU;
+            parents[i] = (int)(random >> 40) % (i + 1) - 1;
+            int other = (int)(random >> 48) % (i + 1); // a shuffle
+            place[i] = place[other];
+            place[other] = i;
+            same[i] = i;
+        }
+        for (int i = 0; i < SMALL_LINKS; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            ends[i][0] = (int)(random >> 33) % (SMALL - 1);
+            ends[i][1] = ends[i][0] + 1 + (int)(random >> 50) % (SMALL - 1 - ends[i][0]);
+        }
+        struct weft_topology *a = placed(kinds, parents, (const int(*)[2])ends, same, false);
+        struct weft_topology *b = placed(kinds, parents, (const int(*)[2])ends, place, true);
+        assert_int_equal(weft_topology_sort(a, NULL), WEFT_OK);
+        assert_int_equal(weft_topology_sort(b, NULL), WEFT_OK);
+        size_t bytes;
+        char *text_a = written(a, &bytes), *text_b = written(b, &bytes);
+        assert_string_equal(text_a, text_b);
+        for (int i = 0; i < SMALL; i++) {
+            assert_true(a->nodes[i].parent < i);
+            assert_string_equal(a->nodes[i].name, b->nodes[i].name);
+            assert_int_equal(weft_topology_find_node(b, b->nodes[i].name), i);
+        }
+        for (int i = 0; i < SMALL_LINKS; i++)
+            assert_links_equal(&a->links[i], &b->links[i]);
+        free(text_a);
+        free(text_b);
+        weft_topology_destroy(&a);
+        weft_topology_destroy(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build_and_read), cmocka_unit_test(test_add_refuses),
-        cmocka_unit_test(test_check_refuses),  cmocka_unit_test(test_islands),
-        cmocka_unit_test(test_best_known),     cmocka_unit_test(test_order_and_fingerprint),
-        cmocka_unit_test(test_natural_order),  cmocka_unit_test(test_fingerprint_sees),
+        cmocka_unit_test(test_build_and_read),    cmocka_unit_test(test_add_refuses),
+        cmocka_unit_test(test_check_refuses),     cmocka_unit_test(test_islands),
+        cmocka_unit_test(test_best_known),        cmocka_unit_test(test_order_and_fingerprint),
+        cmocka_unit_test(test_order_of_building), cmocka_unit_test(test_natural_order),
+        cmocka_unit_test(test_fingerprint_sees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "topology/findings.h"
 #include "topology/forms.h"
 #include "topology/load.h"
 #include "topology/synthetic.h"
@@ -101,6 +102,11 @@ static void test_real_files(void **state)
         assert_int_equal(weft_topology_islands(t, NULL, &islands, NULL), WEFT_OK);
         assert_int_equal(islands, real[i].islands);
         assert_true(has_host(t, "srv4208"));
+        struct weft_findings findings; // that hosts are not looked into is no fault
+        assert_int_equal(weft_topology_findings(t, &findings, NULL), WEFT_OK);
+        for (int j = 0; j < findings.count; j++)
+            assert_int_equal(findings.items[j].severity, WEFT_SEVERITY_NOTE);
+        weft_findings_free(&findings);
         char *json = written(t, &bytes);
         char *again = written_as(real[i].form, t, NULL);
         assert_non_null(again);
@@ -140,7 +146,8 @@ static void test_syntax(void **state)
             fail_msg("no host %s", hosts[i]);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), (int)num_hosts);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), (int)num_hosts + 1);
-    assert_true(weft_topology_find_node(t, "n08/nic1") >= 0); // it hangs on both leaves
+    assert_true(weft_topology_find_node(t, "n08/to-leaf1") >= 0); // it hangs on both leaves
+    assert_true(weft_topology_find_node(t, "n08/to-leaf2") >= 0);
     int root = weft_topology_find_node(t, "root"), leaf = weft_topology_find_node(t, "leaf1");
     assert_int_equal(t->nodes[root].kind, WEFT_NODE_SPINE);
     assert_int_equal(t->nodes[leaf].kind, WEFT_NODE_LEAF);
@@ -241,28 +248,20 @@ static void test_bad(void **state)
     }
 }
 
-/* One name per level: nested too deep, and one node on too many switches. */
-static void test_limits(void **state)
+static void test_deep(void **state)
 {
     (void)state;
-    char *deep = malloc(1 << 16), *wide = malloc(1 << 16);
-    size_t used = (size_t)sprintf(deep, "SwitchName=s0 Nodes=n\n"), used_wide = 0;
-    assert_non_null(wide);
+    char text[8192];
+    size_t used = (size_t)snprintf(text, sizeof text, "SwitchName=s0 Nodes=n\n");
     for (int i = 1; i < 100; i++)
-        used += (size_t)sprintf(deep + used, "SwitchName=s%d Switches=s%d\n", i, i - 1);
-    for (int i = 0; i < 65; i++)
-        used_wide += (size_t)sprintf(wide + used_wide, "SwitchName=s%d Nodes=n\n", i);
+        used += (size_t)snprintf(text + used, sizeof text - used, "SwitchName=s%d Switches=s%d\n",
+                                 i, i - 1);
     struct weft_topology *t = NULL;
     struct weft_error error = {0};
-    const struct weft_importer *slurm = weft_importer_find("slurm");
-    assert_int_equal(weft_topology_import(slurm, deep, used, "input", &t, &error),
-                     WEFT_INVALID_FORMAT);
+    assert_int_equal(
+        weft_topology_import(weft_importer_find("slurm"), text, used, "input", &t, &error),
+        WEFT_INVALID_FORMAT);
     assert_non_null(strstr(error.text, "48 levels"));
-    assert_int_equal(weft_topology_import(slurm, wide, used_wide, "input", &t, &error),
-                     WEFT_INVALID_FORMAT);
-    assert_non_null(strstr(error.text, "input:65: node \"n\" is on more than 64"));
-    free(deep);
-    free(wide);
 }
 
 static void test_matches(void **state)
@@ -383,6 +382,16 @@ static void test_odd_networks(void **state)
                    "SwitchName=up Switches=x,y\n"
                    "SwitchName=x Nodes=n1\n"
                    "SwitchName=y Nodes=n2\n");
+    weft_topology_destroy(&t);
+    t = empty(); // the number that tells such groups apart comes last
+    for (int i = 1; i < 5; i++) {
+        char on[32];
+        snprintf(on, sizeof on, "L-%02d-02", i);
+        plug(t, "n1", on, WEFT_NODE_LEAF, 50);
+    }
+    assert_written("slurm-tree", t,
+                   "# L-02=L-01-02 ... L-04-02 (4 switches)\n"
+                   "SwitchName=L-02 Nodes=n1\n");
     weft_topology_destroy(&t);
 }
 
@@ -540,7 +549,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_real_files), cmocka_unit_test(test_syntax),
         cmocka_unit_test(test_scontrol),   cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_matches),
+        cmocka_unit_test(test_deep),       cmocka_unit_test(test_matches),
         cmocka_unit_test(test_planes),     cmocka_unit_test(test_odd_networks),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_unbalanced),
         cmocka_unit_test(test_lists),      cmocka_unit_test(test_every_host_once),
