@@ -10,13 +10,14 @@
 #include "topology/draw_private.h"
 
 enum {
-    PAD = 7,        // between a box and what it contains
-    GAP = 8,        // between neighbours
+    PAD = 6,        // between a box and what it contains
+    GAP = 7,        // between neighbours
     STRIP = 22,     // height of a container's name
     DROP = 14,      // below the strip: links to what is inside are seen there
     CELL = 9,       // a core
     CELL_STEP = 11, // and the way to the next
     MAX_CELLS = 128,
+    SWITCH_WIDTH = 70,
     MAX_ROW = 1500,      // pixels, then the next row begins
     MAX_HOST_ROW = 2600, // of packages
     CHARACTER = 7,       // pixels, about
@@ -184,8 +185,9 @@ static void measure_chip(const struct weft_drawing *d, struct weft_draw_box *box
 {
     static const struct {
         int kind, width, height;
-    } sizes[] = {{WEFT_NODE_GPU, 84, 44}, {WEFT_NODE_NVSWITCH, 84, 40}, {WEFT_NODE_NIC, 74, 44}};
-    box->width = 84;
+    } sizes[] = {
+        {WEFT_NODE_GPU, 70, 50}, {WEFT_NODE_NVSWITCH, SWITCH_WIDTH, 40}, {WEFT_NODE_NIC, 68, 50}};
+    box->width = 78;
     box->height = 36;
     for (int i = 0; i < 3; i++)
         if (sizes[i].kind == d->topology->nodes[box->node].kind) {
@@ -197,17 +199,16 @@ static void measure_chip(const struct weft_drawing *d, struct weft_draw_box *box
 static void measure_block(struct weft_drawing *d, int index, int width)
 {
     struct weft_draw_box *block = &d->boxes[index];
-    int cells = block->end - index - 1, columns = width / CELL_STEP;
+    int cells = block->end - index - 1, columns = (width - WEFT_DRAW_BLOCK_LABEL) / CELL_STEP;
     columns = columns < 12 ? 12 : columns;
     columns = cells && columns > cells ? cells : columns;
-    block->width = columns * CELL_STEP - (CELL_STEP - CELL);
-    block->width = block->width < 70 ? 70 : block->width;
-    block->height = 15 + (cells + columns - 1) / columns * CELL_STEP;
+    block->width = WEFT_DRAW_BLOCK_LABEL + (cells ? columns * CELL_STEP : 20);
+    block->height = cells ? (cells + columns - 1) / columns * CELL_STEP : CELL_STEP;
     for (int i = 0; i < cells; i++) {
         struct weft_draw_box *cell = &d->boxes[index + 1 + i];
         cell->width = cell->height = CELL;
-        cell->x = i % columns * CELL_STEP;
-        cell->y = 15 + i / columns * CELL_STEP;
+        cell->x = WEFT_DRAW_BLOCK_LABEL + i % columns * CELL_STEP;
+        cell->y = i / columns * CELL_STEP;
     }
 }
 
@@ -278,9 +279,10 @@ static void measure(struct weft_drawing *d, int index, int max_row, int drop)
         }
         measure_block(d, block, inner);
         d->boxes[block].x = 0;
-        d->boxes[block].y = y;
+        d->boxes[block].y = STRIP + 4;
         inner = d->boxes[block].width > inner ? d->boxes[block].width : inner;
-        y += d->boxes[block].height + DROP;
+        box->header = STRIP + 4 + d->boxes[block].height;
+        y = box->header + drop;
     }
     for (int at = index + 1; at < box->end;) {
         int width, height;
@@ -290,7 +292,9 @@ static void measure(struct weft_drawing *d, int index, int max_row, int drop)
     }
     bool is_empty = box->end == index + 1;
     box->width = inner + 2 * PAD;
-    box->height = is_empty ? STRIP : y - DROP + PAD;
+    box->height = is_empty                                ? STRIP
+                  : block >= 0 && y == box->header + drop ? box->header + PAD
+                                                          : y - DROP + PAD;
     centre_rows(d, index, inner);
 }
 
@@ -343,11 +347,11 @@ static void place_nvswitches(struct weft_drawing *d, int host, int first, int co
                 break;
             }
     }
-    int room = count * (84 + GAP) - GAP + 2 * PAD;
+    int room = count * (SWITCH_WIDTH + GAP) - GAP + 2 * PAD;
     if (count > gpus && d->boxes[host].width < room) { // they would overlap
         d->boxes[host].width = room;
         for (int i = 0; i < count; i++)
-            d->boxes[first + i].x = d->boxes[host].x + PAD + i * (84 + GAP);
+            d->boxes[first + i].x = d->boxes[host].x + PAD + i * (SWITCH_WIDTH + GAP);
     }
 }
 
@@ -361,7 +365,7 @@ weft_status weft_draw_host(struct weft_drawing *d, int root, int x, int y, int *
         domains += d->topology->nodes[i].kind == WEFT_NODE_NUMA;
     for (int i = *host; i < first_switch; i++)
         gpus += is_gpu(d, i);
-    measure(d, *host, MAX_HOST_ROW, domains > 2 ? 78 : domains == 2 ? 40 : DROP);
+    measure(d, *host, MAX_HOST_ROW, domains > 2 ? 46 : domains == 2 ? 28 : DROP);
     move(d, *host, x, y);
     int bottom = y + d->boxes[*host].height;
     if (has_direct_links(d, root))

@@ -102,12 +102,15 @@ static void write_head(const struct weft_drawing *d, FILE *stream)
 
 static void write_view(const struct weft_drawing *d, FILE *stream)
 {
-    fputs("<main><section id=\"view\" aria-label=\"Drawing\">\n", stream);
-    weft_draw_svg(d, stream, false);
-    fputs("<div id=\"tools\"><button id=\"in\" aria-label=\"Zoom in\" title=\"Zoom in (+)\">+"
+    fputs("<main><section id=\"view\" aria-label=\"Drawing\"><div id=\"tools\"><p>Point at a box "
+          "or a line to see what is known about it, and from where. Click: what it is joined to. "
+          "Wheel and drag: zoom and move.</p><button id=\"in\" aria-label=\"Zoom in\" title=\"Zoom "
+          "in (+)\">+"
           "</button><button id=\"out\" aria-label=\"Zoom out\" title=\"Zoom out (-)\">&minus;"
-          "</button><button id=\"fit\" title=\"Show all (0)\">Fit</button></div></section>\n",
+          "</button><button id=\"fit\" title=\"Show all (0)\">Fit</button></div>\n",
           stream);
+    weft_draw_svg(d, stream, false);
+    fputs("</section>\n", stream);
 }
 
 static weft_status write_findings(const struct weft_drawing *d, FILE *stream)
@@ -137,7 +140,9 @@ static void write_legend(const struct weft_drawing *d, FILE *stream)
     bool is_written = fclose(items) == 0;
     fprintf(stream,
             "<h2>Legend</h2><svg class=\"weft legend\" viewBox=\"0 0 %d %d\" role=\"img\" "
-            "aria-label=\"Legend\">\n%s</svg>\n",
+            "aria-label=\"Legend\">\n%s</svg>\n<p class=\"fine\">Widths: bandwidth per direction, "
+            "of all "
+            "links of the line together.</p>\n",
             PANEL, height + 4, is_written ? text : "");
     free(text);
 }

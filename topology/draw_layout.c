@@ -24,10 +24,9 @@ enum tier {
 enum {
     MARGIN = 16,
     ROW_NAMES = 116, // left of the map
-    MIN_WIDTH = 760,
+    MIN_WIDTH = 900,
     BAR_HEIGHT = 30,
     FIELD = 84, // between rows, for lines
-    CELL_STEP = 13,
     CELLS_PER_ROW = 8,
     MAX_CELLS = 32, // of GPUs, and of NICs
 };
@@ -42,6 +41,8 @@ struct map {
     int *position;         // per node: place of a switch's group in its tier
     int open_host;         // box; -1: hosts are shown from outside
     int width;
+    int cell_step;   // from one cell to the next: more where there are few hosts
+    bool has_stacks; // boxes that stand for several hosts
 };
 
 int weft_draw_add_box(struct weft_drawing *d, enum weft_draw_style style, int node, int parent)
@@ -67,13 +68,15 @@ int weft_draw_add_box(struct weft_drawing *d, enum weft_draw_style style, int no
     return box;
 }
 
-void weft_draw_add_caption(struct weft_drawing *d, int x, int y, const char *format, ...)
+void weft_draw_add_caption(struct weft_drawing *d, int x, int y, bool is_head, const char *format,
+                           ...)
 {
     if (d->num_captions == (int)(sizeof d->captions / sizeof d->captions[0]))
         return;
     struct weft_draw_caption *caption = &d->captions[d->num_captions++];
     caption->x = x;
     caption->y = y;
+    caption->is_head = is_head;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(caption->text, sizeof caption->text, format, arguments);
@@ -186,8 +189,10 @@ static bool has_cell(int kind)
 }
 
 /* GPUs and NICs of a host from outside: small squares, the NICs at the lower edge. */
-static weft_status add_cells(struct weft_drawing *d, int mini)
+static weft_status add_cells(const struct map *m, int mini)
 {
+    struct weft_drawing *d = m->drawing;
+    const int step = m->cell_step, top = m->has_stacks ? 51 : 38;
     const struct weft_topology *t = d->topology;
     int root = d->boxes[mini].node, counts[2] = {0, 0}, cells[2] = {0, 0}, rows[2];
     for (int i = root + 1; i < d->end[root]; i++)
@@ -204,18 +209,16 @@ static weft_status add_cells(struct weft_drawing *d, int mini)
         if (cell < 0)
             return WEFT_OUT_OF_MEMORY;
         struct weft_draw_box *box = &d->boxes[cell];
-        box->width = box->height = CELL_STEP - 2;
-        box->x = 7 + index % CELLS_PER_ROW * CELL_STEP;
-        box->y = index / CELLS_PER_ROW * CELL_STEP; // NICs: from below, see place_minis
-        if (which == 0)
-            box->y += 38;
-        else
-            box->y = -(rows[1] - index / CELLS_PER_ROW) * CELL_STEP - 1;
+        box->width = box->height = step - 2;
+        box->x = 7 + index % CELLS_PER_ROW * step;
+        box->y = top + index / CELLS_PER_ROW * step;
+        if (which == 1) // from below, see place_minis
+            box->y = -(rows[1] - index / CELLS_PER_ROW) * step - 1;
         for (int j = i; j < d->end[i]; j++)
             d->map_box[j] = cell;
     }
     d->boxes[mini].end = d->num_boxes;
-    d->boxes[mini].height = 42 + rows[0] * CELL_STEP + rows[1] * CELL_STEP + (rows[1] ? 6 : 0);
+    d->boxes[mini].height = top + 4 + (rows[0] + rows[1]) * step + (rows[1] ? 6 : 0);
     return WEFT_OK;
 }
 
@@ -245,11 +248,11 @@ static weft_status add_groups(struct map *m, enum tier tier, int *first_box)
         }
         d->boxes[box].count = 0;
         d->boxes[box].mixed = m->mixed[tier] && i == groups - 1;
-        d->boxes[box].height = tier == TIER_HOSTS ? 42 : BAR_HEIGHT;
+        d->boxes[box].height = tier == TIER_HOSTS ? (m->has_stacks ? 54 : 42) : BAR_HEIGHT;
         for (int j = root; j < d->end[root]; j++)
             d->map_box[j] = box;
         if (tier == TIER_HOSTS && !d->boxes[box].mixed)
-            status = add_cells(d, box);
+            status = add_cells(m, box);
     }
     // 2. the others of each group: shown by the same boxes as their likes in the first
     for (int i = 0; i < m->count[tier] && status == WEFT_OK; i++) {
@@ -270,27 +273,31 @@ static weft_status add_groups(struct map *m, enum tier tier, int *first_box)
 
 /* ---- 4. places ---- */
 
-static void place_minis(struct weft_drawing *d, int first, int left, int y, int *right, int *height)
+/* Side by side from `left`, or each in its share of the map's width where that is more. */
+static void place_minis(const struct map *m, int first, int left, int y, int *right, int *height)
 {
-    int x = left, shadow = 0;
+    struct weft_drawing *d = m->drawing;
+    const int gap = m->has_stacks ? 22 : 14; // stacks show those behind
+    int x = left, count = 0, width = 12 + CELLS_PER_ROW * m->cell_step;
     *height = 0;
-    for (int i = first; i < d->num_boxes; i = d->boxes[i].end)
+    for (int i = first; i < d->num_boxes; i = d->boxes[i].end, count++)
         if (d->boxes[i].height > *height)
             *height = d->boxes[i].height;
+    int share = count ? m->width / count : 0;
+    share = share < width + gap ? width + gap : share;
     for (int i = first; i < d->num_boxes; i = d->boxes[i].end) {
         struct weft_draw_box *mini = &d->boxes[i];
-        shadow = mini->count > 1 ? 8 : 0; // of those behind it
-        mini->x = x;
+        mini->x = x + (share - gap - width) / 2;
         mini->y = y;
-        mini->width = 12 + CELLS_PER_ROW * CELL_STEP;
+        mini->width = width;
         mini->height = *height;
-        x += mini->width + 14 + shadow;
+        x += share;
         for (int j = i + 1; j < mini->end; j++) {
             d->boxes[j].x += mini->x;
             d->boxes[j].y += d->boxes[j].y < 0 ? y + *height : y;
         }
     }
-    *right = x - 14;
+    *right = x - gap;
 }
 
 static void place_bars(struct weft_drawing *d, int first, int left, int y, int width)
@@ -330,10 +337,12 @@ static weft_status place_hosts(struct map *m, int left, int y, int *bottom)
         right = left + d->boxes[m->open_host].width;
         *bottom = y + d->boxes[m->open_host].height;
     } else {
-        int first;
+        int first, groups = m->num_groups[TIER_HOSTS];
+        m->cell_step = groups <= 6 ? 18 : groups <= 16 ? 14 : 12;
+        m->has_stacks = groups < m->count[TIER_HOSTS];
         WEFT_TRY(order_hosts(m));
         WEFT_TRY(add_groups(m, TIER_HOSTS, &first));
-        place_minis(d, first, left, y, &right, &height);
+        place_minis(m, first, left, y, &right, &height);
         *bottom = y + height;
     }
     if (right - left > m->width)
@@ -343,8 +352,8 @@ static weft_status place_hosts(struct map *m, int left, int y, int *bottom)
 
 static weft_status place_map(struct map *m, int *bottom)
 {
-    static const char *const names[] = {"NVLink switches", "hosts",         "leaf switches",
-                                        "spine switches",  "core switches", "aggregation nodes"};
+    static const char *const names[] = {"NVLink switch", "host",        "leaf switch",
+                                        "spine switch",  "core switch", "aggregation node"};
     struct weft_drawing *d = m->drawing;
     int rows = 0;
     for (int tier = 0; tier < NUM_TIERS; tier++)
@@ -371,9 +380,12 @@ static weft_status place_map(struct map *m, int *bottom)
             *bottom = row_y + BAR_HEIGHT;
         bool unknown_tier =
             tier == TIER_LEAF && d->topology->nodes[m->roots[tier][0]].kind == WEFT_NODE_SWITCH;
+        const char *name = unknown_tier ? "switch" : names[tier];
+        size_t length = strlen(name);
+        const char *plural = m->count[tier] == 1 ? "" : name[length - 1] == 'h' ? "es" : "s";
         if (!only_hosts)
-            weft_draw_add_caption(d, MARGIN, row_y + (tier == TIER_HOSTS ? 4 : 20), "%d %s",
-                                  m->count[tier], unknown_tier ? "switches" : names[tier]);
+            weft_draw_add_caption(d, MARGIN, row_y + (tier == TIER_HOSTS ? 4 : 20), false,
+                                  "%d %s%s", m->count[tier], name, plural);
     }
     d->width = left + m->width + MARGIN;
     return WEFT_OK;
@@ -407,7 +419,7 @@ static weft_status place_insides(struct map *m, int *bottom)
         for (int j = 0; j < count; j++)
             alike += d->shape[roots[j]] == d->shape[roots[i]];
         *bottom += 64;
-        weft_draw_add_caption(d, MARGIN, *bottom - 10,
+        weft_draw_add_caption(d, MARGIN, *bottom - 10, true,
                               alike > 1 ? "Inside %s: %d hosts look like this" : "Inside %s",
                               d->topology->nodes[roots[i]].name, alike);
         status = weft_draw_host(d, roots[i], MARGIN, *bottom, &box);
@@ -430,13 +442,19 @@ static weft_status lay_out(struct map *m)
     int bottom = 0;
     WEFT_TRY(find_groups(m));
     WEFT_TRY(place_map(m, &bottom));
+    int map_width = d->width, map_boxes = d->num_boxes, map_captions = d->num_captions;
     if (m->open_host < 0)
         WEFT_TRY(place_insides(m, &bottom));
+    int shift = (d->width - map_width) / 2; // the map stands above the middle of wider insides
+    for (int i = 0; i < map_boxes; i++)
+        d->boxes[i].x += shift;
+    for (int i = 0; i < map_captions; i++)
+        d->captions[i].x += shift;
     d->height = bottom + MARGIN;
     if (d->topology->num_nodes == 0) {
         d->width = 320;
         d->height = 60;
-        weft_draw_add_caption(d, MARGIN, 34, "There is nothing in this topology.");
+        weft_draw_add_caption(d, MARGIN, 34, false, "There is nothing in this topology.");
     }
     return weft_draw_lines(d);
 }

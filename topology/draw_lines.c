@@ -108,6 +108,14 @@ static bool is_same_line(const struct piece *a, const struct piece *b)
     return a->from == b->from && a->to == b->to && a->kind == b->kind;
 }
 
+/* By a tenth, as the findings see it. */
+static bool is_slow(const struct weft_figure *figure)
+{
+    int64_t should = figure->nominal.value;
+    int64_t does = figure->measured.value >= 0 ? figure->measured.value : figure->current.value;
+    return should > 0 && does >= 0 && does < should - should / 10;
+}
+
 static void bundle(struct weft_drawing *d, const struct piece *pieces, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -122,6 +130,7 @@ static void bundle(struct weft_drawing *d, const struct piece *pieces, int count
                                                                .first = i};
         struct weft_draw_line *line = &d->lines[d->num_lines - 1];
         line->count++;
+        line->slow |= is_slow(&link->bandwidth);
         if (bandwidth.source != WEFT_SOURCE_ASSUMED)
             line->assumed = false;
         line->bandwidth = bandwidth.value > INT64_MAX - line->bandwidth
@@ -163,8 +172,10 @@ static void choose_route(const struct weft_drawing *d, struct weft_draw_line *li
         const struct weft_draw_box *above = &d->boxes[outer], *below = &d->boxes[inner];
         bool is_direct = below->parent == outer;
         line->route = WEFT_ROUTE_DROP;
-        line->x1 = line->x2 = middle(below) + (is_direct ? 0 : 14) + twin * 9;
-        line->y1 = above->y + above->header;
+        int centre = below->style == WEFT_DRAW_BLOCK ? below->x + below->width - 30 : middle(below);
+        line->x1 = line->x2 = centre + (is_direct ? 0 : 14) + twin * 9;
+        // cores lie in the strip itself
+        line->y1 = below->style == WEFT_DRAW_BLOCK ? below->y - 6 : above->y + above->header;
         line->y2 = below->y;
         return;
     }

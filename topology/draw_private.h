@@ -19,6 +19,7 @@ enum {
     WEFT_DRAW_MAX_INSIDES = 3,    // hosts shown from inside
     WEFT_DRAW_MAX_INSIDE = 1500,  // boxes in one of them
     WEFT_DRAW_MAX_ALIKE = 32,     // neighbours alike in a box, before they share one
+    WEFT_DRAW_BLOCK_LABEL = 56,   // pixels left of cells
     WEFT_DRAW_MAX_LINES = 20000,  // further ones are only counted
     WEFT_DRAW_MAX_LISTED = 20000, // nodes that the page lists one by one, whatever they look like
 };
@@ -54,6 +55,7 @@ struct weft_draw_line {
     int kind;     // of link
     bool one_way;
     bool assumed;      // no bandwidth of it is known
+    bool slow;         // one of its links runs below what it should
     int first, count;  // its links: drawing->line_links[first ... first + count)
     int64_t bandwidth; // together, per direction
     enum weft_draw_route route;
@@ -63,6 +65,7 @@ struct weft_draw_line {
 
 struct weft_draw_caption {
     int x, y;
+    bool is_head; // of a part; else of a row
     char text[400];
 };
 
@@ -102,8 +105,8 @@ weft_status weft_draw_group(const struct weft_drawing *drawing, const int *roots
 /* draw_layout.c. A new box at the end; its index, or -1 (the error is set). */
 int weft_draw_add_box(struct weft_drawing *drawing, enum weft_draw_style style, int node,
                       int parent);
-void weft_draw_add_caption(struct weft_drawing *drawing, int x, int y, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void weft_draw_add_caption(struct weft_drawing *drawing, int x, int y, bool is_head,
+                           const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* draw_host.c: the boxes of one host, open, with its upper left corner at x, y. */
 weft_status weft_draw_host(struct weft_drawing *drawing, int root, int x, int y, int *box);
 /* Tags for what leaves the open host `box`. */
@@ -120,8 +123,10 @@ void weft_draw_fitted(FILE *stream, const char *text, int width, int pixels);
 const char *weft_draw_local_name(const char *name);
 /* What a box is called: "gpu0", "host1 - host63", "24 cores". */
 void weft_draw_label(const struct weft_drawing *drawing, int box, char *text, size_t size);
-/* A second line: model, memory, what a host holds; "" if there is nothing to say. */
+/* A second line: model, memory, the names of several; "" if there is nothing to say. */
 void weft_draw_subtitle(const struct weft_drawing *drawing, int box, char *text, size_t size);
+/* "8 GPUs, 8 NICs": what a host holds. */
+void weft_draw_contents(const struct weft_drawing *drawing, int node, char *text, size_t size);
 /* A value as people read it, with the exact one where that differs: "256 GiB (274877906944)". */
 void weft_draw_value(const struct weft_attribute *attribute, char *text, size_t size);
 /* "bandwidth: 25 GB/s nominal [file], 24 GB/s measured [measured]"; both figures, "" if unknown. */

@@ -12,10 +12,12 @@
 #include "topology/forms.h"
 
 enum {
-    NAME_PIXELS = 69, // ten characters of a name
-    SUB_PIXELS = 57,  // ten of a second line
+    NAME_PIXELS = 76, // ten characters of a name, in a wide font
+    TIGHT_PIXELS = 64,
+    SUB_PIXELS = 62, // ten of a second line
     LEGEND_ITEM = 132,
     LEGEND_ROW = 20,
+    ASSUMED_STROKE = 13, // what is not known is not shown as wide or narrow
     MAX_TITLE_LINKS = 12,
     MAX_LINE_LINKS = 64, // that a line names, where the page does not list all links
 };
@@ -93,6 +95,26 @@ static void write_text(FILE *stream, const char *class, int x, int y, const char
     fputs("</text>", stream);
 }
 
+/* A name in a smaller font where it needs one; below it up to two lines. */
+static void write_chip_words(const struct weft_draw_box *box, const char *label, char *sub,
+                             FILE *stream)
+{
+    int middle = box->x + box->width / 2, width = box->width - 6;
+    bool is_long = (int)strlen(label) * NAME_PIXELS > width * 10;
+    size_t room = (size_t)width * 10 / SUB_PIXELS, split = 0;
+    for (size_t i = 1; strlen(sub) > room && i <= room; i++) // after a blank or a hyphen
+        split = strchr(" -", sub[i - 1]) ? i : split;
+    int lines = sub[0] ? split > 0 ? 2 : 1 : 0;
+    int y = box->y + box->height / 2 + 4 - 6 * lines;
+    write_text(stream, is_long ? "name tight" : "name", middle, y, label, width,
+               is_long ? TIGHT_PIXELS : NAME_PIXELS);
+    if (lines == 2) {
+        write_text(stream, "sub", middle, y + 23, sub + split, width, SUB_PIXELS);
+        sub[split - (sub[split - 1] == ' ')] = '\0';
+    }
+    write_text(stream, "sub", middle, y + (lines == 2 ? 12 : 14), sub, width, SUB_PIXELS);
+}
+
 static void write_words(const struct weft_drawing *d, int index, FILE *stream)
 {
     const struct weft_draw_box *box = &d->boxes[index];
@@ -105,18 +127,28 @@ static void write_words(const struct weft_drawing *d, int index, FILE *stream)
     switch (box->style) {
     case WEFT_DRAW_CONTAINER: {
         int used = (int)strlen(label) * NAME_PIXELS / 10 + 10;
-        write_text(stream, "name start", box->x + 7, box->y + 15, label, width, NAME_PIXELS);
-        if (width - used > 36)
-            write_text(stream, "sub start", box->x + 7 + used, box->y + 15, sub, width - used,
-                       SUB_PIXELS);
+        fprintf(stream, "<text class=\"name start\" x=\"%d\" y=\"%d\">", box->x + 7, box->y + 15);
+        weft_draw_fitted(stream, label, width, NAME_PIXELS);
+        if (sub[0] && width - used > 36) {
+            fputs(" <tspan class=\"sub\" dx=\"4\">", stream);
+            weft_draw_fitted(stream, sub, width - used, SUB_PIXELS);
+            fputs("</tspan>", stream);
+        }
+        fputs("</text>", stream);
         break;
     }
     case WEFT_DRAW_BLOCK:
-        write_text(stream, "sub start", box->x, box->y + 10, label, box->width, SUB_PIXELS);
+        write_text(stream, "sub start", box->x, box->y + 8, label, WEFT_DRAW_BLOCK_LABEL,
+                   SUB_PIXELS);
         break;
     case WEFT_DRAW_MINI:
         write_text(stream, "name start", box->x + 7, box->y + 16, label, width, NAME_PIXELS);
         write_text(stream, "sub start", box->x + 7, box->y + 30, sub, width, SUB_PIXELS);
+        if (!box->mixed) {
+            weft_draw_contents(d, box->node, sub, sizeof sub);
+            write_text(stream, "sub start", box->x + 7, box->y + (box->count > 1 ? 43 : 30), sub,
+                       width, SUB_PIXELS);
+        }
         break;
     case WEFT_DRAW_TAG:
         write_text(stream, "sub", middle, box->y + 14, label, width, SUB_PIXELS);
@@ -125,9 +157,7 @@ static void write_words(const struct weft_drawing *d, int index, FILE *stream)
         write_text(stream, "name", middle, box->y + 19, label, width + 4, NAME_PIXELS);
         break;
     default:
-        write_text(stream, "name", middle, box->y + box->height / 2 - (sub[0] ? 3 : -4), label,
-                   width, NAME_PIXELS);
-        write_text(stream, "sub", middle, box->y + box->height / 2 + 12, sub, width, SUB_PIXELS);
+        write_chip_words(box, label, sub, stream);
     }
 }
 
@@ -164,7 +194,20 @@ static void write_box(const struct weft_drawing *d, int index, FILE *stream, boo
         write_node_title(d, box, stream);
     if (box->style != WEFT_DRAW_BLOCK || box->end == index + 1)
         write_shape(box, stream);
-    write_words(d, index, stream);
+    if (box->style != WEFT_DRAW_CONTAINER)
+        write_words(d, index, stream);
+    fputs("</g>\n", stream);
+}
+
+/* Names of containers lie above the lines that cross them. */
+static void write_container_words(const struct weft_drawing *d, FILE *stream)
+{
+    fputs("<g class=\"words\">\n", stream);
+    for (int i = 0; i < d->num_boxes; i++)
+        if (d->boxes[i].style == WEFT_DRAW_CONTAINER) {
+            write_words(d, i, stream);
+            putc('\n', stream);
+        }
     fputs("</g>\n", stream);
 }
 
@@ -189,10 +232,24 @@ static void write_way(const struct weft_draw_line *line, FILE *stream)
         fprintf(stream, "C%d %d %d %d %d %d\"", line->x1, bend, line->x2, bend, line->x2, line->y2);
 }
 
+/* "!" in the middle of a line that gives less than it should. */
+static void write_mark(const struct weft_draw_line *line, FILE *stream)
+{
+    int y = (line->y1 + line->y2) / 2;
+    if (line->route == WEFT_ROUTE_BELOW)
+        y += line->bend * 3 / 4;
+    else if (line->route == WEFT_ROUTE_ABOVE)
+        y -= line->bend * 3 / 4;
+    fprintf(stream,
+            "<circle class=\"mark\" cx=\"%d\" cy=\"%d\" r=\"5\"/><text class=\"mark\" x=\"%d\" "
+            "y=\"%d\">!</text>",
+            (line->x1 + line->x2) / 2, y, (line->x1 + line->x2) / 2, y + 3);
+}
+
 static void write_line(const struct weft_drawing *d, const struct weft_draw_line *line,
                        FILE *stream, bool alone)
 {
-    int stroke = weft_draw_stroke(line->bandwidth);
+    int stroke = line->assumed ? ASSUMED_STROKE : weft_draw_stroke(line->bandwidth);
     int named = line->count;
     if (d->topology->num_nodes > WEFT_DRAW_MAX_LISTED && named > MAX_LINE_LINKS)
         named = MAX_LINE_LINKS;
@@ -219,7 +276,10 @@ static void write_line(const struct weft_drawing *d, const struct weft_draw_line
     write_way(line, stream);
     fprintf(stream, "/><path stroke-width=\"%d.%d\" ", stroke / 10, stroke % 10);
     write_way(line, stream);
-    fprintf(stream, "%s/></g>\n", line->one_way ? " marker-end=\"url(#arrow)\"" : "");
+    fprintf(stream, "%s/>", line->one_way ? " marker-end=\"url(#arrow)\"" : "");
+    if (line->slow)
+        write_mark(line, stream);
+    fputs("</g>\n", stream);
 }
 
 /* ---- legend ---- */
@@ -260,12 +320,14 @@ static void write_sample(struct legend *l, const char *class, int stroke, const 
 int weft_draw_legend(const struct weft_drawing *d, FILE *stream, int x, int y, int width)
 {
     struct legend l = {stream, x, x + width, x, y};
-    bool nodes[WEFT_NUM_NODE_KINDS] = {0}, links[WEFT_NUM_LINK_KINDS] = {0}, assumed = false;
+    bool nodes[WEFT_NUM_NODE_KINDS] = {0}, links[WEFT_NUM_LINK_KINDS] = {0}, assumed = false,
+         slow = false;
     for (int i = 0; i < d->num_boxes; i++)
         nodes[d->topology->nodes[d->boxes[i].node].kind] = true;
     for (int i = 0; i < d->num_lines; i++) {
         links[d->lines[i].kind] = true;
         assumed |= d->lines[i].assumed;
+        slow |= d->lines[i].slow;
     }
     for (int i = 0; i < WEFT_NUM_NODE_KINDS; i++) {
         if (!nodes[i])
@@ -284,8 +346,16 @@ int weft_draw_legend(const struct weft_drawing *d, FILE *stream, int x, int y, i
         if (links[i])
             write_sample(&l, class, 26, weft_link_kinds[i].name);
     }
+    if (slow) {
+        fprintf(
+            stream,
+            "<circle class=\"mark\" cx=\"%d\" cy=\"%d\" r=\"5\"/><text class=\"mark\" x=\"%d\" "
+            "y=\"%d\">!</text><text class=\"sub start\" x=\"%d\" y=\"%d\">below nominal</text>\n",
+            l.x + 12, l.y + 8, l.x + 12, l.y + 11, l.x + 32, l.y + 12);
+        next_item(&l);
+    }
     if (assumed)
-        write_sample(&l, "assumed", 26, "speed assumed");
+        write_sample(&l, "assumed", ASSUMED_STROKE, "speed assumed");
     next_row(&l);
     for (int64_t gigabytes = 1; d->num_lines && gigabytes <= 1000; gigabytes *= 10) {
         char text[32];
@@ -336,11 +406,11 @@ void weft_draw_svg(const struct weft_drawing *d, FILE *stream, bool alone)
     for (int i = 0; i < d->num_boxes; i++)
         if (!is_ground(&d->boxes[i]))
             write_box(d, i, stream, alone);
+    write_container_words(d, stream);
     for (int i = 0; i < d->num_captions; i++) {
         const struct weft_draw_caption *caption = &d->captions[i];
-        bool is_inside = strncmp(caption->text, "Inside", 6) == 0;
-        write_text(stream, is_inside ? "caption" : "row", caption->x, caption->y, caption->text,
-                   4000, 70);
+        write_text(stream, caption->is_head ? "caption" : "row", caption->x, caption->y,
+                   caption->text, 4000, 70);
         putc('\n', stream);
     }
     if (alone) {

@@ -79,14 +79,15 @@ void weft_draw_label(const struct weft_drawing *d, int index, char *text, size_t
         snprintf(text, size, "%s ...", first);
     else if (box->mixed)
         snprintf(text, size, "%d more", box->count);
+    else if (box->style == WEFT_DRAW_MINI)
+        snprintf(text, size, "%d %s", box->count, kind->plural);
     else if (box->count == 2)
         snprintf(text, size, "%s, %s", first, last);
     else
         snprintf(text, size, "%s ... %s", first, last);
 }
 
-/* "8 GPUs, 8 NICs": what a host holds. */
-static void write_contents(const struct weft_drawing *d, int node, char *text, size_t size)
+void weft_draw_contents(const struct weft_drawing *d, int node, char *text, size_t size)
 {
     static const int kinds[] = {WEFT_NODE_GPU, WEFT_NODE_NIC, WEFT_NODE_CORE};
     size_t used = 0;
@@ -103,15 +104,19 @@ static void write_contents(const struct weft_drawing *d, int node, char *text, s
     }
 }
 
-/* Vendors begin with themselves; what is left fits a chip. */
-static const char *short_model(const char *model)
+/* Vendors begin with themselves, and PCI names end with the product in brackets. */
+static void write_model(const char *model, char *text, size_t size)
 {
     static const char *const prefixes[] = {"NVIDIA Corporation ", "NVIDIA ", "Tesla ",
                                            "Advanced Micro Devices, Inc. ", "AMD "};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
         if (strncmp(model, prefixes[i], strlen(prefixes[i])) == 0)
             model += strlen(prefixes[i]);
-    return model;
+    const char *open = strrchr(model, '['), *close = strrchr(model, ']');
+    if (open && close && close > open + 1)
+        snprintf(text, size, "%.*s", (int)(close - open - 1), open + 1);
+    else
+        snprintf(text, size, "%s", model);
 }
 
 void weft_draw_subtitle(const struct weft_drawing *d, int index, char *text, size_t size)
@@ -123,8 +128,8 @@ void weft_draw_subtitle(const struct weft_drawing *d, int index, char *text, siz
     int64_t memory = weft_topology_number(t, box->node, "memory_bytes", 0);
     char bytes[32];
     text[0] = '\0';
-    if (box->style == WEFT_DRAW_MINI) {
-        write_contents(d, box->node, text, size);
+    if (box->style == WEFT_DRAW_MINI && box->count > 1 && !box->mixed) {
+        snprintf(text, size, "%s ... %s", t->nodes[box->node].name, t->nodes[box->last].name);
     } else if (box->count > 1 && !box->mixed) {
         snprintf(text, size, "%d %s alike", box->count, kind->plural);
     } else if (box->mixed) {
@@ -135,7 +140,7 @@ void weft_draw_subtitle(const struct weft_drawing *d, int index, char *text, siz
         else if (model || weft_topology_text(t, box->node, "product"))
             snprintf(text, size, "%s", model ? model : weft_topology_text(t, box->node, "product"));
     } else if (model) {
-        snprintf(text, size, "%s", short_model(model));
+        write_model(model, text, size);
     } else if (t->nodes[box->node].kind == WEFT_NODE_NIC) {
         const char *interface = weft_topology_text(t, box->node, "interface");
         if (box->speed > 0)
