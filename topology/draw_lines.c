@@ -183,7 +183,9 @@ static void choose_route(const struct weft_drawing *d, struct weft_draw_line *li
     int distance = abs(middle(a) - middle(b));
     if (beside && a->style == WEFT_DRAW_CONTAINER && b->style == WEFT_DRAW_CONTAINER) {
         line->route = WEFT_ROUTE_ABOVE;
-        line->bend = clamp(18 + distance / 14, 18, 120);
+        bool is_sibling = a->parent == b->parent; // else over the names of what they are in
+        line->bend =
+            is_sibling ? clamp(18 + distance / 14, 18, 90) : clamp(52 + distance / 24, 52, 90);
     } else if (beside && a->style != WEFT_DRAW_CONTAINER && b->style != WEFT_DRAW_CONTAINER) {
         line->route = WEFT_ROUTE_BELOW;
         line->bend = clamp(18 + distance / 9, 18, 160);

@@ -101,9 +101,11 @@ static void write_chip_words(const struct weft_draw_box *box, const char *label,
 {
     int middle = box->x + box->width / 2, width = box->width - 6;
     bool is_long = (int)strlen(label) * NAME_PIXELS > width * 10;
-    size_t room = (size_t)width * 10 / SUB_PIXELS, split = 0;
-    for (size_t i = 1; strlen(sub) > room && i <= room; i++) // after a blank or a hyphen
-        split = strchr(" -", sub[i - 1]) ? i : split;
+    size_t room = (size_t)width * 10 / SUB_PIXELS, length = strlen(sub), split = 0;
+    for (size_t i = 1; length > room && i <= room; i++) // after a blank, else after a hyphen
+        split = sub[i - 1] == '-' ? i : split;
+    for (size_t i = 1; length > room && i <= room + 1; i++)
+        split = sub[i - 1] == ' ' ? i : split;
     int lines = sub[0] ? split > 0 ? 2 : 1 : 0;
     int y = box->y + box->height / 2 + 4 - 6 * lines;
     write_text(stream, is_long ? "name tight" : "name", middle, y, label, width,
