@@ -20,7 +20,8 @@ enum {
     SWITCH_WIDTH = 70,
     MAX_ROW = 1500,      // pixels, then the next row begins
     MAX_HOST_ROW = 2600, // of packages
-    CHARACTER = 7,       // pixels, about
+    NAME_CHARACTER = 8,  // pixels, about, of names
+    CHARACTER = 6,       // and of second lines
 };
 
 struct opening {
@@ -248,12 +249,16 @@ static void centre_rows(struct weft_drawing *d, int index, int inner)
     }
 }
 
+/* So that a name and the beginning of the second line fit, where they are of usual length. */
 static int title_width(const struct weft_drawing *d, int index)
 {
-    char text[512];
-    weft_draw_label(d, index, text, sizeof text);
-    size_t length = strlen(text);
-    return (length > 22 ? 22 : (int)length) * CHARACTER + 4;
+    char label[512], sub[300];
+    weft_draw_label(d, index, label, sizeof label);
+    weft_draw_subtitle(d, index, sub, sizeof sub);
+    size_t name = strlen(label), rest = strlen(sub);
+    name = name > 22 ? 22 : name;
+    rest = rest > 14 ? 14 : rest;
+    return (int)name * NAME_CHARACTER + (rest ? 14 + (int)rest * CHARACTER : 0) + 4;
 }
 
 static void measure(struct weft_drawing *d, int index, int max_row, int drop)

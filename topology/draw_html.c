@@ -44,6 +44,16 @@ static size_t find_name(const struct weft_topology *t, const char *text, int onl
     return 0;
 }
 
+/* Words of sentences that are names too, in files that name nothing. */
+static bool is_common_word(const char *text, size_t length)
+{
+    static const char *const words[] = {"host", "network"};
+    for (int i = 0; i < 2; i++)
+        if (strlen(words[i]) == length && strncmp(words[i], text, length) == 0)
+            return true;
+    return false;
+}
+
 static int find_mentions(const struct weft_topology *t, const char *sentence, int *nodes)
 {
     int count = 0, only_host = 0;
@@ -54,8 +64,7 @@ static int find_mentions(const struct weft_topology *t, const char *sentence, in
     for (const char *at = sentence; *at && count < MAX_MENTIONS;) {
         bool starts = at == sentence || !is_inner(at[-1]) || !is_inner(*at);
         size_t length = starts ? find_name(t, at, only_host, &nodes[count]) : 0;
-        // "host" is a word as well as a name: alone, and only in lower case letters, it is a word
-        bool is_word = length > 0 && strspn(at, "abcdefghijklmnopqrstuvwxyz") == length;
+        bool is_word = length > 0 && is_common_word(at, length);
         count += length > 0 && !is_word;
         at += length > 0 ? length : 1;
     }

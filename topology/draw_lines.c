@@ -172,7 +172,9 @@ static void choose_route(const struct weft_drawing *d, struct weft_draw_line *li
         const struct weft_draw_box *above = &d->boxes[outer], *below = &d->boxes[inner];
         bool is_direct = below->parent == outer;
         line->route = WEFT_ROUTE_DROP;
-        int centre = below->style == WEFT_DRAW_BLOCK ? below->x + below->width - 30 : middle(below);
+        int centre = below->style == WEFT_DRAW_BLOCK
+                         ? below->x + (below->width + WEFT_DRAW_BLOCK_LABEL) / 2
+                         : middle(below);
         line->x1 = line->x2 = centre + (is_direct ? 0 : 14) + twin * 9;
         // cores lie in the strip itself
         line->y1 = below->style == WEFT_DRAW_BLOCK ? below->y - 6 : above->y + above->header;

@@ -378,9 +378,9 @@ static void write_head(const struct weft_drawing *d, FILE *stream, bool alone, i
     if (alone)
         fprintf(stream, "width=\"%d\" height=\"%d\" ", width, height);
     fprintf(stream,
-            "viewBox=\"0 0 %d %d\" aria-labelledby=\"drawing-title\" "
+            "viewBox=\"%d 0 %d %d\" aria-labelledby=\"drawing-title\" "
             "aria-describedby=\"drawing-desc\">\n<title id=\"drawing-title\">",
-            width, height);
+            alone ? 0 : (d->width - width) / 2, width, height);
     weft_draw_title(d->topology, text, sizeof text);
     weft_draw_escaped(stream, text);
     fputs("</title>\n<desc id=\"drawing-desc\">", stream);
@@ -397,7 +397,8 @@ static void write_head(const struct weft_drawing *d, FILE *stream, bool alone, i
 
 void weft_draw_svg(const struct weft_drawing *d, FILE *stream, bool alone)
 {
-    int width = d->width < 600 && alone ? 600 : d->width;
+    int least = alone ? 600 : 1000; // small drawings are not blown up; the legend has room
+    int width = d->width < least ? least : d->width;
     int legend_height = alone ? 8 + 3 * 6 + 6 * LEGEND_ROW + 30 : 0;
     write_head(d, stream, alone, width, d->height + legend_height);
     for (int i = 0; i < d->num_boxes; i++)

@@ -145,7 +145,7 @@ void weft_draw_subtitle(const struct weft_drawing *d, int index, char *text, siz
         const char *interface = weft_topology_text(t, box->node, "interface");
         if (box->speed > 0)
             snprintf(text, size, "%" PRId64 " Gb/s", box->speed / 125000000);
-        else if (interface)
+        else if (interface && strcmp(interface, weft_draw_local_name(t->nodes[box->node].name)))
             snprintf(text, size, "%s", interface);
     }
     const char *label = weft_draw_local_name(t->nodes[box->node].name);
