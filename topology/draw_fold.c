@@ -126,11 +126,12 @@ weft_status weft_draw_group(const struct weft_drawing *d, const int *roots, int 
     free(peers);
     free(members);
     // 3. the rest together, alike or not
-    *mixed = *num_groups > limit;
-    for (int i = 0; *mixed && i < count; i++)
+    bool is_over = *num_groups > limit;
+    *mixed = is_over && limit > 1;
+    for (int i = 0; is_over && i < count; i++)
         if (group[i] >= limit)
             group[i] = limit - 1;
-    if (*mixed)
+    if (is_over)
         *num_groups = limit;
     return WEFT_OK;
 }

@@ -5,6 +5,7 @@
  * in. Boxes of one subtree follow each other, as its nodes do. Three steps: make boxes, measure
  * from the inside out, move to the place.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "topology/draw_private.h"
@@ -332,6 +333,36 @@ static bool has_direct_links(const struct weft_drawing *d, int root)
     return false;
 }
 
+/* Room between a host's name and its packages, for arcs between NUMA domains. */
+static int field_above(const struct weft_drawing *d, int root)
+{
+    int domains = 0, outer = 0;
+    for (int i = root; i < d->end[root]; i++) {
+        domains += d->topology->nodes[i].kind == WEFT_NODE_NUMA;
+        outer +=
+            d->topology->nodes[i].kind == WEFT_NODE_NUMA && d->topology->nodes[i].parent == root;
+    }
+    if (domains < 2)
+        return DROP;
+    return outer > 0 ? 52 : domains > 2 ? 46 : 28;
+}
+
+/* Where the lowest arc between two GPUs ends, if that is below `bottom`. */
+static int field_below(const struct weft_drawing *d, int host, int bottom)
+{
+    int left = INT_MAX, right = 0, low = 0;
+    for (int i = host; i < d->boxes[host].end; i++) {
+        const struct weft_draw_box *box = &d->boxes[i];
+        if (!is_gpu(d, i))
+            continue;
+        left = box->x < left ? box->x : left;
+        right = box->x > right ? box->x : right;
+        low = box->y + box->height > low ? box->y + box->height : low;
+    }
+    int deepest = left < right ? low + weft_draw_bend_below(right - left) * 3 / 4 + 12 : bottom;
+    return deepest > bottom ? deepest : bottom;
+}
+
 /* NVSwitches below GPUs, each under one, so that lines down from NICs pass between them. */
 static void place_nvswitches(struct weft_drawing *d, int host, int first, int count, int y)
 {
@@ -365,16 +396,12 @@ weft_status weft_draw_host(struct weft_drawing *d, int root, int x, int y, int *
     struct opening o = {d, root, d->num_boxes};
     *host = d->num_boxes;
     WEFT_TRY(open_node(&o, root, -1));
-    int domains = 0, gpus = 0, switches = 0, first_switch = d->num_boxes;
-    for (int i = root; i < d->end[root]; i++)
-        domains += d->topology->nodes[i].kind == WEFT_NODE_NUMA;
-    for (int i = *host; i < first_switch; i++)
-        gpus += is_gpu(d, i);
-    measure(d, *host, MAX_HOST_ROW, domains > 2 ? 46 : domains == 2 ? 28 : DROP);
+    int switches = 0, first_switch = d->num_boxes;
+    measure(d, *host, MAX_HOST_ROW, field_above(d, root));
     move(d, *host, x, y);
     int bottom = y + d->boxes[*host].height;
     if (has_direct_links(d, root))
-        bottom += gpus > 4 ? 130 : gpus > 2 ? 84 : 40;
+        bottom = field_below(d, *host, bottom);
     WEFT_TRY(add_nvswitches(&o, *host, &switches));
     if (switches) {
         bottom += 100;

@@ -106,6 +106,16 @@ static enum tier tier_of(int kind)
 
 static weft_status find_groups(struct map *m)
 {
+    static const struct {
+        int alone, groups;
+    } limits[NUM_TIERS] = {
+        [TIER_NVLINK] = {WEFT_DRAW_MAX_SWITCHES, WEFT_DRAW_MAX_SWITCHES},
+        [TIER_HOSTS] = {WEFT_DRAW_MAX_HOSTS, WEFT_DRAW_MAX_GROUPS},
+        [TIER_LEAF] = {WEFT_DRAW_MAX_SWITCHES, WEFT_DRAW_MAX_SWITCHES},
+        [TIER_SPINE] = {WEFT_DRAW_MAX_SWITCHES, WEFT_DRAW_MAX_SWITCHES},
+        [TIER_CORE] = {WEFT_DRAW_MAX_SWITCHES, WEFT_DRAW_MAX_SWITCHES},
+        [TIER_AGGREGATORS] = {8, 1}, // one to a switch: a row of them would say nothing
+    };
     struct weft_drawing *d = m->drawing;
     const struct weft_topology *t = d->topology;
     for (int i = 0; i < t->num_nodes; i = d->end[i])
@@ -123,10 +133,9 @@ static weft_status find_groups(struct map *m)
         m->roots[tier][m->count[tier]++] = i;
     }
     for (int tier = 0; tier < NUM_TIERS; tier++) {
-        int alone = tier == TIER_HOSTS ? WEFT_DRAW_MAX_HOSTS : WEFT_DRAW_MAX_SWITCHES;
-        int limit = tier == TIER_HOSTS ? WEFT_DRAW_MAX_GROUPS : WEFT_DRAW_MAX_SWITCHES;
-        WEFT_TRY(weft_draw_group(d, m->roots[tier], m->count[tier], alone, limit, m->group[tier],
-                                 &m->num_groups[tier], &m->mixed[tier]));
+        WEFT_TRY(weft_draw_group(d, m->roots[tier], m->count[tier], limits[tier].alone,
+                                 limits[tier].groups, m->group[tier], &m->num_groups[tier],
+                                 &m->mixed[tier]));
         for (int i = 0; i < m->count[tier]; i++)
             m->position[m->roots[tier][i]] = m->group[tier][i];
     }
@@ -338,7 +347,7 @@ static weft_status place_hosts(struct map *m, int left, int y, int *bottom)
         *bottom = y + d->boxes[m->open_host].height;
     } else {
         int first, groups = m->num_groups[TIER_HOSTS];
-        m->cell_step = groups <= 6 ? 18 : groups <= 16 ? 14 : 12;
+        m->cell_step = groups <= 6 ? 18 : groups <= 16 ? 14 : 10;
         m->has_stacks = groups < m->count[TIER_HOSTS];
         WEFT_TRY(order_hosts(m));
         WEFT_TRY(add_groups(m, TIER_HOSTS, &first));
@@ -360,17 +369,20 @@ static weft_status place_map(struct map *m, int *bottom)
         rows += m->count[tier] > 0;
     bool only_hosts = rows == 1 && m->count[TIER_HOSTS] > 0;
     int left = MARGIN + (only_hosts ? 0 : ROW_NAMES), y = MARGIN;
-    int host_y = y + (m->count[TIER_NVLINK] ? BAR_HEIGHT + FIELD : 0);
+    int host_y = y, field = FIELD;
     m->width = only_hosts ? 0 : wanted_width(m);
+    if (m->count[TIER_NVLINK])
+        host_y += BAR_HEIGHT + FIELD;
     *bottom = host_y;
     if (m->count[TIER_HOSTS])
         WEFT_TRY(place_hosts(m, left, host_y, bottom));
+    field += (m->width > MIN_WIDTH ? m->width - MIN_WIDTH : 0) / 30;
     for (int tier = 0; tier < NUM_TIERS; tier++) {
         if (m->count[tier] == 0)
             continue;
         int row_y = tier == TIER_HOSTS ? (host_y + *bottom) / 2 : y;
         if (tier > TIER_HOSTS)
-            row_y = *bottom + (*bottom > host_y ? FIELD : 0);
+            row_y = *bottom + (*bottom > host_y ? field : 0);
         if (tier != TIER_HOSTS) {
             int first;
             WEFT_TRY(add_groups(m, tier, &first));

@@ -163,6 +163,11 @@ static int clamp(int value, int low, int high)
     return value < low ? low : value > high ? high : value;
 }
 
+int weft_draw_bend_below(int distance)
+{
+    return clamp(18 + distance / 9, 18, 160);
+}
+
 static void choose_route(const struct weft_drawing *d, struct weft_draw_line *line, int twin)
 {
     const struct weft_draw_box *a = &d->boxes[line->from], *b = &d->boxes[line->to];
@@ -190,7 +195,7 @@ static void choose_route(const struct weft_drawing *d, struct weft_draw_line *li
             is_sibling ? clamp(18 + distance / 14, 18, 90) : clamp(52 + distance / 24, 52, 90);
     } else if (beside && a->style != WEFT_DRAW_CONTAINER && b->style != WEFT_DRAW_CONTAINER) {
         line->route = WEFT_ROUTE_BELOW;
-        line->bend = clamp(18 + distance / 9, 18, 160);
+        line->bend = weft_draw_bend_below(distance);
     } else {
         line->route = WEFT_ROUTE_CURVE;
     }

@@ -113,6 +113,8 @@ weft_status weft_draw_host(struct weft_drawing *drawing, int root, int x, int y,
 weft_status weft_draw_tags(struct weft_drawing *drawing, int box);
 /* draw_lines.c: bundles links into lines and finds their ways. */
 weft_status weft_draw_lines(struct weft_drawing *drawing);
+/* How far an arc below devices bends whose ends are `distance` apart; it goes 3/4 as deep. */
+int weft_draw_bend_below(int distance);
 
 /* draw_text.c: text of strangers, so it is escaped for XML and HTML, in attributes and between
  * tags; what cannot be printed becomes '?'. */

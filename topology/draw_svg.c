@@ -17,6 +17,7 @@ enum {
     SUB_PIXELS = 62, // ten of a second line
     LEGEND_ITEM = 132,
     LEGEND_ROW = 20,
+    MANY_LINES = 120,    // then those between switches are drawn fainter
     ASSUMED_STROKE = 13, // what is not known is not shown as wide or narrow
     MAX_TITLE_LINKS = 12,
     MAX_LINE_LINKS = 64, // that a line names, where the page does not list all links
@@ -255,8 +256,10 @@ static void write_line(const struct weft_drawing *d, const struct weft_draw_line
     int named = line->count;
     if (d->topology->num_nodes > WEFT_DRAW_MAX_LISTED && named > MAX_LINE_LINKS)
         named = MAX_LINE_LINKS;
-    fprintf(stream, "<g class=\"l k-%s%s\" data-links=\"", weft_link_kinds[line->kind].name,
-            line->assumed ? " assumed" : "");
+    bool is_dense = d->num_lines > MANY_LINES && d->boxes[line->from].style == WEFT_DRAW_BAR &&
+                    d->boxes[line->to].style == WEFT_DRAW_BAR;
+    fprintf(stream, "<g class=\"l k-%s%s%s\" data-links=\"", weft_link_kinds[line->kind].name,
+            is_dense ? " dense" : "", line->assumed ? " assumed" : "");
     for (int i = 0; i < named; i++)
         fprintf(stream, "%s%d", i ? " " : "", d->line_links[line->first + i]);
     putc('"', stream);
@@ -282,6 +285,11 @@ static void write_line(const struct weft_drawing *d, const struct weft_draw_line
     if (line->slow)
         write_mark(line, stream);
     fputs("</g>\n", stream);
+}
+
+static bool is_behind(const struct weft_draw_line *line)
+{
+    return line->route == WEFT_ROUTE_DROP && line->from < line->to;
 }
 
 /* ---- legend ---- */
@@ -401,11 +409,17 @@ void weft_draw_svg(const struct weft_drawing *d, FILE *stream, bool alone)
     int width = d->width < least ? least : d->width;
     int legend_height = alone ? 8 + 3 * 6 + 6 * LEGEND_ROW + 30 : 0;
     write_head(d, stream, alone, width, d->height + legend_height);
-    for (int i = 0; i < d->num_boxes; i++)
+    int line = 0; // they are sorted by where they start
+    for (int i = 0; i < d->num_boxes; i++) {
         if (is_ground(&d->boxes[i]))
             write_box(d, i, stream, alone);
+        for (; line < d->num_lines && d->lines[line].from <= i; line++)
+            if (is_behind(&d->lines[line])) // goes behind what else its box contains
+                write_line(d, &d->lines[line], stream, alone);
+    }
     for (int i = 0; i < d->num_lines; i++)
-        write_line(d, &d->lines[i], stream, alone);
+        if (!is_behind(&d->lines[i]))
+            write_line(d, &d->lines[i], stream, alone);
     for (int i = 0; i < d->num_boxes; i++)
         if (!is_ground(&d->boxes[i]))
             write_box(d, i, stream, alone);

@@ -79,7 +79,7 @@ void weft_draw_label(const struct weft_drawing *d, int index, char *text, size_t
         snprintf(text, size, "%s ...", first);
     else if (box->mixed)
         snprintf(text, size, "%d more", box->count);
-    else if (box->style == WEFT_DRAW_MINI)
+    else if (box->style == WEFT_DRAW_MINI || box->style == WEFT_DRAW_BAR)
         snprintf(text, size, "%d %s", box->count, kind->plural);
     else if (box->count == 2)
         snprintf(text, size, "%s, %s", first, last);
@@ -149,7 +149,8 @@ void weft_draw_subtitle(const struct weft_drawing *d, int index, char *text, siz
             snprintf(text, size, "%s", interface);
     }
     const char *label = weft_draw_local_name(t->nodes[box->node].name);
-    bool is_said = strncmp(label, kind->name, strlen(kind->name)) == 0;
+    bool is_said = strncmp(label, kind->name, strlen(kind->name)) == 0 ||
+                   (box->style == WEFT_DRAW_CHIP && t->nodes[box->node].kind == WEFT_NODE_NIC);
     if (!text[0] && !is_said)
         snprintf(text, size, "%s", kind->singular);
 }
