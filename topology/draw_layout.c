@@ -23,7 +23,7 @@ enum tier {
 
 enum {
     MARGIN = 16,
-    ROW_NAMES = 116, // left of the map
+    ROW_NAMES = 136, // left of the map
     MIN_WIDTH = 900,
     BAR_HEIGHT = 30,
     FIELD = 84, // between rows, for lines
@@ -359,10 +359,27 @@ static weft_status place_hosts(struct map *m, int left, int y, int *bottom)
     return WEFT_OK;
 }
 
-static weft_status place_map(struct map *m, int *bottom)
+/* How many of what are in a row of the map. */
+static void name_row(const struct map *m, enum tier tier, int y)
 {
     static const char *const names[] = {"NVLink switch", "host",        "leaf switch",
                                         "spine switch",  "core switch", "aggregation node"};
+    struct weft_drawing *d = m->drawing;
+    int hosts = weft_topology_count(d->topology, WEFT_NODE_HOST), count = m->count[tier];
+    int kind = d->topology->nodes[m->roots[tier][0]].kind, others = count - hosts;
+    if (tier == TIER_HOSTS && others > 0) { // NICs of a fabric, above all
+        weft_draw_add_caption(d, MARGIN, hosts ? y + 16 : y, false, "%d without a host", others);
+        count = hosts;
+    }
+    if (count == 0)
+        return;
+    const char *name = kind == WEFT_NODE_SWITCH ? "switch" : names[tier];
+    const char *plural = count == 1 ? "" : name[strlen(name) - 1] == 'h' ? "es" : "s";
+    weft_draw_add_caption(d, MARGIN, y, false, "%d %s%s", count, name, plural);
+}
+
+static weft_status place_map(struct map *m, int *bottom)
+{
     struct weft_drawing *d = m->drawing;
     int rows = 0;
     for (int tier = 0; tier < NUM_TIERS; tier++)
@@ -390,14 +407,8 @@ static weft_status place_map(struct map *m, int *bottom)
         }
         if (tier > TIER_HOSTS)
             *bottom = row_y + BAR_HEIGHT;
-        bool unknown_tier =
-            tier == TIER_LEAF && d->topology->nodes[m->roots[tier][0]].kind == WEFT_NODE_SWITCH;
-        const char *name = unknown_tier ? "switch" : names[tier];
-        size_t length = strlen(name);
-        const char *plural = m->count[tier] == 1 ? "" : name[length - 1] == 'h' ? "es" : "s";
         if (!only_hosts)
-            weft_draw_add_caption(d, MARGIN, row_y + (tier == TIER_HOSTS ? 4 : 20), false,
-                                  "%d %s%s", m->count[tier], name, plural);
+            name_row(m, tier, row_y + (tier == TIER_HOSTS ? 4 : 20));
     }
     d->width = left + m->width + MARGIN;
     return WEFT_OK;

@@ -7,8 +7,6 @@
 
 #include "topology/draw_private.h"
 
-enum { WEFT_DRAW_MAX_LISTED_LINKS = 100000 };
-
 struct weft_listed {
     bool is_whole; // every node
     bool *is_full; // per node; of outermost ones: listed with contents

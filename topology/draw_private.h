@@ -22,6 +22,7 @@ enum {
     WEFT_DRAW_BLOCK_LABEL = 56,   // pixels left of cells
     WEFT_DRAW_MAX_LINES = 20000,  // further ones are only counted
     WEFT_DRAW_MAX_LISTED = 20000, // nodes that the page lists one by one, whatever they look like
+    WEFT_DRAW_MAX_LISTED_LINKS = 100000,
 };
 
 enum weft_draw_style {

@@ -254,7 +254,9 @@ static void write_line(const struct weft_drawing *d, const struct weft_draw_line
 {
     int stroke = line->assumed ? ASSUMED_STROKE : weft_draw_stroke(line->bandwidth);
     int named = line->count;
-    if (d->topology->num_nodes > WEFT_DRAW_MAX_LISTED && named > MAX_LINE_LINKS)
+    bool lists_all = d->topology->num_nodes <= WEFT_DRAW_MAX_LISTED &&
+                     d->topology->num_links <= WEFT_DRAW_MAX_LISTED_LINKS;
+    if (!lists_all && named > MAX_LINE_LINKS)
         named = MAX_LINE_LINKS;
     bool is_dense = d->num_lines > MANY_LINES && d->boxes[line->from].style == WEFT_DRAW_BAR &&
                     d->boxes[line->to].style == WEFT_DRAW_BAR;
