@@ -38,9 +38,10 @@ quiet() { # PAGE: nothing on the console
 check() { # NAME [SOURCE]: every node of the graph is in the page as the browser sees it
     local name=$1
     shift
-    "$weft" topo "$@" --json -o "$work/$name.json" && "$weft" topo "$@" --to html \
-        -o "$work/$name.html"
-    [ $? -le 1 ] || fail "$name: weft ended with $?"
+    "$weft" topo "$@" --json -o "$work/$name.json"
+    [ $? -le 1 ] || fail "$name: no JSON" # 1: a finding of severity error
+    "$weft" topo "$@" --to html -o "$work/$name.html"
+    [ $? -le 1 ] || fail "$name: no page"
     open_page "$work/$name.html" || fail "$name: the browser ended with $?"
     quiet "$work/$name.html"
     python3 - "$work/$name.json" "$work/$name.html.dom" <<'END' || fail "$name"
@@ -78,9 +79,10 @@ END
 check cluster 'host:4 nvswitch:1 gpu:8 nic:8@400'
 check sixty_four 'host:64 nvswitch:4 gpu:8 nic:8@400'
 check here
-for file in hwloc/nvidiaDGX2.xml mpibind/coral-lassen.xml mpibind/epyc-corona.xml; do
+for file in hwloc/nvidiaDGX2.xml mpibind/coral-lassen.xml mpibind/epyc-corona.xml \
+    oracle/H100-topology.xml topograph/ibnetdiscover-ndr-40sw.out; do
     if [ -r "$shared/topodata/$file" ]; then
-        check "$(basename "$file" .xml)" "$shared/topodata/$file"
+        check "$(basename "${file%.*}")" "$shared/topodata/$file"
     else
         echo "skipped: no $shared/topodata/$file"
     fi
