@@ -118,6 +118,19 @@ static void write_chip_words(const struct weft_draw_box *box, const char *label,
     write_text(stream, "sub", middle, y + (lines == 2 ? 12 : 14), sub, width, SUB_PIXELS);
 }
 
+/* The whole name if a smaller font makes it fit; of several in a narrow bar only the number. */
+static void write_bar_words(const struct weft_draw_box *box, const char *label, FILE *stream)
+{
+    int middle = box->x + box->width / 2, width = box->width - 2;
+    char number[16];
+    snprintf(number, sizeof number, "%d", box->count);
+    bool is_long = (int)strlen(label) * NAME_PIXELS > width * 10;
+    if (is_long && box->count > 1 && (int)strlen(label) * TIGHT_PIXELS > width * 10)
+        label = number;
+    write_text(stream, is_long ? "name tight" : "name", middle, box->y + 19, label, width,
+               is_long ? TIGHT_PIXELS : NAME_PIXELS);
+}
+
 static void write_words(const struct weft_drawing *d, int index, FILE *stream)
 {
     const struct weft_draw_box *box = &d->boxes[index];
@@ -157,7 +170,7 @@ static void write_words(const struct weft_drawing *d, int index, FILE *stream)
         write_text(stream, "sub", middle, box->y + 14, label, width, SUB_PIXELS);
         break;
     case WEFT_DRAW_BAR:
-        write_text(stream, "name", middle, box->y + 19, label, width + 4, NAME_PIXELS);
+        write_bar_words(box, label, stream);
         break;
     default:
         write_chip_words(box, label, sub, stream);
