@@ -27,12 +27,12 @@ enum { ARC = 1000000 }; // beyond every x
 
 /* ---- 1. bundles ---- */
 
+/* Cells are too small for lines of their own, but for NICs, which lie at the edge of a host. */
 static int line_end(const struct weft_drawing *d, int box)
 {
-    int parent = d->boxes[box].parent;
-    bool in_block = d->boxes[box].style == WEFT_DRAW_CELL && parent >= 0 &&
-                    d->boxes[parent].style == WEFT_DRAW_BLOCK;
-    return in_block ? parent : box;
+    bool is_cell = d->boxes[box].style == WEFT_DRAW_CELL;
+    bool is_nic = d->topology->nodes[d->boxes[box].node].kind == WEFT_NODE_NIC;
+    return is_cell && !is_nic ? d->boxes[box].parent : box;
 }
 
 static bool is_within(const struct weft_drawing *d, int box, int outer)

@@ -187,6 +187,11 @@ static void write_shape(const struct weft_draw_box *box, FILE *stream)
                 box->y - offset, box->width, box->height);
 }
 
+static bool is_ground(const struct weft_draw_box *box)
+{
+    return box->style == WEFT_DRAW_CONTAINER || box->style == WEFT_DRAW_MINI;
+}
+
 static void write_box(const struct weft_drawing *d, int index, FILE *stream, bool alone)
 {
     const struct weft_draw_box *box = &d->boxes[index];
@@ -210,26 +215,21 @@ static void write_box(const struct weft_drawing *d, int index, FILE *stream, boo
         write_node_title(d, box, stream);
     if (box->style != WEFT_DRAW_BLOCK || box->end == index + 1)
         write_shape(box, stream);
-    if (box->style != WEFT_DRAW_CONTAINER)
+    if (!is_ground(box))
         write_words(d, index, stream);
     fputs("</g>\n", stream);
 }
 
-/* Names of containers lie above the lines that cross them. */
-static void write_container_words(const struct weft_drawing *d, FILE *stream)
+/* Names of what lies below the lines lie above them. */
+static void write_ground_words(const struct weft_drawing *d, FILE *stream)
 {
     fputs("<g class=\"words\">\n", stream);
     for (int i = 0; i < d->num_boxes; i++)
-        if (d->boxes[i].style == WEFT_DRAW_CONTAINER) {
+        if (is_ground(&d->boxes[i])) {
             write_words(d, i, stream);
             putc('\n', stream);
         }
     fputs("</g>\n", stream);
-}
-
-static bool is_ground(const struct weft_draw_box *box)
-{
-    return box->style == WEFT_DRAW_CONTAINER || box->style == WEFT_DRAW_MINI;
 }
 
 /* ---- lines ---- */
@@ -438,7 +438,7 @@ void weft_draw_svg(const struct weft_drawing *d, FILE *stream, bool alone)
     for (int i = 0; i < d->num_boxes; i++)
         if (!is_ground(&d->boxes[i]))
             write_box(d, i, stream, alone);
-    write_container_words(d, stream);
+    write_ground_words(d, stream);
     for (int i = 0; i < d->num_captions; i++) {
         const struct weft_draw_caption *caption = &d->captions[i];
         write_text(stream, caption->is_head ? "caption" : "row", caption->x, caption->y,

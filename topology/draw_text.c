@@ -46,8 +46,7 @@ void weft_draw_fitted(FILE *stream, const char *text, int width, int pixels)
         return;
     }
     // what tells names apart is as a rule at their ends
-    int head = room > 6 ? (room - 1) * 3 / 5 : room > 1 ? (room - 1) / 2 : 0;
-    int tail = room - 1 - head;
+    int head = room > 8 ? (room - 1) / 2 : 0, tail = room - 1 - head;
     for (int i = 0; i < head; i++)
         write_escaped(stream, (unsigned char)text[i]);
     fputs("\xe2\x80\xa6", stream); // an ellipsis
