@@ -30,7 +30,13 @@ const struct weft_exporter *const weft_exporters[] = {
 #ifndef WEFT_CORE_ONLY
     &weft_exporter_nccl_xml,
 #endif
-    &weft_exporter_edges,    &weft_exporter_slurm_tree, &weft_exporter_slurm_block, NULL,
+    &weft_exporter_edges,
+    &weft_exporter_slurm_tree,
+    &weft_exporter_slurm_block,
+    &weft_exporter_svg,
+    &weft_exporter_html,
+    &weft_exporter_dot,
+    NULL,
 };
 
 const struct weft_importer *weft_importer_find(const char *name)

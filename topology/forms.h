@@ -68,5 +68,8 @@ extern const struct weft_exporter weft_exporter_json;
 extern const struct weft_exporter weft_exporter_edges;
 extern const struct weft_exporter weft_exporter_slurm_tree;
 extern const struct weft_exporter weft_exporter_slurm_block;
+extern const struct weft_exporter weft_exporter_svg;
+extern const struct weft_exporter weft_exporter_html;
+extern const struct weft_exporter weft_exporter_dot;
 
 #endif
