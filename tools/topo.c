@@ -19,6 +19,7 @@
 #include "topology/load.h"
 #include "topology/presets.h"
 #include "topology/report.h"
+#include "topology/summary.h"
 
 struct arguments {
     const char *source; // NULL: WEFT_TOPOLOGY, or this machine

@@ -54,6 +54,7 @@ static const struct {
     {"below-nominal", weft_find_below_nominal},
     {"idle-links", weft_find_idle},
     {"uneven-gpus", weft_find_uneven},
+    {"dead-nvlinks", weft_find_dead_nvlinks},
     {"gpu-groups", weft_find_gpu_groups},
     {"missing-uplinks", weft_find_missing_uplinks},
     {"uneven-spines", weft_find_uneven_spines},
@@ -64,6 +65,7 @@ static const struct {
     {"other-rail", weft_find_other_rails},
     {"unnamed-adapters", weft_find_unnamed_adapters},
     {"oversubscription", weft_find_oversubscription},
+    {"different-hosts", weft_find_different_hosts},
     {"virtual-machine", weft_find_virtual_machine},
     {"unknown-locality", weft_find_unknown_locality},
     {"unknown-speed", weft_find_unknown_speed},
@@ -78,12 +80,18 @@ void weft_findings_free(struct weft_findings *findings)
     *findings = (struct weft_findings){0};
 }
 
-/* Stable: findings of one severity stay in the order of the table. */
+static bool comes_before(const struct weft_finding *a, const struct weft_finding *b)
+{
+    if (a->severity != b->severity)
+        return a->severity < b->severity;
+    return a->lost_bandwidth > b->lost_bandwidth;
+}
+
+/* Worst first: by severity, then by what is lost. Stable: equals stay in the order of the table. */
 static void rank(struct weft_findings *findings)
 {
     for (int i = 1; i < findings->count; i++)
-        for (int j = i; j > 0 && findings->items[j].severity < findings->items[j - 1].severity;
-             j--) {
+        for (int j = i; j > 0 && comes_before(&findings->items[j], &findings->items[j - 1]); j--) {
             struct weft_finding swap = findings->items[j];
             findings->items[j] = findings->items[j - 1];
             findings->items[j - 1] = swap;

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * What a person should know about a topology: each finding has a kind, a severity and one sentence.
- * They come worst first. A new kind of finding is one function and one row in findings.c.
+ * What a person should know about a topology: each finding has a kind, a severity, one sentence
+ * and, where that is known, what it costs. They come worst first: by severity, then by cost. A new
+ * kind of finding is one function and one row in findings.c.
  */
 #ifndef WEFT_TOPOLOGY_FINDINGS_H
 #define WEFT_TOPOLOGY_FINDINGS_H

@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: Apache-2.0
  * Finders: what the machine is, what of it is hidden, and what cannot work at all.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "topology/cables.h"
 #include "topology/findings_private.h"
+#include "topology/symmetry.h"
 
 static bool holds_ranks(const struct weft_topology *t, int node)
 {
@@ -186,13 +188,57 @@ weft_status weft_find_limits(struct weft_search *s)
     return WEFT_OK;
 }
 
+/* Where most hosts are alike, one that is not is a fault until somebody knows better. */
+weft_status weft_find_different_hosts(struct weft_search *s)
+{
+    const struct weft_topology *t = s->topology;
+    int num_classes, hosts = weft_topology_count(t, WEFT_NODE_HOST), first = 0;
+    if (hosts < 2)
+        return WEFT_OK;
+    struct weft_symmetry *symmetry = NULL;
+    WEFT_TRY(weft_symmetry_create(t, &symmetry, s->error));
+    const struct weft_symmetry_class *classes = weft_symmetry_classes(symmetry, &num_classes);
+    int others = hosts - classes[0].num_hosts;
+    weft_status status = WEFT_OK;
+    while (others && weft_symmetry_class_of(symmetry, first) <= 0)
+        first++;
+    if (others) {
+        char text[200];
+        weft_symmetry_explain_host(symmetry, first, classes[0].first, 3, text, sizeof text);
+        bool is_rare = others < classes[0].num_hosts;
+        status = weft_search_say(s, is_rare ? WEFT_SEVERITY_WARNING : WEFT_SEVERITY_NOTE, 0,
+                                 "%d of %d hosts %s from the other%s; the first, against %.50s: "
+                                 "%.50s: %s.",
+                                 others, hosts, others > 1 ? "differ" : "differs",
+                                 classes[0].num_hosts > 1 ? "s, which are alike" : "",
+                                 t->nodes[classes[0].first].name, t->nodes[first].name, text);
+    }
+    weft_symmetry_destroy(&symmetry);
+    return status;
+}
+
+/* One sentence, however many: a laptop lacks most vendor libraries. */
 weft_status weft_find_failed_probes(struct weft_search *s)
 {
     const struct weft_topology *t = s->topology;
-    for (int i = 0; i < t->num_probes; i++)
-        if (!t->probes[i].available)
-            WEFT_TRY(weft_search_say(s, WEFT_SEVERITY_NOTE, 0,
-                                     "The %.60s probe did not run: %.250s.", t->probes[i].name,
-                                     t->probes[i].reason));
-    return WEFT_OK;
+    int count = 0, first = -1;
+    char names[160] = "";
+    size_t used = 0;
+    for (int i = 0; i < t->num_probes; i++) {
+        if (t->probes[i].available)
+            continue;
+        first = count++ == 0 ? i : first;
+        if (used + 70 < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%.60s", used ? ", " : "",
+                                     t->probes[i].name);
+    }
+    if (count == 0)
+        return WEFT_OK;
+    if (count == 1)
+        return weft_search_say(s, WEFT_SEVERITY_NOTE, 0, "The %.60s probe did not run: %.250s.",
+                               t->probes[first].name, t->probes[first].reason);
+    return weft_search_say(s, WEFT_SEVERITY_NOTE, 0,
+                           "%d probes did not run (%s), so what they see is missing; the reasons "
+                           "are among the sources.",
+                           count, names);
 }

@@ -2,11 +2,14 @@
  * SPDX-License-Identifier: Apache-2.0
  * Finders: links that give less than they should, GPUs that have less than their siblings.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/format.h"
+#include "topology/cuts.h"
 #include "topology/findings_private.h"
+#include "topology/gpu_islands.h"
 
 /* ---- slow links ---- */
 
@@ -18,188 +21,306 @@ static int64_t observed(const struct weft_figure *figure)
     return figure->current.source == WEFT_SOURCE_ASSUMED ? -1 : figure->current.value;
 }
 
-static bool has_gpu(const struct weft_topology *t, const struct weft_link *link)
+/* A PCIe link of a GPU as slow as no GPU that computes has it: an idle one saves power so. */
+static bool may_be_idle(const struct weft_topology *t, const struct weft_link *link)
 {
-    return t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
+    bool has_gpu =
+        t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
+    return link->kind == WEFT_LINK_PCIE && has_gpu && link->bandwidth.measured.value < 0 &&
+           link->bandwidth.current.value > 0 && link->bandwidth.current.value < 5000000000;
 }
 
-/* A GPU's PCIe link with all its lanes, but slower than it can be: what an idle GPU does to save
- * power, so it is no loss until it is seen under load. */
-static bool may_idle(const struct weft_topology *t, const struct weft_link *link)
+/* The share of nominal that a weak link gives; 1: it is not weak. */
+static double weakness(const struct weft_topology *t, const struct weft_link *link)
 {
-    int gpu = t->nodes[link->from].kind == WEFT_NODE_GPU ? link->from : link->to;
-    const struct weft_figure *bandwidth = &link->bandwidth;
-    return link->kind == WEFT_LINK_PCIE && has_gpu(t, link) && bandwidth->measured.value < 0 &&
-           bandwidth->current.value > 0 &&
-           bandwidth->current.value < bandwidth->nominal.value / 100 * 97 &&
-           weft_topology_number(t, gpu, "pcie_lanes", 0) ==
-               weft_topology_number(t, gpu, "pcie_lanes_max", -1);
+    int64_t nominal = link->bandwidth.nominal.value, now = observed(&link->bandwidth);
+    // a measured link loses some per cent to headers
+    double tolerated = link->bandwidth.measured.value >= 0 ? 0.75 : 0.97;
+    if (nominal <= 0 || now < 0 || (double)now >= tolerated * (double)nominal ||
+        may_be_idle(t, link))
+        return 1;
+    return (double)now / (double)nominal;
+}
+
+/* The weak links of one kind: how many, the weakest, and the cut that loses most. */
+static weft_status say_weak_links(struct weft_search *s, struct weft_cuts *cuts, int kind)
+{
+    const struct weft_topology *t = s->topology;
+    int count = 0, weakest = -1;
+    double least = 1;
+    int64_t lost = 0;
+    for (int i = 0; i < t->num_links; i++) {
+        double share = t->links[i].kind == kind ? weakness(t, &t->links[i]) : 1;
+        if (share >= 1)
+            continue;
+        count++;
+        int64_t loss = weft_cuts_loss(cuts, i);
+        lost = loss > lost ? loss : lost;
+        weakest = share < least ? i : weakest;
+        least = share < least ? share : least;
+    }
+    if (count == 0)
+        return WEFT_OK;
+    const struct weft_link *link = &t->links[weakest];
+    char is[32], should[32];
+    weft_format_bandwidth(observed(&link->bandwidth), is, sizeof is);
+    weft_format_bandwidth(link->bandwidth.nominal.value, should, sizeof should);
+    return weft_search_say(
+        s, WEFT_SEVERITY_WARNING, lost,
+        "%d %s link%s below nominal; the worst, %.80s to %.80s, gives %s of %s (%.0f %%).", count,
+        weft_link_kinds[kind].name, count > 1 ? "s run" : " runs", t->nodes[link->from].name,
+        t->nodes[link->to].name, is, should, least * 100);
 }
 
 weft_status weft_find_below_nominal(struct weft_search *s)
 {
     const struct weft_topology *t = s->topology;
-    for (int kind = 0; kind < WEFT_NUM_LINK_KINDS; kind++) {
-        int count = 0, worst = -1;
-        double worst_share = 1;
-        for (int i = 0; i < t->num_links; i++) {
-            const struct weft_link *link = &t->links[i];
-            int64_t nominal = link->bandwidth.nominal.value, now = observed(&link->bandwidth);
-            // a measured link loses some per cent to headers
-            double tolerated = link->bandwidth.measured.value >= 0 ? 0.75 : 0.97;
-            if (link->kind != kind || nominal <= 0 || now < 0 || may_idle(t, link) ||
-                (double)now >= tolerated * (double)nominal)
-                continue;
-            count++;
-            if ((double)now / (double)nominal < worst_share) {
-                worst_share = (double)now / (double)nominal;
-                worst = i;
-            }
-        }
-        if (count == 0)
+    struct weft_cuts *cuts = NULL;
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < t->num_links && status == WEFT_OK; i++) {
+        if (weakness(t, &t->links[i]) >= 1)
             continue;
-        const struct weft_link *link = &t->links[worst];
-        char is[32], should[32];
-        weft_format_bandwidth(observed(&link->bandwidth), is, sizeof is);
-        weft_format_bandwidth(link->bandwidth.nominal.value, should, sizeof should);
-        WEFT_TRY(weft_search_say(
-            s, WEFT_SEVERITY_WARNING, 0,
-            "%d %s link%s below nominal; the worst, %.80s to %.80s, gives %s of %s "
-            "(%.0f %%).",
-            count, weft_link_kinds[kind].name, count > 1 ? "s run" : " runs",
-            t->nodes[link->from].name, t->nodes[link->to].name, is, should, worst_share * 100));
+        if (!cuts)
+            status = weft_cuts_create(t, &cuts, s->error);
+        if (status == WEFT_OK)
+            weft_cuts_mark(cuts, i, t->links[i].bandwidth.nominal.value);
     }
-    return WEFT_OK;
+    for (int kind = 0; cuts && kind < WEFT_NUM_LINK_KINDS && status == WEFT_OK; kind++)
+        status = say_weak_links(s, cuts, kind);
+    weft_cuts_destroy(&cuts);
+    return status;
 }
 
-/* No GPU that anyone computes with has a PCIe link this slow, but an idle one saves power so. */
 weft_status weft_find_idle(struct weft_search *s)
 {
     const struct weft_topology *t = s->topology;
     int count = 0, first = -1;
-    for (int i = 0; i < t->num_links; i++) {
-        const struct weft_link *link = &t->links[i];
-        bool is_slow = link->kind == WEFT_LINK_PCIE && has_gpu(t, link) &&
-                       link->bandwidth.measured.value < 0 && link->bandwidth.current.value > 0 &&
-                       link->bandwidth.current.value < 5000000000;
-        if ((is_slow || may_idle(t, link)) && count++ == 0)
+    for (int i = 0; i < t->num_links; i++)
+        if (may_be_idle(t, &t->links[i]) && count++ == 0)
             first = i;
-    }
     if (count == 0)
         return WEFT_OK;
     char now[32];
     weft_format_bandwidth(t->links[first].bandwidth.current.value, now, sizeof now);
     return weft_search_say(
         s, WEFT_SEVERITY_NOTE, 0,
-        "%d PCIe link%s of GPUs %s slow now (first: %.80s to %.80s, %s). An idle GPU or bridge "
+        "%d PCIe link%s of GPUs %s very slow (first: %.80s to %.80s, %s). An idle GPU or bridge "
         "lowers its link to save power; look again under load.",
         count, count > 1 ? "s" : "", count > 1 ? "are" : "is", t->nodes[t->links[first].from].name,
         t->nodes[t->links[first].to].name, now);
 }
 
-/* Sum of what links of `kind` give to each node; -1 where one is unknown. num_nodes entries. */
+/* Sum of what links of `kind` give to each node; -1 where one is unknown or may be idle. num_nodes
+ * entries. */
 static void sum_bandwidth(const struct weft_topology *t, int kind, int64_t *of_node)
 {
     for (int i = 0; i < t->num_nodes; i++)
         of_node[i] = 0;
     for (int i = 0; i < t->num_links; i++) {
-        struct weft_quantity best = weft_figure_best(&t->links[i].bandwidth);
+        int64_t best = weft_figure_best(&t->links[i].bandwidth).value;
         if (t->links[i].kind != kind)
             continue;
         int ends[] = {t->links[i].from, t->links[i].to};
         for (int j = 0; j < 2; j++) {
             int64_t *sum = &of_node[ends[j]];
-            if (best.value < 0 || *sum < 0)
+            if (best < 0 || *sum < 0 || may_be_idle(t, &t->links[i]))
                 *sum = -1;
             else
-                *sum = best.value > INT64_MAX - *sum ? INT64_MAX : *sum + best.value;
+                *sum = best > INT64_MAX - *sum ? INT64_MAX : *sum + best;
         }
     }
 }
 
-/* GPUs are bought alike, so one that has less than the best is worth a look. */
-weft_status weft_find_uneven(struct weft_search *s)
+/* The host of a GPU, or num_nodes: GPUs without a host are held against each other. */
+static int company(const struct weft_topology *t, int gpu)
+{
+    int host = weft_topology_ancestor(t, gpu, WEFT_NODE_HOST);
+    return host >= 0 ? host : t->num_nodes;
+}
+
+static bool is_less(const struct weft_topology *t, const int64_t *sums, const int *best, int gpu)
+{
+    return sums[gpu] >= 0 && (double)sums[gpu] < 0.95 * (double)sums[best[company(t, gpu)]];
+}
+
+/* `best` has num_nodes + 1 entries, by host. */
+static weft_status say_uneven(struct weft_search *s, int kind, const int64_t *sums, int *best)
 {
     const struct weft_topology *t = s->topology;
-    int64_t *sums = malloc(((size_t)t->num_nodes + 1) * sizeof *sums);
-    if (!sums)
-        return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
-    weft_status status = WEFT_OK;
-    for (int kind = 0; kind < WEFT_NUM_LINK_KINDS && status == WEFT_OK; kind++) {
-        int gpus = 0, slow = 0, worst = -1, best = -1;
-        sum_bandwidth(t, kind, sums);
-        for (int i = 0; i < t->num_nodes; i++)
-            if (t->nodes[i].kind == WEFT_NODE_GPU && (best < 0 || sums[i] > sums[best]))
-                best = i;
-        for (int i = 0; i < t->num_nodes; i++) {
-            if (t->nodes[i].kind != WEFT_NODE_GPU)
-                continue;
-            gpus++;
-            if (sums[i] < 0 || (double)sums[i] >= 0.95 * (double)sums[best])
-                continue;
-            slow++;
-            worst = worst < 0 || sums[i] < sums[worst] ? i : worst;
+    int gpus = 0, slow = 0, worst = -1;
+    int64_t lost = 0;
+    for (int i = 0; i <= t->num_nodes; i++)
+        best[i] = -1;
+    for (int i = 0; i < t->num_nodes; i++)
+        if (t->nodes[i].kind == WEFT_NODE_GPU) {
+            int *of_host = &best[company(t, i)];
+            *of_host = *of_host < 0 || sums[i] > sums[*of_host] ? i : *of_host;
         }
-        if (slow == 0)
+    for (int i = 0; i < t->num_nodes; i++) {
+        if (t->nodes[i].kind != WEFT_NODE_GPU)
             continue;
-        char least[32], most[32];
-        weft_format_bandwidth(sums[worst], least, sizeof least);
-        weft_format_bandwidth(sums[best], most, sizeof most);
-        status = weft_search_say(
-            s, WEFT_SEVERITY_WARNING, 0,
-            "%d of %d GPUs have less %s bandwidth than the others: %.80s has %s, %.80s %s.", slow,
-            gpus, weft_link_kinds[kind].name, t->nodes[worst].name, least, t->nodes[best].name,
-            most);
+        gpus++;
+        if (!is_less(t, sums, best, i))
+            continue;
+        slow++;
+        int64_t missing = sums[best[company(t, i)]] - sums[i];
+        worst = missing > lost ? i : worst;
+        lost = missing > lost ? missing : lost;
+    }
+    if (slow == 0)
+        return WEFT_OK;
+    char least[32], most[32];
+    int other = best[company(t, worst)];
+    return weft_search_say(
+        s, WEFT_SEVERITY_WARNING, lost,
+        "%d of %d GPUs %s less %s bandwidth than others of the same host: %.80s has %s, %.80s %s.",
+        slow, gpus, slow > 1 ? "have" : "has", weft_link_kinds[kind].name, t->nodes[worst].name,
+        weft_format_bandwidth(sums[worst], least, sizeof least), t->nodes[other].name,
+        weft_format_bandwidth(sums[other], most, sizeof most));
+}
+
+/* GPUs of a host are bought alike, so one that has less than the best is worth a look. */
+weft_status weft_find_uneven(struct weft_search *s)
+{
+    size_t n = (size_t)s->topology->num_nodes + 1;
+    int64_t *sums = malloc(n * sizeof *sums);
+    int *best = malloc(n * sizeof *best);
+    weft_status status = WEFT_OK;
+    if (!sums || !best)
+        status = weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
+    for (int kind = 0; kind < WEFT_NUM_LINK_KINDS && status == WEFT_OK; kind++) {
+        sum_bandwidth(s->topology, kind, sums);
+        status = say_uneven(s, kind, sums, best);
     }
     free(sums);
+    free(best);
     return status;
 }
 
-static int group_of(int *up, int node)
+/* What the driver says: links that the GPU has and that are not up. */
+weft_status weft_find_dead_nvlinks(struct weft_search *s)
 {
-    while (up[node] != node)
-        node = up[node] = up[up[node]];
-    return node;
+    const struct weft_topology *t = s->topology;
+    int count = 0, worst = -1;
+    int64_t dead = 0;
+    for (int i = 0; i < t->num_nodes; i++) {
+        int64_t all = weft_topology_number(t, i, "nvlink_supported", -1);
+        int64_t up = weft_topology_number(t, i, "nvlink_active", all);
+        if (t->nodes[i].kind != WEFT_NODE_GPU || up >= all || all > 1000)
+            continue;
+        count++;
+        worst = all - up > dead ? i : worst;
+        dead = all - up > dead ? all - up : dead;
+    }
+    if (count == 0)
+        return WEFT_OK;
+    // what one of the worst GPU's links gives, as far as that is known
+    int64_t each = 0, links = 0;
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_NVLINK &&
+            (t->links[i].from == worst || t->links[i].to == worst)) {
+            int64_t best = weft_figure_best(&t->links[i].bandwidth).value;
+            each += best > 0 && best < INT64_MAX / 4096 ? best : 0;
+            links += t->links[i].count;
+        }
+    int64_t all = weft_topology_number(t, worst, "nvlink_supported", 0);
+    return weft_search_say(s, WEFT_SEVERITY_WARNING, links > 0 ? each / links * dead : 0,
+                           "%d GPU%s NVLinks that are down; the worst, %.80s, has %lld of %lld up.",
+                           count, count > 1 ? "s have" : " has", t->nodes[worst].name,
+                           (long long)(all - dead), (long long)all);
+}
+
+/* ---- GPUs apart ---- */
+
+enum { MAX_GROUPS_SAID = 4 };
+
+/* "gpu0 to gpu3 | gpu4 to gpu7" of one host: `first` and `last` say where a group begins and ends,
+ * `count` how many GPUs it has. */
+struct gpu_group {
+    int island, first, last, count;
+};
+
+static size_t write_group(const struct weft_topology *t, const struct gpu_group *group, char *text,
+                          size_t size)
+{
+    const char *first = strchr(t->nodes[group->first].name, '/');
+    const char *last = strchr(t->nodes[group->last].name, '/');
+    first = first ? first + 1 : t->nodes[group->first].name;
+    last = last ? last + 1 : t->nodes[group->last].name;
+    if (group->count == 1)
+        return (size_t)snprintf(text, size, "%.24s", first);
+    // numbers in between may belong to another group
+    return (size_t)snprintf(text, size, "%.24s%s%.24s (%d)", first,
+                            group->count == 2 ? " and " : " ... ", last, group->count);
+}
+
+/* The groups of the GPUs of `host`, which all come after it and before `end`. */
+static int gather_groups(const struct weft_topology *t, const int *island_of, int host,
+                         struct gpu_group groups[MAX_GROUPS_SAID])
+{
+    int num_groups = 0;
+    for (int i = 0; i < t->num_nodes; i++) {
+        if (island_of[i] < 0 || weft_topology_ancestor(t, i, WEFT_NODE_HOST) != host)
+            continue;
+        int at = 0;
+        while (at < num_groups && at < MAX_GROUPS_SAID && groups[at].island != island_of[i])
+            at++;
+        if (at >= MAX_GROUPS_SAID)
+            continue;
+        if (at == num_groups)
+            groups[num_groups++] = (struct gpu_group){island_of[i], i, i, 0};
+        groups[at].last = i;
+        groups[at].count++;
+    }
+    return num_groups;
+}
+
+static weft_status say_groups(struct weft_search *s, const int *island_of, int host, int hosts)
+{
+    const struct weft_topology *t = s->topology;
+    struct gpu_group groups[MAX_GROUPS_SAID];
+    int num_groups = gather_groups(t, island_of, host, groups);
+    char text[280] = "", more[48] = "";
+    size_t used = 0;
+    for (int i = 0; i < num_groups && used + 70 < sizeof text; i++) {
+        if (i)
+            used += (size_t)snprintf(text + used, sizeof text - used, " | ");
+        used += write_group(t, &groups[i], text + used, sizeof text - used);
+    }
+    if (hosts > 1)
+        snprintf(more, sizeof more, " (and %d more host%s)", hosts - 1, hosts > 2 ? "s" : "");
+    return weft_search_say(s, WEFT_SEVERITY_WARNING, 0,
+                           "NVLink or XGMI leaves the GPUs of %.60s%s in separate groups: %s%s. "
+                           "Between groups only PCIe leads.",
+                           t->nodes[host].name, more, text,
+                           num_groups == MAX_GROUPS_SAID ? " | ..." : "");
 }
 
 /* GPUs of one host with NVLink or XGMI, but without a way between them over such links. */
 weft_status weft_find_gpu_groups(struct weft_search *s)
 {
     const struct weft_topology *t = s->topology;
-    size_t n = (size_t)t->num_nodes;
-    int *up = malloc((n + 1) * 3 * sizeof *up), hosts = 0, a = -1, b = -1;
-    if (!up)
+    size_t n = (size_t)t->num_nodes + 1;
+    int *island_of = malloc(2 * n * sizeof *island_of), num_islands, hosts = 0, first = -1;
+    if (!island_of)
         return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
-    int *is_linked = up + n + 1, *first_gpu = is_linked + n + 1; // first_gpu: of a host, plus one
-    for (int i = 0; i < t->num_nodes; i++) {
-        up[i] = i;
-        is_linked[i] = first_gpu[i] = 0;
-    }
-    for (int i = 0; i < t->num_links; i++) {
-        const struct weft_link *link = &t->links[i];
-        if (link->kind != WEFT_LINK_NVLINK && link->kind != WEFT_LINK_XGMI)
+    int *island_of_host = island_of + n; // of its first GPU; -1: none yet, -2: several
+    weft_status status = weft_topology_gpu_islands(t, island_of, &num_islands, s->error);
+    for (int i = 0; i < t->num_nodes; i++)
+        island_of_host[i] = -1;
+    for (int i = 0; status == WEFT_OK && i < t->num_nodes; i++) {
+        int host = island_of[i] >= 0 ? weft_topology_ancestor(t, i, WEFT_NODE_HOST) : -1;
+        if (host < 0 || island_of_host[host] == -2 || island_of_host[host] == island_of[i])
             continue;
-        is_linked[link->from] = is_linked[link->to] = 1;
-        up[group_of(up, link->from)] = group_of(up, link->to);
-    }
-    for (int i = 0; i < t->num_nodes; i++) {
-        int host = weft_topology_ancestor(t, i, WEFT_NODE_HOST);
-        if (t->nodes[i].kind != WEFT_NODE_GPU || !is_linked[i] || host < 0 || first_gpu[host] < 0)
+        if (island_of_host[host] == -1) {
+            island_of_host[host] = island_of[i];
             continue;
-        if (first_gpu[host] == 0)
-            first_gpu[host] = i + 1;
-        if (group_of(up, first_gpu[host] - 1) == group_of(up, i))
-            continue;
-        a = hosts == 0 ? first_gpu[host] - 1 : a;
-        b = hosts++ == 0 ? i : b;
-        first_gpu[host] = -1; // said once
+        }
+        island_of_host[host] = -2;
+        first = hosts++ == 0 ? host : first;
     }
-    free(up);
-    if (hosts == 0)
-        return WEFT_OK;
-    return weft_search_say(
-        s, WEFT_SEVERITY_WARNING, 0,
-        "The NVLink or XGMI links of %d host%s leave GPUs in separate groups: no such way "
-        "leads from %.80s to %.80s. Links between switches may be hidden.",
-        hosts, hosts > 1 ? "s" : "", t->nodes[a].name, t->nodes[b].name);
+    if (status == WEFT_OK && hosts > 0)
+        status = say_groups(s, island_of, first, hosts);
+    free(island_of);
+    return status;
 }

@@ -37,12 +37,14 @@ weft_status weft_find_unknown_locality(struct weft_search *search);
 weft_status weft_find_unknown_speed(struct weft_search *search);
 weft_status weft_find_without_interface(struct weft_search *search);
 weft_status weft_find_limits(struct weft_search *search);
+weft_status weft_find_different_hosts(struct weft_search *search);
 weft_status weft_find_failed_probes(struct weft_search *search);
 
 /* findings_links.c: links that give less than they should */
 weft_status weft_find_below_nominal(struct weft_search *search);
 weft_status weft_find_idle(struct weft_search *search);
 weft_status weft_find_uneven(struct weft_search *search);
+weft_status weft_find_dead_nvlinks(struct weft_search *search);
 weft_status weft_find_gpu_groups(struct weft_search *search);
 
 /* findings_fabric.c: cables between switches, and from NICs to them */

@@ -28,6 +28,9 @@
 /* Errors: OUT_OF_MEMORY, SYSTEM (the stream failed). The stream is flushed, not closed. */
 weft_status weft_topology_write_json(const struct weft_topology *topology, FILE *stream,
                                      struct weft_error *error);
+/* `text` as a JSON string, quotes included. Strings in a graph are printable ASCII, so only quotes
+ * and backslashes need an escape. */
+void weft_json_write_text(FILE *stream, const char *text);
 /* `name` is what error sentences call the text. *topology is checked and in canonical order.
  * Errors: INVALID_FORMAT with line and column (syntax) or path, e.g. nodes[3].parent (content). */
 weft_status weft_topology_read_json(const char *text, size_t bytes, const char *name,

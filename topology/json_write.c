@@ -8,8 +8,7 @@
 
 #include "topology/forms.h"
 
-/* Strings in a graph are printable ASCII. */
-static void write_text(FILE *stream, const char *text)
+void weft_json_write_text(FILE *stream, const char *text)
 {
     putc('"', stream);
     for (; *text; text++) {
@@ -23,18 +22,18 @@ static void write_text(FILE *stream, const char *text)
 static void write_node(const struct weft_topology *t, const struct weft_node *node, FILE *stream)
 {
     fputs("{\"name\": ", stream);
-    write_text(stream, node->name);
+    weft_json_write_text(stream, node->name);
     fprintf(stream, ", \"kind\": \"%s\"", weft_node_kinds[node->kind].name);
     if (node->parent >= 0) {
         fputs(", \"parent\": ", stream);
-        write_text(stream, t->nodes[node->parent].name);
+        weft_json_write_text(stream, t->nodes[node->parent].name);
     }
     for (const struct weft_attribute *a = node->attributes; a; a = a->next) {
         fputs(a == node->attributes ? ", \"attributes\": {" : ", ", stream);
-        write_text(stream, a->key);
+        weft_json_write_text(stream, a->key);
         fputs(": {\"value\": ", stream);
         if (a->text)
-            write_text(stream, a->text);
+            weft_json_write_text(stream, a->text);
         else
             fprintf(stream, "%" PRId64, a->number);
         fprintf(stream, ", \"source\": \"%s\"}%s", weft_source_names[a->source],
@@ -64,9 +63,9 @@ static void write_figure(const struct weft_figure *figure, const char *name, FIL
 static void write_link(const struct weft_topology *t, const struct weft_link *link, FILE *stream)
 {
     fprintf(stream, "{\"kind\": \"%s\", \"from\": ", weft_link_kinds[link->kind].name);
-    write_text(stream, t->nodes[link->from].name);
+    weft_json_write_text(stream, t->nodes[link->from].name);
     fputs(", \"to\": ", stream);
-    write_text(stream, t->nodes[link->to].name);
+    weft_json_write_text(stream, t->nodes[link->to].name);
     if (link->count != 1)
         fprintf(stream, ", \"count\": %d", link->count);
     if (link->one_way)
@@ -90,10 +89,10 @@ static void write_remark(const struct weft_topology *t, const struct weft_remark
             weft_remark_names[remark->kind], weft_source_names[remark->source]);
     if (remark->node >= 0) {
         fputs(", \"node\": ", stream);
-        write_text(stream, t->nodes[remark->node].name);
+        weft_json_write_text(stream, t->nodes[remark->node].name);
     }
     fputs(", \"text\": ", stream);
-    write_text(stream, remark->text);
+    weft_json_write_text(stream, remark->text);
     putc('}', stream);
 }
 
@@ -105,10 +104,10 @@ static weft_status write_sorted(const struct weft_topology *t, FILE *stream,
     fputs("{\"format\": \"weft-topology\", \"version\": 1,\n \"probes\": [", stream);
     for (int i = 0; i < t->num_probes; i++) {
         fprintf(stream, "%s{\"name\": ", separator(i));
-        write_text(stream, t->probes[i].name);
+        weft_json_write_text(stream, t->probes[i].name);
         fprintf(stream,
                 ", \"available\": %s, \"reason\": ", t->probes[i].available ? "true" : "false");
-        write_text(stream, t->probes[i].reason);
+        weft_json_write_text(stream, t->probes[i].reason);
         putc('}', stream);
     }
     if (t->num_remarks)

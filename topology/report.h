@@ -22,8 +22,5 @@ struct weft_report_options {
 weft_status weft_topology_report(const struct weft_topology *topology,
                                  const struct weft_report_options *options, FILE *stream,
                                  struct weft_error *error);
-/* Node counts per kind, islands, links, fingerprint, findings as one JSON object. */
-weft_status weft_topology_summary_json(const struct weft_topology *topology, FILE *stream,
-                                       struct weft_error *error);
 
 #endif

@@ -5,7 +5,11 @@
 #ifndef WEFT_TOPOLOGY_REPORT_PRIVATE_H
 #define WEFT_TOPOLOGY_REPORT_PRIVATE_H
 
+#include "topology/adjacency.h"
 #include "topology/report.h"
+#include "topology/symmetry.h"
+
+enum { WEFT_REPORT_COLUMNS = 98 };
 
 struct weft_report {
     const struct weft_topology *topology; // in canonical order: what a node contains follows it
@@ -14,6 +18,9 @@ struct weft_report {
     struct weft_error *error;
     int *end;        // num_nodes: one past the last node that it contains
     uint64_t *shape; // num_nodes: equal for nodes that look alike, contents and links included
+    struct weft_symmetry *symmetry;
+    struct weft_adjacency adjacency;
+    int tree_lines; // most lines that the tree may take
 };
 
 enum weft_report_style {
@@ -32,10 +39,19 @@ const char *weft_report_glyph(const struct weft_report *report, const char *wide
 /* A name without its host. */
 const char *weft_report_local_name(const char *name);
 
+/* A head line of a part. */
+void weft_report_head(const struct weft_report *report, const char *text);
+/* Words of `text` in lines that begin at column `indent`; the first starts there already. */
+void weft_report_wrap(const struct weft_report *report, const char *text, int indent);
+/* "gpu0-7" for numbered names, else "eth0 ... ib1"; one name if they are equal. */
+void weft_report_range(const char *first, const char *last, char *text, size_t size);
+
 /* Fills `end` and `shape`. */
 void weft_report_find_shapes(struct weft_report *report);
 void weft_report_tree(const struct weft_report *report);
 weft_status weft_report_links(const struct weft_report *report);
-weft_status weft_report_gpu_table(const struct weft_report *report);
+weft_status weft_report_symmetry(const struct weft_report *report);
+/* The table GPU, nearest NICs, rail. */
+weft_status weft_report_rails(const struct weft_report *report);
 
 #endif

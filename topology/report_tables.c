@@ -1,18 +1,14 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The tables of the text report: classes of links with the source of every number, and the way from
- * each GPU to its nearest NIC.
+ * The links of the text report: classes of equal ones, with the source of every number.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/format.h"
 #include "topology/report_private.h"
-#include "topology/route.h"
 
-enum { MAX_LINK_ROWS = 40, MAX_GPU_ROWS = 16, MAX_GPU_ROWS_VERBOSE = 256 };
-
-/* ---- links ---- */
+enum { MAX_LINK_ROWS = 10 };
 
 struct link_class {
     const struct weft_link *link;
@@ -101,8 +97,7 @@ weft_status weft_report_links(const struct weft_report *r)
         classes[i] = (struct link_class){&t->links[i], a < b ? a : b, a < b ? b : a, 1};
     }
     qsort(classes, (size_t)t->num_links, sizeof *classes, compare_classes);
-    weft_report_style(r, WEFT_STYLE_HEAD);
-    fputs("How it is joined (per link and direction)\n", r->stream);
+    weft_report_head(r, "How it is joined (per link and direction)");
     weft_report_style(r, WEFT_STYLE_DIM);
     fprintf(r->stream, "   links  kind     between                    %-30s latency\n",
             "bandwidth");
@@ -119,119 +114,5 @@ weft_status weft_report_links(const struct weft_report *r)
         fprintf(r->stream, "  ... and %d more classes (-v shows all)\n", rows - MAX_LINK_ROWS);
     putc('\n', r->stream);
     free(classes);
-    return WEFT_OK;
-}
-
-/* ---- GPU to NIC ---- */
-
-static bool share(const struct weft_topology *t, int a, int b, int kind)
-{
-    int of_a = weft_topology_ancestor(t, a, kind);
-    return of_a >= 0 && of_a == weft_topology_ancestor(t, b, kind);
-}
-
-static const char *nearness(const struct weft_topology *t, int gpu, int nic)
-{
-    static const struct {
-        int kind;
-        const char *text;
-    } levels[] = {{WEFT_NODE_PCIE_SWITCH, "same PCIe switch"},
-                  {WEFT_NODE_PCIE_ROOT, "same PCIe root"},
-                  {WEFT_NODE_NUMA, "same NUMA domain"},
-                  {WEFT_NODE_CPU, "same package"}};
-    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
-        if (share(t, gpu, nic, levels[i].kind))
-            return levels[i].text;
-    return "crosses sockets";
-}
-
-static bool ties(const struct weft_route *a, const struct weft_route *b)
-{
-    return a->latency_ps == b->latency_ps && a->bandwidth == b->bandwidth;
-}
-
-/* The nearest NIC of the GPU's host; -1: none reachable. */
-static int nearest_nic(const struct weft_topology *t, int gpu, const struct weft_route *routes)
-{
-    int best = -1;
-    for (int i = 0; i < t->num_nodes; i++) {
-        if (t->nodes[i].kind != WEFT_NODE_NIC || routes[i].num_links < 0 ||
-            !share(t, gpu, i, WEFT_NODE_HOST))
-            continue;
-        if (best < 0 || routes[i].latency_ps < routes[best].latency_ps ||
-            (routes[i].latency_ps == routes[best].latency_ps &&
-             routes[i].bandwidth > routes[best].bandwidth))
-            best = i;
-    }
-    return best;
-}
-
-static void write_gpu_row(const struct weft_report *r, int gpu, const struct weft_route *routes)
-{
-    const struct weft_topology *t = r->topology;
-    int best = nearest_nic(t, gpu, routes);
-    const char *name = weft_report_local_name(t->nodes[gpu].name);
-    if (best < 0) {
-        fprintf(r->stream, "  %-10.40s no NIC on this host can be reached\n", name);
-        return;
-    }
-    char nics[64] = "", bandwidth[32], latency[32];
-    size_t used = 0;
-    int more = 0;
-    for (int i = 0; i < t->num_nodes; i++) {
-        if (t->nodes[i].kind != WEFT_NODE_NIC || !share(t, gpu, i, WEFT_NODE_HOST) ||
-            !ties(&routes[i], &routes[best]))
-            continue;
-        const char *nic = weft_report_local_name(t->nodes[i].name);
-        if (used + strlen(nic) + 2 < 26)
-            used += (size_t)snprintf(nics + used, sizeof nics - used, "%s%s", used ? " " : "", nic);
-        else
-            more++;
-    }
-    if (more)
-        snprintf(nics + used, sizeof nics - used, "%s+%d", used ? " " : "", more);
-    fprintf(r->stream, "  %-10.40s %-30s %-17s %-11s %-8s%s\n", name, nics, nearness(t, gpu, best),
-            weft_format_bandwidth(routes[best].bandwidth, bandwidth, sizeof bandwidth),
-            weft_format_latency(routes[best].latency_ps, latency, sizeof latency),
-            routes[best].num_assumed ? " partly assumed" : "");
-}
-
-/* Of hosts that look alike only the first is shown. */
-weft_status weft_report_gpu_table(const struct weft_report *r)
-{
-    const struct weft_topology *t = r->topology;
-    if (weft_topology_count(t, WEFT_NODE_GPU) == 0 || weft_topology_count(t, WEFT_NODE_NIC) == 0)
-        return WEFT_OK;
-    struct weft_router *router = NULL;
-    WEFT_TRY(weft_router_create(t, &router, r->error));
-    weft_report_style(r, WEFT_STYLE_HEAD);
-    fputs("From each GPU to its nearest NIC\n", r->stream);
-    weft_report_style(r, WEFT_STYLE_DIM);
-    fprintf(r->stream, "  %-10s %-30s %-17s %-11s %s\n", "GPU", "nearest NICs", "way", "narrowest",
-            "latency");
-    weft_report_style(r, WEFT_STYLE_PLAIN);
-    int rows = 0, left_out = 0;
-    int room = r->options->verbose ? MAX_GPU_ROWS_VERBOSE : MAX_GPU_ROWS;
-    uint64_t last_shape = 0;
-    for (int i = 0; i < t->num_nodes; i = t->nodes[i].parent < 0 ? r->end[i] : i + 1) {
-        if (t->nodes[i].kind != WEFT_NODE_HOST)
-            continue;
-        bool is_new = rows == 0 || r->shape[i] != last_shape || r->options->verbose;
-        last_shape = r->shape[i];
-        for (int j = i; is_new && j < r->end[i]; j++) {
-            if (t->nodes[j].kind != WEFT_NODE_GPU)
-                continue;
-            if (rows < room) {
-                write_gpu_row(r, j, weft_router_from(router, j));
-                rows++;
-            } else {
-                left_out++;
-            }
-        }
-    }
-    if (left_out)
-        fprintf(r->stream, "  ... and %d more\n", left_out);
-    putc('\n', r->stream);
-    weft_router_destroy(&router);
     return WEFT_OK;
 }

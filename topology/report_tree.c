@@ -3,6 +3,7 @@
  * The tree of the text report, with what is alike folded together: equal neighbours become one line
  * ("core0-31"), equal subtrees one line and the first of them.
  */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -10,7 +11,12 @@
 #include "base/format.h"
 #include "topology/report_private.h"
 
-enum { NAME_COLUMNS = 34, MAX_DEPTH = WEFT_TOPOLOGY_MAX_DEPTH };
+enum {
+    COLUMNS = WEFT_REPORT_COLUMNS,
+    NAME_COLUMNS = 34,
+    MAX_DEPTH = WEFT_TOPOLOGY_MAX_DEPTH,
+    MAX_OPENED = 32
+};
 
 /* ---- which attributes a line shows, in this order; how; and which tell twins apart ---- */
 
@@ -33,19 +39,6 @@ static const struct {
     {"pci_address", FORM_TEXT, ""},
 };
 
-static const char *const identities[] = {
-    "pci_address", "interface",    "rdma_device",  "mac", "node_guid",
-    "os_index",    "first_thread", "memory_bytes", NULL,
-};
-
-static bool is_identity(const char *key)
-{
-    for (const char *const *known = identities; *known; known++)
-        if (strcmp(*known, key) == 0)
-            return true;
-    return false;
-}
-
 static uint64_t mix(uint64_t hash, const void *data, size_t bytes)
 {
     return XXH3_64bits_withSeed(data, bytes, hash);
@@ -67,16 +60,7 @@ void weft_report_find_shapes(struct weft_report *r)
 {
     const struct weft_topology *t = r->topology;
     for (int i = 0; i < t->num_nodes; i++) {
-        const struct weft_node *node = &t->nodes[i];
-        uint64_t hash = mix(7, &node->kind, sizeof node->kind);
-        for (const struct weft_attribute *a = node->attributes; a; a = a->next) {
-            if (is_identity(a->key))
-                continue;
-            hash = mix(hash, a->key, strlen(a->key));
-            hash = a->text ? mix(hash, a->text, strlen(a->text))
-                           : mix(hash, &a->number, sizeof a->number);
-        }
-        r->shape[i] = hash;
+        r->shape[i] = weft_symmetry_facts(r->symmetry, i);
         r->end[i] = i + 1;
     }
     for (int i = 0; i < t->num_links; i++) {
@@ -101,16 +85,18 @@ const char *weft_report_local_name(const char *name)
     return slash && slash[1] ? slash + 1 : name;
 }
 
-/* "core0-31" for numbered names, else "eth0 ... ib1". */
-static void write_range(const char *first, const char *last, char *text, size_t size)
+void weft_report_range(const char *first, const char *last, char *text, size_t size)
 {
     size_t prefix = strlen(first);
     while (prefix > 0 && strchr("0123456789", first[prefix - 1]))
         prefix--;
     bool is_numbered = first[prefix] && strncmp(first, last, prefix) == 0 && last[prefix] &&
                        strspn(last + prefix, "0123456789") == strlen(last + prefix);
-    snprintf(text, size, "%.100s%s%.100s", first, is_numbered ? "-" : " ... ",
-             is_numbered ? last + prefix : last);
+    if (strcmp(first, last) == 0)
+        snprintf(text, size, "%.200s", first);
+    else
+        snprintf(text, size, "%.100s%s%.100s", first, is_numbered ? "-" : " ... ",
+                 is_numbered ? last + prefix : last);
 }
 
 static const char *show_attribute(const struct weft_attribute *a, enum attribute_form form,
@@ -125,38 +111,87 @@ static const char *show_attribute(const struct weft_attribute *a, enum attribute
     return text;
 }
 
-static void write_description(const struct weft_report *r, int node, int count)
+/* Appends to a text of bounded columns; what does not fit is cut. */
+struct description {
+    char text[1024];
+    size_t used, room;
+};
+
+static void append(struct description *d, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void append(struct description *d, const char *format, ...)
+{
+    char piece[160];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(piece, sizeof piece, format, arguments);
+    va_end(arguments);
+    if (d->used + strlen(piece) <= d->room)
+        d->used += (size_t)snprintf(d->text + d->used, sizeof d->text - d->used, "%s", piece);
+    else
+        d->room = 0; // nothing shorter after a gap
+}
+
+/* The usual attributes, as far as there is room; each is cut off whole. */
+static void write_attributes(const struct weft_report *r, int node, int count, int columns)
 {
     const struct weft_topology *t = r->topology;
-    const struct weft_node_kind *kind = &weft_node_kinds[t->nodes[node].kind];
-    const char *separator = weft_report_glyph(r, " · ", ", ");
+    struct description d = {.room = sizeof d.text - 1};
     char text[64];
-    if (count > 1)
-        fprintf(r->stream, "%d %s", count, kind->plural);
-    else
-        fputs(kind->singular, r->stream);
-    bool is_opened = count > 1 && r->end[node] > node + 1;
-    fputs(is_opened ? " alike" : "", r->stream);
-    weft_report_style(r, WEFT_STYLE_DIM);
+    if (!r->options->verbose)
+        d.room = columns < COLUMNS ? (size_t)(COLUMNS - columns) : 0;
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
         const struct weft_attribute *a = weft_topology_attribute(t, node, shown[i].key);
-        bool differs = count > 1 && is_identity(shown[i].key);
+        bool differs = count > 1 && !weft_symmetry_counts(r->symmetry, shown[i].key);
         if (!a || (differs && shown[i].form == FORM_TEXT) ||
             (shown[i].form == FORM_THREADS && a->number == 1))
             continue;
-        fprintf(r->stream, "%s%s%.50s%s", separator,
-                shown[i].form == FORM_THREADS ? "" : shown[i].label,
-                show_attribute(a, shown[i].form, text, sizeof text), count > 1 ? " each" : "");
+        // a separator is 3 columns, with ASCII 2
+        append(&d, "\t%s%.50s%s", shown[i].form == FORM_THREADS ? "" : shown[i].label,
+               show_attribute(a, shown[i].form, text, sizeof text), count > 1 ? " each" : "");
+        d.room -= d.room > 2 ? 2 : d.room;
     }
+    for (const char *at = d.text; *at; at++)
+        if (*at == '\t')
+            fputs(weft_report_glyph(r, " · ", ", "), r->stream);
+        else
+            putc(*at, r->stream);
+}
+
+static void write_every_attribute(const struct weft_report *r, int node)
+{
+    for (const struct weft_attribute *a = r->topology->nodes[node].attributes; a; a = a->next) {
+        fprintf(r->stream, "%s%s=", weft_report_glyph(r, " · ", ", "), a->key);
+        if (a->text)
+            fputs(a->text, r->stream);
+        else
+            fprintf(r->stream, "%lld", (long long)a->number);
+        fprintf(r->stream, " [%s]", weft_source_names[a->source]);
+    }
+}
+
+/* `like`: an earlier node that looks the same and was opened; -1: none. */
+static void write_description(const struct weft_report *r, int node, int count, int columns,
+                              int like)
+{
+    const struct weft_topology *t = r->topology;
+    const struct weft_node_kind *kind = &weft_node_kinds[t->nodes[node].kind];
+    if (count > 1)
+        columns += fprintf(r->stream, "%d %s", count, kind->plural);
+    else
+        columns += fprintf(r->stream, "%s", kind->singular);
+    if (like >= 0) {
+        fprintf(r->stream, " like %.60s\n", t->nodes[like].name);
+        return;
+    }
+    bool is_opened = count > 1 && r->end[node] > node + 1;
+    if (is_opened)
+        columns += fprintf(r->stream, " alike") + (int)strlen("; the first:");
+    weft_report_style(r, WEFT_STYLE_DIM);
+    write_attributes(r, node, count, columns);
     if (r->options->verbose)
-        for (const struct weft_attribute *a = t->nodes[node].attributes; a; a = a->next) {
-            fprintf(r->stream, "%s%s=", separator, a->key);
-            if (a->text)
-                fputs(a->text, r->stream);
-            else
-                fprintf(r->stream, "%lld", (long long)a->number);
-            fprintf(r->stream, " [%s]", weft_source_names[a->source]);
-        }
+        write_every_attribute(r, node);
     weft_report_style(r, WEFT_STYLE_PLAIN);
     fputs(is_opened ? "; the first:\n" : "\n", r->stream);
 }
@@ -173,7 +208,8 @@ static int write_branches(const struct weft_report *r, const char *prefix, bool 
     return columns + 3;
 }
 
-static void write_node(const struct weft_report *r, int first, int last, int count, int columns)
+static void write_node(const struct weft_report *r, int first, int last, int count, int columns,
+                       int like)
 {
     const struct weft_topology *t = r->topology;
     bool is_top = t->nodes[first].parent < 0;
@@ -184,38 +220,75 @@ static void write_node(const struct weft_report *r, int first, int last, int cou
         last_name = weft_report_local_name(last_name);
     }
     if (count > 1)
-        write_range(name, last_name, text, sizeof text);
+        weft_report_range(name, last_name, text, sizeof text);
     else
         snprintf(text, sizeof text, "%.200s", name);
     columns += fprintf(r->stream, "%s", text);
-    fprintf(r->stream, "%*s", columns < NAME_COLUMNS ? NAME_COLUMNS - columns : 2, "");
-    write_description(r, first, count);
+    columns += fprintf(r->stream, "%*s", columns < NAME_COLUMNS ? NAME_COLUMNS - columns : 2, "");
+    write_description(r, first, count, columns, like);
+}
+
+/* Where writing stands: lines beyond the limit are only counted, and of top nodes that look like an
+ * earlier one only one line is written. */
+struct tree {
+    const struct weft_report *report;
+    int lines, hidden;
+    int opened[MAX_OPENED]; // top nodes
+    int num_opened;
+    char prefix[MAX_DEPTH + 2];
+};
+
+static int opened_like(const struct tree *tree, int node)
+{
+    const uint64_t *shape = tree->report->shape;
+    for (int i = 0; i < tree->num_opened; i++)
+        if (shape[tree->opened[i]] == shape[node])
+            return tree->opened[i];
+    return -1;
+}
+
+static void write_line(struct tree *tree, int at, int last, int count, int depth, bool is_last,
+                       int like)
+{
+    const struct weft_report *r = tree->report;
+    if (!r->options->verbose && tree->lines >= r->tree_lines) {
+        tree->hidden++;
+        return;
+    }
+    tree->lines++;
+    int columns = 2;
+    if (depth == 0)
+        fputs("  ", r->stream);
+    else
+        columns = write_branches(r, tree->prefix, is_last);
+    write_node(r, at, last, count, columns, like);
 }
 
 /* The nodes of one level from `at` to `end`, and what they contain. */
-static void write_level(const struct weft_report *r, int at, int end, char *prefix, int depth)
+static void write_level(struct tree *tree, int at, int end, int depth)
 {
+    const struct weft_report *r = tree->report;
     const struct weft_topology *t = r->topology;
     while (at < end) {
-        int last = at, count = 1, next = r->end[at];
+        int last = at, count = 1, next = r->end[at], like = -1;
         while (!r->options->verbose && next < end && r->shape[next] == r->shape[at] &&
                t->nodes[next].kind == t->nodes[at].kind) {
             last = next;
             count++;
             next = r->end[next];
         }
-        int columns = 2;
-        if (depth == 0)
-            fputs("  ", r->stream);
-        else
-            columns = write_branches(r, prefix, next >= end);
-        write_node(r, at, last, count, columns);
-        if (depth < MAX_DEPTH) {
+        if (depth == 0 && !r->options->verbose && r->end[at] > at + 1) {
+            like = opened_like(tree, at);
+            if (like < 0 && tree->num_opened < MAX_OPENED)
+                tree->opened[tree->num_opened++] = at;
+        }
+        write_line(tree, at, last, count, depth, next >= end, like);
+        if (depth < MAX_DEPTH && like < 0) {
             if (depth > 0)
-                prefix[depth - 1] = next < end ? '|' : ' ';
-            prefix[depth] = '\0';
-            write_level(r, at + 1, r->end[at], prefix, depth + 1);
-            prefix[depth > 0 ? depth - 1 : 0] = '\0';
+                tree->prefix[depth - 1] = next < end ? '|' : ' ';
+            tree->prefix[depth] = '\0';
+            write_level(tree, at + 1, r->end[at], depth + 1);
+            tree->prefix[depth > 0 ? depth - 1 : 0] = '\0';
         }
         at = next;
     }
@@ -223,10 +296,11 @@ static void write_level(const struct weft_report *r, int at, int end, char *pref
 
 void weft_report_tree(const struct weft_report *r)
 {
-    char prefix[MAX_DEPTH + 2] = "";
-    weft_report_style(r, WEFT_STYLE_HEAD);
-    fputs("What is there\n", r->stream);
-    weft_report_style(r, WEFT_STYLE_PLAIN);
-    write_level(r, 0, r->topology->num_nodes, prefix, 0);
+    struct tree tree = {.report = r};
+    weft_report_head(r, "What is there");
+    write_level(&tree, 0, r->topology->num_nodes, 0);
+    if (tree.hidden)
+        fprintf(r->stream, "  ... and %d more line%s (-v shows all)\n", tree.hidden,
+                tree.hidden == 1 ? "" : "s");
     putc('\n', r->stream);
 }
