@@ -206,12 +206,13 @@ weft_status weft_find_different_hosts(struct weft_search *s)
         char text[200];
         weft_symmetry_explain_host(symmetry, first, classes[0].first, 3, text, sizeof text);
         bool is_rare = others < classes[0].num_hosts;
-        status = weft_search_say(s, is_rare ? WEFT_SEVERITY_WARNING : WEFT_SEVERITY_NOTE, 0,
-                                 "%d of %d hosts %s from the other%s; the first, against %.50s: "
-                                 "%.50s: %s.",
-                                 others, hosts, others > 1 ? "differ" : "differs",
-                                 classes[0].num_hosts > 1 ? "s, which are alike" : "",
-                                 t->nodes[classes[0].first].name, t->nodes[first].name, text);
+        status =
+            weft_search_say(s, is_rare ? WEFT_SEVERITY_WARNING : WEFT_SEVERITY_NOTE, 0,
+                            "%d of %d hosts %s from %s: %.50s is the first (against %.50s: "
+                            "%s).",
+                            others, hosts, others > 1 ? "differ" : "differs",
+                            classes[0].num_hosts > 1 ? "the others, which are alike" : "each other",
+                            t->nodes[first].name, t->nodes[classes[0].first].name, text);
     }
     weft_symmetry_destroy(&symmetry);
     return status;

@@ -11,6 +11,12 @@
 #include "topology/findings_private.h"
 #include "topology/gpu_islands.h"
 
+static const char *const labels[WEFT_NUM_LINK_KINDS] = {
+    [WEFT_LINK_MEMORY] = "memory", [WEFT_LINK_SOCKET] = "socket",   [WEFT_LINK_ROOT] = "root",
+    [WEFT_LINK_PCIE] = "PCIe",     [WEFT_LINK_NVLINK] = "NVLink",   [WEFT_LINK_XGMI] = "XGMI",
+    [WEFT_LINK_C2C] = "C2C",       [WEFT_LINK_NETWORK] = "network",
+};
+
 /* ---- slow links ---- */
 
 /* What a link does now, as far as it is known and not assumed. */
@@ -68,7 +74,7 @@ static weft_status say_weak_links(struct weft_search *s, struct weft_cuts *cuts,
     return weft_search_say(
         s, WEFT_SEVERITY_WARNING, lost,
         "%d %s link%s below nominal; the worst, %.80s to %.80s, gives %s of %s (%.0f %%).", count,
-        weft_link_kinds[kind].name, count > 1 ? "s run" : " runs", t->nodes[link->from].name,
+        labels[kind], count > 1 ? "s run" : " runs", t->nodes[link->from].name,
         t->nodes[link->to].name, is, should, least * 100);
 }
 
@@ -110,8 +116,8 @@ weft_status weft_find_idle(struct weft_search *s)
         t->nodes[t->links[first].to].name, now);
 }
 
-/* Sum of what links of `kind` give to each node; -1 where one is unknown or may be idle. num_nodes
- * entries. */
+/* Sum of what links of `kind` give to each node; -1 where one is unknown, may be idle, or is weak
+ * (which is said already). num_nodes entries. */
 static void sum_bandwidth(const struct weft_topology *t, int kind, int64_t *of_node)
 {
     for (int i = 0; i < t->num_nodes; i++)
@@ -123,7 +129,8 @@ static void sum_bandwidth(const struct weft_topology *t, int kind, int64_t *of_n
         int ends[] = {t->links[i].from, t->links[i].to};
         for (int j = 0; j < 2; j++) {
             int64_t *sum = &of_node[ends[j]];
-            if (best < 0 || *sum < 0 || may_be_idle(t, &t->links[i]))
+            if (best < 0 || *sum < 0 || may_be_idle(t, &t->links[i]) ||
+                weakness(t, &t->links[i]) < 1)
                 *sum = -1;
             else
                 *sum = best > INT64_MAX - *sum ? INT64_MAX : *sum + best;
@@ -174,7 +181,7 @@ static weft_status say_uneven(struct weft_search *s, int kind, const int64_t *su
     return weft_search_say(
         s, WEFT_SEVERITY_WARNING, lost,
         "%d of %d GPUs %s less %s bandwidth than others of the same host: %.80s has %s, %.80s %s.",
-        slow, gpus, slow > 1 ? "have" : "has", weft_link_kinds[kind].name, t->nodes[worst].name,
+        slow, gpus, slow > 1 ? "have" : "has", labels[kind], t->nodes[worst].name,
         weft_format_bandwidth(sums[worst], least, sizeof least), t->nodes[other].name,
         weft_format_bandwidth(sums[other], most, sizeof most));
 }

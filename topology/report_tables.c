@@ -68,20 +68,22 @@ static void write_figure(char *text, size_t size, const struct weft_figure *figu
 
 static void write_class(const struct weft_report *r, const struct link_class *class)
 {
-    char between[64], bandwidth[128], latency[128], bundle[24] = "";
+    char between[64], bandwidth[256], latency[128], bundle[24] = "", number[32];
     snprintf(between, sizeof between, "%s %s %s", weft_node_kinds[class->kind_a].name,
              weft_report_glyph(r, "–", "-"), weft_node_kinds[class->kind_b].name);
-    write_figure(bandwidth, sizeof bandwidth, &class->link->bandwidth,
+    struct weft_quantity best = weft_link_latency(class->link);
+    snprintf(latency, sizeof latency, "%s%s", best.source == WEFT_SOURCE_ASSUMED ? "~" : "",
+             weft_format_latency(best.value, number, sizeof number));
+    write_figure(bandwidth, sizeof bandwidth - sizeof bundle, &class->link->bandwidth,
                  weft_link_bandwidth(class->link), weft_format_bandwidth);
-    write_figure(latency, sizeof latency, &class->link->latency, weft_link_latency(class->link),
-                 weft_format_latency);
     if (class->link->count > 1)
-        snprintf(bundle, sizeof bundle, " x%d", class->link->count);
+        snprintf(bundle, sizeof bundle, " (%d lanes)", class->link->count);
+    strcat(bandwidth, bundle);
     // the dash takes three bytes in one column
     int extra = r->options->ascii ? 0 : 2;
-    fprintf(r->stream, "  %6d  %-8s %-*s  %-30s %s%s\n", class->count,
-            weft_link_kinds[class->link->kind].name, 25 + extra, between, bandwidth, latency,
-            bundle);
+    fprintf(r->stream, "  %6d %-8s %-*s %-8s ", class->count,
+            weft_link_kinds[class->link->kind].name, 25 + extra, between, latency);
+    weft_report_wrap(r, bandwidth, 2 + 6 + 1 + 8 + 1 + 25 + 1 + 8 + 1);
 }
 
 weft_status weft_report_links(const struct weft_report *r)
@@ -97,10 +99,9 @@ weft_status weft_report_links(const struct weft_report *r)
         classes[i] = (struct link_class){&t->links[i], a < b ? a : b, a < b ? b : a, 1};
     }
     qsort(classes, (size_t)t->num_links, sizeof *classes, compare_classes);
-    weft_report_head(r, "How it is joined (per link and direction)");
+    weft_report_head(r, "How it is joined (per link and direction; ~ assumed)");
     weft_report_style(r, WEFT_STYLE_DIM);
-    fprintf(r->stream, "   links  kind     between                    %-30s latency\n",
-            "bandwidth");
+    fprintf(r->stream, "   links kind     between                   latency  bandwidth\n");
     weft_report_style(r, WEFT_STYLE_PLAIN);
     int rows = 0;
     for (int i = 0; i < t->num_links; rows++) {

@@ -171,7 +171,8 @@ static void write_every_attribute(const struct weft_report *r, int node)
     }
 }
 
-/* `like`: an earlier node that looks the same and was opened; -1: none. */
+/* `like`: an earlier node that looks the same and was opened; the node itself: it is the only one
+ * of its class, and said to differ; -1: it is opened. */
 static void write_description(const struct weft_report *r, int node, int count, int columns,
                               int like)
 {
@@ -182,7 +183,8 @@ static void write_description(const struct weft_report *r, int node, int count, 
     else
         columns += fprintf(r->stream, "%s", kind->singular);
     if (like >= 0) {
-        fprintf(r->stream, " like %.60s\n", t->nodes[like].name);
+        fprintf(r->stream, like == node ? ", see above for what is different\n" : " like %.60s\n",
+                t->nodes[like].name);
         return;
     }
     bool is_opened = count > 1 && r->end[node] > node + 1;
@@ -247,6 +249,28 @@ static int opened_like(const struct tree *tree, int node)
     return -1;
 }
 
+/* The only host of its class, among others that are alike: the words about it say more than a tree.
+ */
+static bool is_odd(const struct weft_report *r, int node)
+{
+    int num_classes, class = weft_symmetry_class_of(r->symmetry, node);
+    const struct weft_symmetry_class *classes = weft_symmetry_classes(r->symmetry, &num_classes);
+    return class > 0 && classes[class].num_hosts == 1 && classes[0].num_hosts > 1;
+}
+
+/* See write_description. */
+static int find_like(struct tree *tree, int node)
+{
+    int like = opened_like(tree, node);
+    if (like >= 0)
+        return like;
+    if (is_odd(tree->report, node))
+        return node;
+    if (tree->num_opened < MAX_OPENED)
+        tree->opened[tree->num_opened++] = node;
+    return -1;
+}
+
 static void write_line(struct tree *tree, int at, int last, int count, int depth, bool is_last,
                        int like)
 {
@@ -277,11 +301,8 @@ static void write_level(struct tree *tree, int at, int end, int depth)
             count++;
             next = r->end[next];
         }
-        if (depth == 0 && !r->options->verbose && r->end[at] > at + 1) {
-            like = opened_like(tree, at);
-            if (like < 0 && tree->num_opened < MAX_OPENED)
-                tree->opened[tree->num_opened++] = at;
-        }
+        if (depth == 0 && !r->options->verbose && r->end[at] > at + 1)
+            like = find_like(tree, at);
         write_line(tree, at, last, count, depth, next >= end, like);
         if (depth < MAX_DEPTH && like < 0) {
             if (depth > 0)
