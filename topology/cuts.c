@@ -301,12 +301,12 @@ static int tier(const struct weft_topology *t, int node)
     case WEFT_NODE_CORE_SWITCH:
         return 3;
     default:
-        return weft_node_kinds[t->nodes[node].kind].is_switch ? -1 : 0;
+        return weft_node_kinds[t->nodes[node].kind].is_switch ? 4 : 0; // not known: above NICs
     }
 }
 
-/* The narrower of what comes from below a switch and what goes up from it. Where tiers are not
- * known, what leaves it. */
+/* The narrower of what comes from below a switch and what goes up from it. Where there is but one
+ * of them, that. */
 static int64_t switch_flow(const struct weft_cuts *c, int node, bool as_it_should)
 {
     const struct weft_topology *t = c->topology;
@@ -317,7 +317,7 @@ static int64_t switch_flow(const struct weft_cuts *c, int node, bool as_it_shoul
         if (link->kind != WEFT_LINK_NETWORK)
             continue;
         int other = tier(t, weft_link_other_end(link, node));
-        int64_t *side = other >= 0 && other < tier(t, node) ? &down : &up;
+        int64_t *side = other < tier(t, node) ? &down : &up;
         *side = sum(*side, capacity_of(c, a->link[i], as_it_should));
     }
     return down > 0 && up > 0 ? smaller(down, up) : sum(down, up);

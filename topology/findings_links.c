@@ -11,6 +11,8 @@
 #include "topology/findings_private.h"
 #include "topology/gpu_islands.h"
 
+static const int64_t IDLE_BELOW = 5000000000; // less than half of generation 3, 16 lanes
+
 static const char *const labels[WEFT_NUM_LINK_KINDS] = {
     [WEFT_LINK_MEMORY] = "memory", [WEFT_LINK_SOCKET] = "socket",   [WEFT_LINK_ROOT] = "root",
     [WEFT_LINK_PCIE] = "PCIe",     [WEFT_LINK_NVLINK] = "NVLink",   [WEFT_LINK_XGMI] = "XGMI",
@@ -27,13 +29,12 @@ static int64_t observed(const struct weft_figure *figure)
     return figure->current.source == WEFT_SOURCE_ASSUMED ? -1 : figure->current.value;
 }
 
-/* A PCIe link of a GPU as slow as no GPU that computes has it: an idle one saves power so. */
-static bool may_be_idle(const struct weft_topology *t, const struct weft_link *link)
+bool weft_link_may_be_idle(const struct weft_topology *t, const struct weft_link *link)
 {
     bool has_gpu =
         t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
     return link->kind == WEFT_LINK_PCIE && has_gpu && link->bandwidth.measured.value < 0 &&
-           link->bandwidth.current.value > 0 && link->bandwidth.current.value < 5000000000;
+           link->bandwidth.current.value > 0 && link->bandwidth.current.value < IDLE_BELOW;
 }
 
 /* The share of nominal that a weak link gives; 1: it is not weak. */
@@ -43,7 +44,7 @@ static double weakness(const struct weft_topology *t, const struct weft_link *li
     // a measured link loses some per cent to headers
     double tolerated = link->bandwidth.measured.value >= 0 ? 0.75 : 0.97;
     if (nominal <= 0 || now < 0 || (double)now >= tolerated * (double)nominal ||
-        may_be_idle(t, link))
+        weft_link_may_be_idle(t, link))
         return 1;
     return (double)now / (double)nominal;
 }
@@ -102,7 +103,7 @@ weft_status weft_find_idle(struct weft_search *s)
     const struct weft_topology *t = s->topology;
     int count = 0, first = -1;
     for (int i = 0; i < t->num_links; i++)
-        if (may_be_idle(t, &t->links[i]) && count++ == 0)
+        if (weft_link_may_be_idle(t, &t->links[i]) && count++ == 0)
             first = i;
     if (count == 0)
         return WEFT_OK;
@@ -129,7 +130,7 @@ static void sum_bandwidth(const struct weft_topology *t, int kind, int64_t *of_n
         int ends[] = {t->links[i].from, t->links[i].to};
         for (int j = 0; j < 2; j++) {
             int64_t *sum = &of_node[ends[j]];
-            if (best < 0 || *sum < 0 || may_be_idle(t, &t->links[i]) ||
+            if (best < 0 || *sum < 0 || weft_link_may_be_idle(t, &t->links[i]) ||
                 weakness(t, &t->links[i]) < 1)
                 *sum = -1;
             else

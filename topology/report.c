@@ -69,10 +69,9 @@ static void write_counts(const struct weft_report *r)
         int count = weft_topology_count(t, kind);
         if (count == 0)
             continue;
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%d %s",
-                                 used ? weft_report_glyph(r, " · ", ", ") : "", count,
-                                 count > 1 ? weft_node_kinds[kind].plural
-                                           : weft_node_kinds[kind].singular);
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "%s%d %s", used ? ", " : "", count,
+            count > 1 ? weft_node_kinds[kind].plural : weft_node_kinds[kind].singular);
     }
     fputs("  ", r->stream);
     weft_report_wrap(r, text, 2);
@@ -179,7 +178,18 @@ static void write_assumed(const struct weft_report *r)
     weft_report_wrap(r, text, 16);
 }
 
-/* Of each kind the number and, unless everything is wanted, the first. */
+static void write_remark(const struct weft_report *r, const struct weft_remark *remark,
+                         const char *more)
+{
+    const char *node = remark->node >= 0 ? r->topology->nodes[remark->node].name : "";
+    bool says_where = node[0] && !strstr(remark->text, node);
+    char text[640];
+    snprintf(text, sizeof text, "%s%s%s [%s]%s", says_where ? node : "", says_where ? ": " : "",
+             remark->text, weft_source_names[remark->source], more);
+    weft_report_wrap(r, text, 16);
+}
+
+/* Of each kind all or, without -v, the first and the number. */
 static void write_remarks(const struct weft_report *r)
 {
     static const char *const names[WEFT_NUM_REMARK_KINDS] = {
@@ -190,21 +200,19 @@ static void write_remarks(const struct weft_report *r)
     };
     const struct weft_topology *t = r->topology;
     for (int kind = 0; kind < WEFT_NUM_REMARK_KINDS; kind++) {
-        int count = 0, most = r->options->verbose ? t->num_remarks : 1;
-        for (int i = 0; i < t->num_remarks; i++) {
-            const struct weft_remark *remark = &t->remarks[i];
-            if ((int)remark->kind != kind || count++ >= most)
+        int count = 0, written = 0, most = r->options->verbose ? t->num_remarks : 1;
+        for (int i = 0; i < t->num_remarks; i++)
+            count += (int)t->remarks[i].kind == kind;
+        for (int i = 0; i < t->num_remarks && written < most; i++) {
+            char more[48] = "";
+            if ((int)t->remarks[i].kind != kind)
                 continue;
-            const char *node = remark->node >= 0 ? t->nodes[remark->node].name : "";
-            bool says_where = node[0] && !strstr(remark->text, node);
-            char text[600];
-            snprintf(text, sizeof text, "%s%s%s [%s]", says_where ? node : "",
-                     says_where ? ": " : "", remark->text, weft_source_names[remark->source]);
+            written++;
+            if (written == most && count > most)
+                snprintf(more, sizeof more, " ... and %d more (-v shows all)", count - most);
             fprintf(r->stream, "  %-13s ", names[kind]);
-            weft_report_wrap(r, text, 16);
+            write_remark(r, &t->remarks[i], more);
         }
-        if (count > most)
-            fprintf(r->stream, "  %-13s ... and %d more (-v shows all)\n", "", count - most);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "topology/findings.h"
 #include "topology/report_private.h"
 #include "topology/route.h"
 
@@ -31,14 +32,14 @@ static const struct {
 };
 
 struct reason {
-    char text[200];
-    int first, last, count; // GPUs or NICs it is about
+    char text[WEFT_TOPOLOGY_NAME_BYTES];
+    int first, last; // GPUs or NICs it is about
 };
 
 struct row {
     char gpu[2][64]; // first and last of equal rows
     char text[200];  // the rest
-    bool is_assumed;
+    bool is_assumed, is_idle;
 };
 
 /* One host, and what its rows share. */
@@ -52,7 +53,7 @@ struct table {
     int rail[MAX_NICS]; // leaf switch by NIC; -1: not known
     int num_rails;
     struct row pending;
-    bool uses[NUM_DISTANCES], is_assumed;
+    bool uses[NUM_DISTANCES], is_assumed, is_idle;
     int rows, left_out;
     struct reason reasons[MAX_REASONS];
     int num_reasons;
@@ -97,11 +98,16 @@ static int switch_of(const struct weft_report *r, int nic)
     return -1;
 }
 
+/* Where some NICs do RDMA the others are for management: GPUs do not talk over them. */
 static void list_nics(struct table *table)
 {
     const struct weft_topology *t = table->report->topology;
+    bool has_rdma = false;
+    for (int i = table->host; i < table->end && !has_rdma; i++)
+        has_rdma = t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device");
     for (int i = table->host; i < table->end && table->num_nics < MAX_NICS; i++) {
-        if (t->nodes[i].kind != WEFT_NODE_NIC)
+        if (t->nodes[i].kind != WEFT_NODE_NIC ||
+            (has_rdma && !weft_topology_text(t, i, "rdma_device")))
             continue;
         table->rail[table->num_nics] = switch_of(table->report, i);
         table->nics[table->num_nics++] = i;
@@ -193,12 +199,18 @@ static void write_rate(const struct weft_report *r, int nic, char *text, size_t 
         snprintf(text, size, "%.4g Gbit/s", (double)mbps / 1000);
 }
 
+static bool says(const struct weft_topology *t, int node, const char *answer)
+{
+    const char *text = weft_topology_text(t, node, "gpudirect");
+    return text && strcmp(text, answer) == 0;
+}
+
 static void note_reason(struct table *table, int gpu, int nic)
 {
     const struct weft_topology *t = table->report->topology;
     const char *of_gpu = weft_topology_text(t, gpu, "gpudirect_reason");
     const char *of_nic = weft_topology_text(t, nic, "gpudirect_reason");
-    const char *why = weft_topology_text(t, gpu, "gpudirect") && of_gpu ? of_gpu : of_nic;
+    const char *why = says(t, gpu, "no") && of_gpu ? of_gpu : of_nic;
     if (!why)
         return;
     int about = why == of_gpu ? gpu : nic, at = 0;
@@ -208,26 +220,30 @@ static void note_reason(struct table *table, int gpu, int nic)
         return;
     struct reason *reason = &table->reasons[at];
     if (at == table->num_reasons) {
-        *reason = (struct reason){.first = about};
+        *reason = (struct reason){.first = about, .last = about};
         snprintf(reason->text, sizeof reason->text, "%s", why);
         table->num_reasons++;
     }
-    reason->last = about;
-    reason->count++;
+    reason->first = about < reason->first ? about : reason->first;
+    reason->last = about > reason->last ? about : reason->last;
 }
 
-static const char *gpudirect(struct table *table, int gpu, int nic)
+/* Of a GPU and the NICs chosen for it: "yes", "no", "some" of them; "-": nobody knows. */
+static const char *gpudirect(struct table *table, int gpu, const int *chosen, int count)
 {
     const struct weft_topology *t = table->report->topology;
-    const char *of_gpu = weft_topology_text(t, gpu, "gpudirect");
-    const char *of_nic = weft_topology_text(t, nic, "gpudirect");
-    bool is_no = (of_gpu && strcmp(of_gpu, "no") == 0) || (of_nic && strcmp(of_nic, "no") == 0);
-    if (is_no)
-        note_reason(table, gpu, nic);
-    if (is_no)
-        return "no";
-    return (of_nic && strcmp(of_nic, "yes") == 0) || (of_gpu && strcmp(of_gpu, "yes") == 0) ? "yes"
-                                                                                            : "-";
+    int yes = 0, no = 0;
+    for (int i = 0; i < count; i++) {
+        int nic = table->nics[chosen[i]];
+        bool is_no = says(t, gpu, "no") || says(t, nic, "no");
+        if (is_no)
+            note_reason(table, gpu, nic);
+        no += is_no;
+        yes += !is_no && (says(t, gpu, "yes") || says(t, nic, "yes"));
+    }
+    if (yes && no)
+        return "some";
+    return no ? "no" : yes ? "yes" : "-";
 }
 
 /* The leaf switches of the chosen NICs: one name, or how many. */
@@ -292,13 +308,14 @@ static void write_row(struct table *table, int gpu, struct row *row)
     write_rate(table->report, table->nics[chosen[0]], rate, sizeof rate);
     const struct weft_link *link = &table->alone->links[best.route.narrowest_link];
     row->is_assumed = weft_link_bandwidth(link).source == WEFT_SOURCE_ASSUMED;
-    snprintf(narrowest, sizeof narrowest, "%s%s %s", row->is_assumed ? "~" : "",
+    row->is_idle = weft_link_may_be_idle(table->alone, link);
+    snprintf(narrowest, sizeof narrowest, "%s%s %s%s", row->is_assumed ? "~" : "",
              weft_format_bandwidth(best.route.bandwidth, width, sizeof width),
-             weft_link_kinds[link->kind].name);
+             weft_link_kinds[link->kind].name, row->is_idle ? " ?" : "");
     table->uses[best.distance] = true;
     snprintf(row->text, sizeof row->text, "%-22s  %-4s  %-17s %-10s %-16s  %s", nics,
              distances[best.distance].name, narrowest, rate, rail,
-             gpudirect(table, gpu, table->nics[chosen[0]]));
+             gpudirect(table, gpu, chosen, count));
 }
 
 /* ---- table ---- */
@@ -317,6 +334,7 @@ static void flush_row(struct table *table)
     else
         table->left_out++;
     table->is_assumed |= row->is_assumed;
+    table->is_idle |= row->is_idle;
     table->rows++;
     row->gpu[0][0] = '\0';
 }
@@ -369,7 +387,7 @@ static void write_notes(const struct table *table)
 {
     const struct weft_report *r = table->report;
     const struct weft_topology *t = r->topology;
-    char legend[320] = "";
+    char legend[400] = "";
     size_t used = 0;
     if (table->left_out)
         fprintf(r->stream, "  ... and %d more%s\n", table->left_out,
@@ -388,7 +406,11 @@ static void write_notes(const struct table *table)
             used += (size_t)snprintf(legend + used, sizeof legend - used, "%s%s %s",
                                      used ? ", " : "", distances[i].name, distances[i].meaning);
     if (table->is_assumed)
-        snprintf(legend + used, sizeof legend - used, "%s~ assumed", used ? ", " : "");
+        used +=
+            (size_t)snprintf(legend + used, sizeof legend - used, "%s~ assumed", used ? ", " : "");
+    if (table->is_idle)
+        snprintf(legend + used, sizeof legend - used, "%s? lowered while the GPU is idle, perhaps",
+                 used ? ", " : "");
     if (legend[0]) {
         weft_report_style(r, WEFT_STYLE_DIM);
         fputs("  ", r->stream);

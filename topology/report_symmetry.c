@@ -64,7 +64,7 @@ static weft_status write_differences(const struct weft_report *r, int reference,
         char text[240], more[24] = "";
         if (t->nodes[i].kind != WEFT_NODE_HOST || weft_symmetry_class_of(r->symmetry, i) == 0)
             continue;
-        int most = r->options->verbose ? 20 : 3;
+        int most = r->options->verbose ? 20 : 2;
         int found = weft_symmetry_explain_host(r->symmetry, i, reference, most, text,
                                                sizeof text - sizeof more);
         if (found > most)

@@ -8,7 +8,7 @@
 #include "base/format.h"
 #include "topology/report_private.h"
 
-enum { MAX_LINK_ROWS = 10 };
+enum { MAX_LINK_ROWS = 10, MAX_FAMILY_ROWS = 3 };
 
 struct link_class {
     const struct weft_link *link;
@@ -23,9 +23,9 @@ static int compare_quantities(const struct weft_quantity *a, const struct weft_q
     return (int)a->source - (int)b->source;
 }
 
-static int compare_classes(const void *x, const void *y)
+/* What links of a family have in common: all but what they do now. */
+static int compare_families(const struct link_class *a, const struct link_class *b)
 {
-    const struct link_class *a = x, *b = y;
     const int pairs[][2] = {{a->link->kind, b->link->kind},
                             {a->kind_a, b->kind_a},
                             {a->kind_b, b->kind_b},
@@ -33,19 +33,23 @@ static int compare_classes(const void *x, const void *y)
     for (int i = 0; i < 4; i++)
         if (pairs[i][0] != pairs[i][1])
             return pairs[i][0] < pairs[i][1] ? -1 : 1;
-    const struct weft_figure *of_a[] = {&a->link->bandwidth, &a->link->latency};
-    const struct weft_figure *of_b[] = {&b->link->bandwidth, &b->link->latency};
-    for (int i = 0; i < 2; i++) {
-        const struct weft_quantity *forms[][2] = {{&of_b[i]->nominal, &of_a[i]->nominal},
-                                                  {&of_b[i]->current, &of_a[i]->current},
-                                                  {&of_b[i]->measured, &of_a[i]->measured}};
-        for (int j = 0; j < 3; j++) {
-            int difference = compare_quantities(forms[j][0], forms[j][1]);
-            if (difference)
-                return difference;
-        }
-    }
-    return 0;
+    return compare_quantities(&b->link->bandwidth.nominal, &a->link->bandwidth.nominal);
+}
+
+static int compare_classes(const void *x, const void *y)
+{
+    const struct link_class *a = x, *b = y;
+    const struct weft_figure *bandwidth_a = &a->link->bandwidth, *latency_a = &a->link->latency;
+    const struct weft_figure *bandwidth_b = &b->link->bandwidth, *latency_b = &b->link->latency;
+    const struct weft_quantity *forms[][2] = {{&bandwidth_b->current, &bandwidth_a->current},
+                                              {&bandwidth_b->measured, &bandwidth_a->measured},
+                                              {&latency_b->nominal, &latency_a->nominal},
+                                              {&latency_b->current, &latency_a->current},
+                                              {&latency_b->measured, &latency_a->measured}};
+    int difference = compare_families(a, b);
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && !difference; i++)
+        difference = compare_quantities(forms[i][0], forms[i][1]);
+    return difference;
 }
 
 /* "25 GB/s current [hwloc], 50 GB/s nominal [file]"; what nobody knows is the kind's assumption. */
@@ -66,24 +70,82 @@ static void write_figure(char *text, size_t size, const struct weft_figure *figu
         snprintf(text, size, "%s [assumed]", format(best.value, number, sizeof number));
 }
 
-static void write_class(const struct weft_report *r, const struct link_class *class)
+static void write_row(const struct weft_report *r, const struct link_class *class, int count,
+                      const char *bandwidth)
 {
-    char between[64], bandwidth[256], latency[128], bundle[24] = "", number[32];
+    char between[64], latency[48], number[32];
     snprintf(between, sizeof between, "%s %s %s", weft_node_kinds[class->kind_a].name,
              weft_report_glyph(r, "–", "-"), weft_node_kinds[class->kind_b].name);
     struct weft_quantity best = weft_link_latency(class->link);
     snprintf(latency, sizeof latency, "%s%s", best.source == WEFT_SOURCE_ASSUMED ? "~" : "",
              weft_format_latency(best.value, number, sizeof number));
-    write_figure(bandwidth, sizeof bandwidth - sizeof bundle, &class->link->bandwidth,
-                 weft_link_bandwidth(class->link), weft_format_bandwidth);
-    if (class->link->count > 1)
-        snprintf(bundle, sizeof bundle, " (%d lanes)", class->link->count);
-    strcat(bandwidth, bundle);
     // the dash takes three bytes in one column
     int extra = r->options->ascii ? 0 : 2;
-    fprintf(r->stream, "  %6d %-8s %-*s %-8s ", class->count,
-            weft_link_kinds[class->link->kind].name, 25 + extra, between, latency);
+    fprintf(r->stream, "  %6d %-8s %-*s %-8s ", count, weft_link_kinds[class->link->kind].name,
+            25 + extra, between, latency);
     weft_report_wrap(r, bandwidth, 2 + 6 + 1 + 8 + 1 + 25 + 1 + 8 + 1);
+}
+
+static void write_class(const struct weft_report *r, const struct link_class *class)
+{
+    char bandwidth[256];
+    write_figure(bandwidth, sizeof bandwidth - 32, &class->link->bandwidth,
+                 weft_link_bandwidth(class->link), weft_format_bandwidth);
+    if (class->link->count > 1)
+        snprintf(bandwidth + strlen(bandwidth), 32, " (%d lanes)", class->link->count);
+    write_row(r, class, class->count, bandwidth);
+}
+
+/* A family of many classes in one row: from what to what its links do. */
+static void write_family(const struct weft_report *r, const struct link_class *classes, int num)
+{
+    int count = 0;
+    int64_t least = INT64_MAX, most = 0;
+    for (int i = 0; i < num; i++) {
+        int64_t best = weft_link_bandwidth(classes[i].link).value;
+        count += classes[i].count;
+        least = best < least ? best : least;
+        most = best > most ? best : most;
+    }
+    char bandwidth[128], low[32], high[32];
+    snprintf(bandwidth, sizeof bandwidth, "%s to %s (-v shows each)",
+             weft_format_bandwidth(least, low, sizeof low),
+             weft_format_bandwidth(most, high, sizeof high));
+    write_row(r, classes, count, bandwidth);
+}
+
+/* Sorts, and joins equal ones; returns how many are left. */
+static int join_classes(struct link_class *classes, int num)
+{
+    int kept = 0;
+    qsort(classes, (size_t)num, sizeof *classes, compare_classes);
+    for (int i = 0; i < num; i++)
+        if (kept && compare_classes(&classes[kept - 1], &classes[i]) == 0)
+            classes[kept - 1].count++;
+        else
+            classes[kept++] = classes[i];
+    return kept;
+}
+
+static void write_classes(const struct weft_report *r, const struct link_class *classes, int num)
+{
+    int rows = 0, left_out = 0;
+    for (int i = 0, end; i < num; i = end) {
+        for (end = i + 1; end < num && compare_families(&classes[i], &classes[end]) == 0;)
+            end++;
+        bool folds = !r->options->verbose && end - i > MAX_FAMILY_ROWS;
+        if (!r->options->verbose && rows + (folds ? 1 : end - i) > MAX_LINK_ROWS) {
+            left_out += end - i;
+            continue;
+        }
+        if (folds)
+            write_family(r, &classes[i], end - i);
+        for (int j = i; !folds && j < end; j++)
+            write_class(r, &classes[j]);
+        rows += folds ? 1 : end - i;
+    }
+    if (left_out)
+        fprintf(r->stream, "  ... and %d more classes (-v shows all)\n", left_out);
 }
 
 weft_status weft_report_links(const struct weft_report *r)
@@ -98,21 +160,11 @@ weft_status weft_report_links(const struct weft_report *r)
         int a = t->nodes[t->links[i].from].kind, b = t->nodes[t->links[i].to].kind;
         classes[i] = (struct link_class){&t->links[i], a < b ? a : b, a < b ? b : a, 1};
     }
-    qsort(classes, (size_t)t->num_links, sizeof *classes, compare_classes);
     weft_report_head(r, "How it is joined (per link and direction; ~ assumed)");
     weft_report_style(r, WEFT_STYLE_DIM);
     fprintf(r->stream, "   links kind     between                   latency  bandwidth\n");
     weft_report_style(r, WEFT_STYLE_PLAIN);
-    int rows = 0;
-    for (int i = 0; i < t->num_links; rows++) {
-        struct link_class class = classes[i];
-        for (i++; i < t->num_links && compare_classes(&classes[i], &class) == 0; i++)
-            class.count++;
-        if (rows < MAX_LINK_ROWS || r->options->verbose)
-            write_class(r, &class);
-    }
-    if (rows > MAX_LINK_ROWS && !r->options->verbose)
-        fprintf(r->stream, "  ... and %d more classes (-v shows all)\n", rows - MAX_LINK_ROWS);
+    write_classes(r, classes, join_classes(classes, t->num_links));
     putc('\n', r->stream);
     free(classes);
     return WEFT_OK;

@@ -255,7 +255,7 @@ static bool is_odd(const struct weft_report *r, int node)
 {
     int num_classes, class = weft_symmetry_class_of(r->symmetry, node);
     const struct weft_symmetry_class *classes = weft_symmetry_classes(r->symmetry, &num_classes);
-    return class > 0 && classes[class].num_hosts == 1 && classes[0].num_hosts > 1;
+    return class > 0 && 2 * classes[class].num_hosts <= classes[0].num_hosts;
 }
 
 /* See write_description. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "topology/findings.h"
 #include "topology/symmetry_private.h"
 
 enum { ROUNDS = 3 };
@@ -203,17 +204,11 @@ bool weft_symmetry_memory_differs(int64_t a, int64_t b)
     return (double)low < 0.95 * (double)high;
 }
 
-static bool joins_gpu(const struct weft_topology *t, const struct weft_link *link)
-{
-    return t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
-}
-
 int64_t weft_symmetry_bandwidth(const struct weft_topology *t, const struct weft_link *link)
 {
     const struct weft_figure *figure = &link->bandwidth;
-    bool may_be_idle =
-        link->kind == WEFT_LINK_PCIE && joins_gpu(t, link) && figure->current.value < 5000000000;
-    if (figure->current.value >= 0 && figure->current.source != WEFT_SOURCE_ASSUMED && !may_be_idle)
+    bool is_known = figure->current.value >= 0 && figure->current.source != WEFT_SOURCE_ASSUMED;
+    if (is_known && !weft_link_may_be_idle(t, link))
         return figure->current.value;
     return figure->nominal.source == WEFT_SOURCE_ASSUMED ? -1 : figure->nominal.value;
 }

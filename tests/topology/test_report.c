@@ -3,16 +3,10 @@
  * Findings, each provoked and each absent where it should be, the text report, and `weft topo` with
  * its exit codes.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "tests/topology/graphs.h"
 
 #include "base/format.h"
 #include "base/json.h"
@@ -21,31 +15,6 @@
 #include "topology/report.h"
 #include "topology/synthetic.h"
 
-static struct weft_topology *synthetic(const char *text)
-{
-    struct weft_topology *t = NULL;
-    assert_int_equal(weft_topology_from_synthetic(text, &t, NULL), WEFT_OK);
-    return t;
-}
-
-static int find(const struct weft_topology *t, const char *name)
-{
-    int node = weft_topology_find_node(t, name);
-    assert_true(node >= 0);
-    return node;
-}
-
-static struct weft_link *link_of(struct weft_topology *t, const char *a, const char *b)
-{
-    int x = find(t, a), y = find(t, b);
-    for (int i = 0; i < t->num_links; i++)
-        if ((t->links[i].from == x && t->links[i].to == y) ||
-            (t->links[i].from == y && t->links[i].to == x))
-            return &t->links[i];
-    fail_msg("no link between %s and %s", a, b);
-    return NULL;
-}
-
 /* -1 if there is no finding of `kind`, else its severity; `sentence` may be NULL. */
 static int severity_of(const struct weft_topology *t, const char *kind, char sentence[400])
 {
@@ -53,7 +22,9 @@ static int severity_of(const struct weft_topology *t, const char *kind, char sen
     int severity = -1;
     assert_int_equal(weft_topology_findings(t, &findings, NULL), WEFT_OK);
     for (int i = 0; i < findings.count; i++) {
-        assert_true(i == 0 || findings.items[i].severity >= findings.items[i - 1].severity);
+        const struct weft_finding *a = &findings.items[i > 0 ? i - 1 : 0], *b = &findings.items[i];
+        assert_true(b->severity > a->severity ||
+                    (b->severity == a->severity && b->lost_bandwidth <= a->lost_bandwidth));
         if (strcmp(findings.items[i].kind, kind) == 0 && severity < 0) {
             severity = (int)findings.items[i].severity;
             if (sentence)
@@ -82,10 +53,10 @@ static void test_findings_of_links(void **state)
         (struct weft_quantity){50000000000, WEFT_SOURCE_MEASURED}; // 78 %: usual loss
     assert_int_equal(severity_of(t, "below-nominal", sentence), WEFT_SEVERITY_WARNING);
     assert_string_equal(sentence,
-                        "1 pcie link runs below nominal; the worst, host0/pcie-switch0 to "
+                        "1 PCIe link runs below nominal; the worst, host0/pcie-switch0 to "
                         "host0/gpu1, gives 32 GB/s of 64 GB/s (50 %).");
     assert_int_equal(severity_of(t, "uneven-gpus", sentence), WEFT_SEVERITY_WARNING);
-    assert_non_null(strstr(sentence, "2 of 8 GPUs"));
+    assert_non_null(strstr(sentence, "1 of 8 GPUs has less PCIe bandwidth")); // the other is said
     link_of(t, "host0/pcie-switch0", "host0/gpu1")->bandwidth.current.value = 2000000000;
     assert_int_equal(severity_of(t, "idle-links", NULL), WEFT_SEVERITY_NOTE);
     weft_topology_destroy(&t);
@@ -94,7 +65,7 @@ static void test_findings_of_links(void **state)
     *link_of(t, "host1/gpu2", "host1/nvswitch0") = t->links[t->num_links - 1];
     t->num_links--; // one GPU has lost its NVLink
     assert_int_equal(severity_of(t, "uneven-gpus", sentence), WEFT_SEVERITY_WARNING);
-    assert_non_null(strstr(sentence, "1 of 8 GPUs have less nvlink"));
+    assert_non_null(strstr(sentence, "1 of 8 GPUs has less NVLink"));
     assert_non_null(strstr(sentence, "host1/gpu2 has 0 B/s"));
     weft_topology_destroy(&t);
 }
@@ -179,32 +150,172 @@ static int num_lines(const char *text)
     return lines;
 }
 
-/* 16,384 GPUs fit a screen and a half; folding stops at the host that differs. */
+/* One screen: at most 52 lines of 98 columns, ASCII where that is asked for. */
+static void assert_one_screen(const char *text)
+{
+    assert_true(num_lines(text) <= 52);
+    for (const char *at = text, *start = text; *at; at++) {
+        assert_true(*at == '\n' || (*at >= 0x20 && *at < 0x7f));
+        if (*at == '\n') {
+            if (at - start > 98)
+                fail_msg("%d columns: %.*s", (int)(at - start), (int)(at - start), start);
+            start = at + 1;
+        }
+    }
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no \"%s\" in\n%s", part, text);
+}
+
+/* 16,384 GPUs fit one screen; a host that differs is named with its difference. */
 static void test_report(void **state)
 {
     (void)state;
+    const struct weft_report_options plain = {.ascii = true};
     struct weft_topology *t = synthetic("host:2048 nvswitch:4@50 gpu:8@64 nic:8@400");
-    char *text = report_of(t, (struct weft_report_options){.ascii = true});
-    assert_true(num_lines(text) < 60);
-    assert_non_null(strstr(text, "Topology of 2048 hosts"));
-    assert_non_null(strstr(text, "host0-2047"));
-    assert_non_null(strstr(text, "16384  network"));
-    assert_non_null(strstr(text, "50 GB/s nominal [file]"));
-    for (const char *at = text; *at; at++)
-        assert_true(*at == '\n' || (*at >= 0x20 && *at < 0x7f));
+    char *text = report_of(t, plain);
+    assert_one_screen(text);
+    assert_has(text, "Topology of 2048 hosts");
+    assert_has(text, "2048 hosts, all alike");
+    assert_has(text, "host0-2047");
+    assert_has(text, "16384 network");
+    assert_has(text, "50 GB/s nominal [file]");
+    assert_has(text, "gpu0-7");
     free(text);
-    link_of(t, "host7/pcie-root0", "host7/gpu3")->bandwidth.current =
-        (struct weft_quantity){8000000000, WEFT_SOURCE_SYSFS};
-    text = report_of(t, (struct weft_report_options){.ascii = true});
-    assert_non_null(strstr(text, "host0-6 "));
-    assert_non_null(strstr(text, "host7 "));
-    assert_non_null(strstr(text, "host8-2047"));
-    assert_non_null(strstr(text, "8 GB/s current [sysfs], 64 GB/s nominal [file]"));
+    set_current(t, "host7/pcie-root0", "host7/gpu3", 8 * GB);
+    text = report_of(t, plain);
+    assert_one_screen(text);
+    assert_has(text, "2047 of 2048 hosts are alike");
+    assert_has(text, "host7: gpu3: PCIe link 8 GB/s instead of 64 GB/s");
+    assert_has(text, "Costs 56 GB/s.");
+    assert_has(text, "host0-6 ");
+    assert_has(text, "host8-2047                      2040 hosts like host0");
+    assert_has(text, "8 GB/s current [sysfs], 64 GB/s nominal");
     free(text);
     text = report_of(t, (struct weft_report_options){.summary = true, .colour = true});
     assert_true(num_lines(text) < 16);
-    assert_non_null(strstr(text, "\033[33m"));
+    assert_has(text, "\033[33m");
     free(text);
+    weft_topology_destroy(&t);
+}
+
+/* Every host another machine, everything to remark upon: still one screen; -v has it all. */
+static void test_report_is_bounded(void **state)
+{
+    (void)state;
+    struct weft_topology *t = synthetic("host:40 numa:2 pcie:4@64 nvswitch:4@50 gpu:8@64 nic:8");
+    char name[64], other[64];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "host%d/gpu%d", i, i % 8);
+        snprintf(other, sizeof other, "host%d/nvswitch%d", i, i % 4);
+        set_current(t, name, other, (10 + i) * GB);
+        snprintf(name, sizeof name, "host%d", i);
+        set_number(t, name, "bios", i % 13);
+        for (int kind = 0; kind < WEFT_NUM_REMARK_KINDS; kind++)
+            assert_int_equal(weft_topology_add_remark(t, kind, WEFT_SOURCE_FILE, i, NULL,
+                                                      "remark %d about something", i),
+                             WEFT_OK);
+    }
+    static const char *const probes[] = {"hwloc", "nvml", "verbs", "umad", "system"};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(weft_topology_add_probe(t, probes[i], i == 0, i ? "no library" : "", NULL),
+                         WEFT_OK);
+    char *text = report_of(t, (struct weft_report_options){.ascii = true});
+    assert_has(text, "10 GB/s to 50 GB/s (-v shows each)");
+    if (num_lines(text) > 70) // each part is at its bound here
+    {
+        fputs(text, stderr);
+        fail();
+    }
+    assert_has(text, "guessed       host0: remark 0 about something [file] ... and 39 more");
+    assert_has(text, "nvml          not used: no library");
+    assert_null(strstr(text, "remark 39"));
+    free(text);
+    text = report_of(t, (struct weft_report_options){.ascii = true, .verbose = true});
+    assert_has(text, "remark 39");
+    assert_has(text, "host39: gpu7");
+    free(text);
+    weft_topology_destroy(&t);
+}
+
+/* GPU, nearest NIC, distance, narrowest link, port, leaf switch, GPUDirect and why not. */
+static void test_rails(void **state)
+{
+    (void)state;
+    struct weft_topology *t = synthetic("host:2 numa:2 pcie:4@64 gpu:4@64 nic:4@400");
+    char name[32], leaf[32];
+    for (int rail = 0; rail < 4; rail++) {
+        snprintf(leaf, sizeof leaf, "leaf-r%d", rail);
+        int node = add_node(t, WEFT_NODE_LEAF, leaf, -1);
+        for (int host = 0; host < 2; host++) {
+            snprintf(name, sizeof name, "host%d/nic%d", host, rail);
+            link_of(t, name, "network")->to = node;
+            set_text(t, name, "gpudirect", rail == 3 ? "no" : "yes");
+            if (rail == 3)
+                set_text(t, name, "gpudirect_reason", "nvidia-peermem is not loaded");
+        }
+    }
+    char *text = report_of(t, (struct weft_report_options){.ascii = true});
+    assert_has(text, "From each GPU to its nearest NIC (host0 and 1 alike)");
+    assert_has(text, "gpu0     nic0                    PIX   ~15.8 GB/s pcie   400 Gbit/s leaf-r0"
+                     "           yes\n");
+    assert_has(text, "gpu3     nic3                    PIX   ~15.8 GB/s pcie   400 Gbit/s leaf-r3"
+                     "           no\n");
+    assert_has(text, "no GPUDirect for nic3: nvidia-peermem is not loaded");
+    free(text);
+    // farther and farther: NIC 1 shares only the NUMA domain with GPU 0, then it is alone elsewhere
+    for (int host = 0; host < 2; host++) {
+        char above[32], nic[32];
+        snprintf(nic, sizeof nic, "host%d/nic0", host);
+        snprintf(above, sizeof above, "host%d/pcie-switch0", host);
+        remove_link(t, nic, above);
+    }
+    text = report_of(t, (struct weft_report_options){.ascii = true});
+    assert_has(text, "gpu0     nic1                    NODE  ");
+    free(text);
+    for (int host = 0; host < 2; host++) {
+        char above[32], nic[32];
+        snprintf(nic, sizeof nic, "host%d/nic1", host);
+        snprintf(above, sizeof above, "host%d/pcie-switch1", host);
+        remove_link(t, nic, above);
+    }
+    text = report_of(t, (struct weft_report_options){.ascii = true});
+    assert_has(text, "gpu0-1   nic2 nic3               SYS   ");
+    assert_has(text, "leaf-r2 +1        some\n");
+    free(text);
+    weft_topology_destroy(&t);
+}
+
+static void test_findings_of_groups(void **state)
+{
+    (void)state;
+    char sentence[400];
+    struct weft_topology *t = synthetic("host:1 gpu:8 nic:1");
+    for (int i = 0; i < 8; i++)
+        for (int j = i + 1; j < 8; j++)
+            if (i / 4 == j / 4)
+                add_link(t, WEFT_LINK_XGMI, find(t, "host0/gpu0") + i, find(t, "host0/gpu0") + j,
+                         50 * GB);
+    assert_int_equal(severity_of(t, "gpu-groups", sentence), WEFT_SEVERITY_WARNING);
+    assert_has(sentence, "gpu0 ... gpu3 (4) | gpu4 ... gpu7 (4)");
+    add_link(t, WEFT_LINK_XGMI, find(t, "host0/gpu3"), find(t, "host0/gpu4"), 50 * GB);
+    assert_int_equal(severity_of(t, "gpu-groups", NULL), -1);
+    set_number(t, "host0/gpu2", "nvlink_supported", 18);
+    set_number(t, "host0/gpu2", "nvlink_active", 16);
+    assert_int_equal(severity_of(t, "dead-nvlinks", sentence), WEFT_SEVERITY_WARNING);
+    assert_has(sentence, "host0/gpu2, has 16 of 18 up");
+    set_number(t, "host0/gpu2", "nvlink_active", 18);
+    assert_int_equal(severity_of(t, "dead-nvlinks", NULL), -1);
+    weft_topology_destroy(&t);
+
+    t = synthetic("host:5 gpu:4@64 nic:2@400");
+    assert_int_equal(severity_of(t, "different-hosts", NULL), -1);
+    set_text(t, "host3/nic1", "model", "X");
+    assert_int_equal(severity_of(t, "different-hosts", sentence), WEFT_SEVERITY_WARNING);
+    assert_has(sentence, "1 of 5 hosts differs from the others, which are alike: host3");
     weft_topology_destroy(&t);
 }
 
@@ -253,6 +364,10 @@ static void test_command(void **state)
     assert_int_equal(topo("host:2 core:", "-o", path, NULL), 2);
     assert_int_equal(topo("/nonexistent.json", "-o", path, NULL), 2);
     assert_int_equal(topo("host:1", "-o", "/nonexistent/file", NULL), 2);
+    assert_int_equal(topo("host:2 core:2", "--fail-on=never", "-o", path), 0);
+    assert_int_equal(topo("host:2 gpu:2 nic:1", "-o", path, NULL), 0);
+    assert_int_equal(topo("host:2 gpu:2 nic:1", "--fail-on=warning", "-o", path), 0);
+    assert_int_equal(topo("host:2 gpu:2 nic:1", "--fail-on=note", "-o", path), 1); // unknown speed
     setenv("WEFT_TOPOLOGY", "host:3 gpu:2 nic:2", 1);
     assert_int_equal(topo("-sj", "-o", path, NULL), 0);
     unsetenv("WEFT_TOPOLOGY");
@@ -281,6 +396,9 @@ int main(void)
         cmocka_unit_test(test_findings_of_structure),
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_report),
+        cmocka_unit_test(test_report_is_bounded),
+        cmocka_unit_test(test_rails),
+        cmocka_unit_test(test_findings_of_groups),
         cmocka_unit_test(test_deep_tree),
         cmocka_unit_test(test_command),
     };
