@@ -15,7 +15,7 @@
 #include "topology/gpu_islands.h"
 #include "topology/report_private.h"
 
-enum { COLUMNS = WEFT_REPORT_COLUMNS, SCREEN_LINES = 48, MIN_TREE_LINES = 8, MAX_FINDINGS = 8 };
+enum { COLUMNS = WEFT_REPORT_COLUMNS, SCREEN_LINES = 48, MIN_TREE_LINES = 8 };
 
 void weft_report_style(const struct weft_report *r, enum weft_report_style style)
 {
@@ -31,6 +31,13 @@ void weft_report_style(const struct weft_report *r, enum weft_report_style style
 const char *weft_report_glyph(const struct weft_report *r, const char *wide, const char *narrow)
 {
     return r->options->ascii ? narrow : wide;
+}
+
+int weft_report_most(const struct weft_report *r, int usual, int tight)
+{
+    if (r->options->verbose)
+        return INT32_MAX;
+    return r->tight ? tight : usual;
 }
 
 void weft_report_head(const struct weft_report *r, const char *text)
@@ -139,21 +146,33 @@ static void write_finding(const struct weft_report *r, const struct weft_finding
     weft_report_wrap(r, text, 11);
 }
 
+/* Notes about what has a part of its own in the report. */
+static bool is_said_below(const struct weft_report *r, const struct weft_finding *finding)
+{
+    return !r->options->summary && finding->severity == WEFT_SEVERITY_NOTE &&
+           (strcmp(finding->kind, "probe") == 0 || strcmp(finding->kind, "different-hosts") == 0);
+}
+
 static weft_status write_findings(const struct weft_report *r)
 {
-    struct weft_findings findings;
-    WEFT_TRY(weft_topology_findings(r->topology, &findings, r->error));
+    const struct weft_findings *findings = r->findings;
+    int written = 0, left_out = 0, most = weft_report_most(r, 8, 5);
     weft_report_head(r, "What to know");
-    int most = r->options->verbose || r->options->summary ? findings.count : MAX_FINDINGS;
-    for (int i = 0; i < findings.count && i < most; i++)
-        write_finding(r, &findings.items[i]);
-    if (findings.count > most)
-        fprintf(r->stream, "  ... and %d less severe (-s or -v shows all)\n",
-                findings.count - most);
-    if (findings.count == 0)
+    for (int i = 0; i < findings->count; i++) {
+        if (is_said_below(r, &findings->items[i]))
+            continue;
+        if (written == most && !r->options->summary) {
+            left_out++;
+            continue;
+        }
+        write_finding(r, &findings->items[i]);
+        written++;
+    }
+    if (left_out)
+        fprintf(r->stream, "  ... and %d less severe (-s or -v shows all)\n", left_out);
+    if (written == 0)
         fputs("  Nothing stands out.\n", r->stream);
     putc('\n', r->stream);
-    weft_findings_free(&findings);
     return WEFT_OK;
 }
 
@@ -171,8 +190,7 @@ static void write_assumed(const struct weft_report *r)
         return;
     char text[200];
     snprintf(text, sizeof text,
-             "The bandwidth of %d and the latency of %d of the %d links: what is typical of such a "
-             "link, until it is measured.",
+             "bandwidth of %d and latency of %d of %d links: typical values, until measured",
              bandwidths, latencies, t->num_links);
     fprintf(r->stream, "  %-13s ", "assumed");
     weft_report_wrap(r, text, 16);
@@ -189,44 +207,78 @@ static void write_remark(const struct weft_report *r, const struct weft_remark *
     weft_report_wrap(r, text, 16);
 }
 
-/* Of each kind all or, without -v, the first and the number. */
+static const char *const remark_titles[WEFT_NUM_REMARK_KINDS] = {
+    [WEFT_REMARK_GUESS] = "guessed",
+    [WEFT_REMARK_HIDDEN] = "hidden",
+    [WEFT_REMARK_CONTRADICTION] = "contradictory",
+    [WEFT_REMARK_UNREAD] = "not read",
+};
+
+static void write_remarks_of_kind(const struct weft_report *r, int kind, int count)
+{
+    const struct weft_topology *t = r->topology;
+    int written = 0, most = weft_report_most(r, 1, 1);
+    for (int i = 0; i < t->num_remarks && written < most; i++) {
+        char more[48] = "";
+        if ((int)t->remarks[i].kind != kind)
+            continue;
+        written++;
+        if (written == most && count > most)
+            snprintf(more, sizeof more, " ... and %d more (-v shows all)", count - most);
+        fprintf(r->stream, "  %-13s ", remark_titles[kind]);
+        write_remark(r, &t->remarks[i], more);
+    }
+}
+
+/* Of each kind all, the first and the number, or when room is scarce the number. */
 static void write_remarks(const struct weft_report *r)
 {
-    static const char *const names[WEFT_NUM_REMARK_KINDS] = {
-        [WEFT_REMARK_GUESS] = "guessed",
-        [WEFT_REMARK_HIDDEN] = "hidden",
-        [WEFT_REMARK_CONTRADICTION] = "contradictory",
-        [WEFT_REMARK_UNREAD] = "not read",
-    };
     const struct weft_topology *t = r->topology;
+    int counts[WEFT_NUM_REMARK_KINDS] = {0};
+    char text[200] = "";
+    size_t used = 0;
+    for (int i = 0; i < t->num_remarks; i++)
+        counts[t->remarks[i].kind]++;
     for (int kind = 0; kind < WEFT_NUM_REMARK_KINDS; kind++) {
-        int count = 0, written = 0, most = r->options->verbose ? t->num_remarks : 1;
-        for (int i = 0; i < t->num_remarks; i++)
-            count += (int)t->remarks[i].kind == kind;
-        for (int i = 0; i < t->num_remarks && written < most; i++) {
-            char more[48] = "";
-            if ((int)t->remarks[i].kind != kind)
-                continue;
-            written++;
-            if (written == most && count > most)
-                snprintf(more, sizeof more, " ... and %d more (-v shows all)", count - most);
-            fprintf(r->stream, "  %-13s ", names[kind]);
-            write_remark(r, &t->remarks[i], more);
-        }
+        if (counts[kind] == 0)
+            continue;
+        if (!r->tight)
+            write_remarks_of_kind(r, kind, counts[kind]);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%d %s", used ? ", " : "",
+                                 counts[kind], remark_titles[kind]);
     }
+    if (r->tight && used)
+        fprintf(r->stream, "  %-13s %s (-v shows them)\n", "remarks", text);
+}
+
+/* Those that did not run share one line when room is scarce. */
+static void write_probes(const struct weft_report *r)
+{
+    const struct weft_topology *t = r->topology;
+    char absent[200] = "";
+    size_t used = 0;
+    for (int i = 0; i < t->num_probes; i++) {
+        const struct weft_probe_record *probe = &t->probes[i];
+        char text[WEFT_TOPOLOGY_NAME_BYTES + 16];
+        if (r->tight && !probe->available) {
+            if (used + 70 < sizeof absent)
+                used += (size_t)snprintf(absent + used, sizeof absent - used, "%s%.60s",
+                                         used ? ", " : "", probe->name);
+            continue;
+        }
+        snprintf(text, sizeof text, "%s%s%s", probe->available ? "used" : "not used",
+                 probe->reason[0] ? ": " : "", probe->reason);
+        fprintf(r->stream, "  %-13s ", probe->name);
+        weft_report_wrap(r, text, 16);
+    }
+    if (absent[0])
+        fprintf(r->stream, "  %-13s %s (-v says why)\n", "not used", absent);
 }
 
 static weft_status write_closing(const struct weft_report *r)
 {
-    const struct weft_topology *t = r->topology;
     weft_report_head(r, "Where this comes from");
-    for (int i = 0; i < t->num_probes; i++) {
-        char text[WEFT_TOPOLOGY_NAME_BYTES + 16];
-        snprintf(text, sizeof text, "%s%s%s", t->probes[i].available ? "used" : "not used",
-                 t->probes[i].reason[0] ? ": " : "", t->probes[i].reason);
-        fprintf(r->stream, "  %-13s ", t->probes[i].name);
-        weft_report_wrap(r, text, 16);
-    }
+    write_probes(r);
     write_assumed(r);
     write_remarks(r);
     return WEFT_OK;
@@ -256,20 +308,42 @@ static weft_status render(struct weft_report *r,
     return status;
 }
 
-/* All parts but the tree are rendered first: the tree gets the lines that they leave. */
+static weft_status (*const parts[])(const struct weft_report *report) = {
+    write_opening,
+    write_findings,
+    weft_report_symmetry,
+    weft_report_rails,
+    NULL, // the tree
+    weft_report_links,
+    write_closing,
+};
+enum { NUM_PARTS = sizeof parts / sizeof parts[0] };
+
+static weft_status render_parts(struct weft_report *r, char *texts[NUM_PARTS], int *lines)
+{
+    *lines = 0;
+    for (int i = 0; i < NUM_PARTS; i++) {
+        free(texts[i]);
+        texts[i] = NULL;
+        if (parts[i])
+            WEFT_TRY(render(r, parts[i], &texts[i], lines));
+    }
+    return WEFT_OK;
+}
+
+/* All parts but the tree are rendered first, shorter if they must: the tree gets what they leave.
+ */
 static weft_status write_parts(struct weft_report *r)
 {
-    static weft_status (*const parts[])(const struct weft_report *report) = {
-        write_opening, write_findings,    weft_report_symmetry, weft_report_rails,
-        NULL,          weft_report_links, write_closing};
-    enum { NUM_PARTS = sizeof parts / sizeof parts[0] };
     char *texts[NUM_PARTS] = {0};
-    int lines = 0;
-    weft_status status = WEFT_OK;
-    for (int i = 0; i < NUM_PARTS && status == WEFT_OK; i++)
-        if (parts[i])
-            status = render(r, parts[i], &texts[i], &lines);
-    r->tree_lines = SCREEN_LINES - lines > MIN_TREE_LINES ? SCREEN_LINES - lines : MIN_TREE_LINES;
+    int lines;
+    weft_status status = render_parts(r, texts, &lines);
+    if (status == WEFT_OK && !r->options->verbose && lines > SCREEN_LINES - MIN_TREE_LINES) {
+        r->tight = true;
+        status = render_parts(r, texts, &lines);
+    }
+    int left = SCREEN_LINES - lines, least = r->tight ? MIN_TREE_LINES / 2 : MIN_TREE_LINES;
+    r->tree_lines = left > least ? left : least;
     for (int i = 0; i < NUM_PARTS && status == WEFT_OK; i++) {
         if (parts[i])
             fputs(texts[i], r->stream);
@@ -281,17 +355,26 @@ static weft_status write_parts(struct weft_report *r)
     return status;
 }
 
-static weft_status write_report(struct weft_report *r)
+static weft_status write_body(struct weft_report *r)
 {
     if (r->options->summary) {
         WEFT_TRY(write_opening(r));
-        WEFT_TRY(write_findings(r));
-    } else {
-        WEFT_TRY(weft_symmetry_create(r->topology, &r->symmetry, r->error));
-        WEFT_TRY(weft_adjacency_create(r->topology, &r->adjacency, r->error));
-        weft_report_find_shapes(r);
-        WEFT_TRY(write_parts(r));
+        return write_findings(r);
     }
+    WEFT_TRY(weft_symmetry_create(r->topology, &r->symmetry, r->error));
+    WEFT_TRY(weft_adjacency_create(r->topology, &r->adjacency, r->error));
+    weft_report_find_shapes(r);
+    return write_parts(r);
+}
+
+static weft_status write_report(struct weft_report *r)
+{
+    struct weft_findings findings = {0};
+    WEFT_TRY(weft_topology_findings(r->topology, &findings, r->error));
+    r->findings = &findings;
+    weft_status status = write_body(r);
+    weft_findings_free(&findings);
+    WEFT_TRY(status);
     errno = 0;
     if (fflush(r->stream) != 0 || ferror(r->stream))
         return weft_fail(r->error, WEFT_SYSTEM, "writing the report failed: %s", strerror(errno));

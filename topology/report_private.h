@@ -6,6 +6,7 @@
 #define WEFT_TOPOLOGY_REPORT_PRIVATE_H
 
 #include "topology/adjacency.h"
+#include "topology/findings.h"
 #include "topology/report.h"
 #include "topology/symmetry.h"
 
@@ -20,6 +21,8 @@ struct weft_report {
     uint64_t *shape; // num_nodes: equal for nodes that look alike, contents and links included
     struct weft_symmetry *symmetry;
     struct weft_adjacency adjacency;
+    const struct weft_findings *findings;
+    bool tight;     // more is to be said than fits a screen: every part shortens itself
     int tree_lines; // most lines that the tree may take
 };
 
@@ -39,6 +42,8 @@ const char *weft_report_glyph(const struct weft_report *report, const char *wide
 /* A name without its host. */
 const char *weft_report_local_name(const char *name);
 
+/* The bound for a list: none with -v, else as tight as the report has to be. */
+int weft_report_most(const struct weft_report *report, int usual, int tight);
 /* A head line of a part. */
 void weft_report_head(const struct weft_report *report, const char *text);
 /* Words of `text` in lines that begin at column `indent`; the first starts there already. */

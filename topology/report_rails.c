@@ -14,7 +14,6 @@
 #include "topology/route.h"
 
 enum {
-    MAX_ROWS = 10,
     MAX_ROWS_VERBOSE = 512,
     MAX_NICS = 1024, // of one host that are looked at
     MAX_REASONS = 3,
@@ -328,7 +327,8 @@ static void flush_row(struct table *table)
     if (!row->gpu[0][0])
         return;
     weft_report_range(row->gpu[0], row->gpu[1], name, sizeof name);
-    int most = r->options->verbose ? MAX_ROWS_VERBOSE : MAX_ROWS;
+    int most = weft_report_most(r, 10, 5);
+    most = most < MAX_ROWS_VERBOSE ? most : MAX_ROWS_VERBOSE;
     if (table->rows < most)
         fprintf(r->stream, "  %-8.40s %s\n", name, row->text);
     else

@@ -10,9 +10,7 @@
 
 enum {
     MAX_EXPLAINED = 256, // hosts held against the reference, -v too: each costs its size
-    MAX_SHOWN = 4,
-    MAX_NAMED = 3, // hosts with the same difference that are named
-    MAX_PEERS_SHOWN = 3,
+    MAX_NAMED = 3,       // hosts with the same difference that are named
 };
 
 /* Hosts that differ in the same words. */
@@ -64,7 +62,7 @@ static weft_status write_differences(const struct weft_report *r, int reference,
         char text[240], more[24] = "";
         if (t->nodes[i].kind != WEFT_NODE_HOST || weft_symmetry_class_of(r->symmetry, i) == 0)
             continue;
-        int most = r->options->verbose ? 20 : 2;
+        int most = r->options->verbose ? 20 : r->tight ? 1 : 2;
         int found = weft_symmetry_explain_host(r->symmetry, i, reference, most, text,
                                                sizeof text - sizeof more);
         if (found > most)
@@ -73,7 +71,7 @@ static weft_status write_differences(const struct weft_report *r, int reference,
         note_difference(differences, &count, text, i);
         explained++;
     }
-    int shown = 0, most = r->options->verbose ? count : MAX_SHOWN;
+    int shown = 0, most = weft_report_most(r, 4, 2);
     for (int i = 0; i < count && i < most; i++) {
         write_difference(r, &differences[i]);
         shown += differences[i].count;
@@ -133,7 +131,7 @@ static weft_status write_peers(const struct weft_report *r, int kind, int at, in
         else
             fprintf(r->stream, "  %d of %d %s%s are alike; not so:\n", count - num_others, count,
                     weft_node_kinds[kind].plural, where);
-        int most = r->options->verbose ? 1000 : MAX_PEERS_SHOWN;
+        int most = weft_report_most(r, 3, 1);
         for (int i = 0; i < count && shown < most; i++) {
             char text[240];
             if (!is_other[i])

@@ -8,8 +8,6 @@
 #include "base/format.h"
 #include "topology/report_private.h"
 
-enum { MAX_LINK_ROWS = 10, MAX_FAMILY_ROWS = 3 };
-
 struct link_class {
     const struct weft_link *link;
     int kind_a, kind_b; // node kinds, the lower first
@@ -133,8 +131,8 @@ static void write_classes(const struct weft_report *r, const struct link_class *
     for (int i = 0, end; i < num; i = end) {
         for (end = i + 1; end < num && compare_families(&classes[i], &classes[end]) == 0;)
             end++;
-        bool folds = !r->options->verbose && end - i > MAX_FAMILY_ROWS;
-        if (!r->options->verbose && rows + (folds ? 1 : end - i) > MAX_LINK_ROWS) {
+        bool folds = end - i > weft_report_most(r, 3, 2);
+        if (rows + (folds ? 1 : end - i) > weft_report_most(r, 10, 6)) {
             left_out += end - i;
             continue;
         }
