@@ -29,8 +29,9 @@ weft_status weft_topology_findings(const struct weft_topology *topology,
                                    struct weft_findings *findings, struct weft_error *error);
 void weft_findings_free(struct weft_findings *findings);
 
-/* Whether a link is a GPU's PCIe link at a speed that no GPU in use has: an idle GPU lowers its
- * link to save power, so what it runs at now says nothing about what it can do. */
+/* Whether a link is a GPU's PCIe link whose speed now says nothing about what it can do, since idle
+ * GPUs lower it to save power: slower than nominal with all its lanes up; where nominal is not
+ * known, at a speed that no GPU in use has. */
 bool weft_link_may_be_idle(const struct weft_topology *topology, const struct weft_link *link);
 
 #endif

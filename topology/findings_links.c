@@ -29,12 +29,24 @@ static int64_t observed(const struct weft_figure *figure)
     return figure->current.source == WEFT_SOURCE_ASSUMED ? -1 : figure->current.value;
 }
 
+static bool is_gpu_pcie(const struct weft_topology *t, const struct weft_link *link)
+{
+    return link->kind == WEFT_LINK_PCIE && link->bandwidth.measured.value < 0 &&
+           link->bandwidth.current.value > 0 &&
+           (t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU);
+}
+
 bool weft_link_may_be_idle(const struct weft_topology *t, const struct weft_link *link)
 {
-    bool has_gpu =
-        t->nodes[link->from].kind == WEFT_NODE_GPU || t->nodes[link->to].kind == WEFT_NODE_GPU;
-    return link->kind == WEFT_LINK_PCIE && has_gpu && link->bandwidth.measured.value < 0 &&
-           link->bandwidth.current.value > 0 && link->bandwidth.current.value < IDLE_BELOW;
+    const struct weft_figure *bandwidth = &link->bandwidth;
+    if (!is_gpu_pcie(t, link))
+        return false;
+    if (bandwidth->nominal.value <= 0)
+        return bandwidth->current.value < IDLE_BELOW;
+    int gpu = t->nodes[link->from].kind == WEFT_NODE_GPU ? link->from : link->to;
+    return bandwidth->current.value < bandwidth->nominal.value / 100 * 97 &&
+           weft_topology_number(t, gpu, "pcie_lanes", 0) ==
+               weft_topology_number(t, gpu, "pcie_lanes_max", -1);
 }
 
 /* The share of nominal that a weak link gives; 1: it is not weak. */
@@ -102,16 +114,19 @@ weft_status weft_find_idle(struct weft_search *s)
 {
     const struct weft_topology *t = s->topology;
     int count = 0, first = -1;
-    for (int i = 0; i < t->num_links; i++)
-        if (weft_link_may_be_idle(t, &t->links[i]) && count++ == 0)
+    for (int i = 0; i < t->num_links; i++) {
+        const struct weft_link *link = &t->links[i];
+        bool is_slow = is_gpu_pcie(t, link) && link->bandwidth.current.value < IDLE_BELOW;
+        if ((is_slow || weft_link_may_be_idle(t, link)) && count++ == 0)
             first = i;
+    }
     if (count == 0)
         return WEFT_OK;
     char now[32];
     weft_format_bandwidth(t->links[first].bandwidth.current.value, now, sizeof now);
     return weft_search_say(
         s, WEFT_SEVERITY_NOTE, 0,
-        "%d PCIe link%s of GPUs %s very slow (first: %.80s to %.80s, %s). An idle GPU or bridge "
+        "%d PCIe link%s of GPUs %s slow now (first: %.80s to %.80s, %s). An idle GPU or bridge "
         "lowers its link to save power; look again under load.",
         count, count > 1 ? "s" : "", count > 1 ? "are" : "is", t->nodes[t->links[first].from].name,
         t->nodes[t->links[first].to].name, now);
