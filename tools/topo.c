@@ -17,6 +17,7 @@
 #include "topology/diff.h"
 #include "topology/findings.h"
 #include "topology/forms.h"
+#include "topology/fsroot.h"
 #include "topology/load.h"
 #include "topology/presets.h"
 #include "topology/report.h"
@@ -129,6 +130,7 @@ static char *describe_forms(int key, const char *text, void *input)
     fprintf(stream, "%s\n\nForms that are read (--from):\n", text);
     for (int i = 0; weft_importers[i]; i++)
         fprintf(stream, "  %-14s %s\n", weft_importers[i]->name, weft_importers[i]->description);
+    fprintf(stream, "  %-14s %s\n", WEFT_FSROOT_FORM, "a folder with a copied sys/ and proc/");
     fputs("\nForms that are written (--to):\n", stream);
     for (int i = 0; weft_exporters[i]; i++)
         fprintf(stream, "  %-14s %s\n", weft_exporters[i]->name, weft_exporters[i]->description);

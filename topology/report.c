@@ -15,7 +15,7 @@
 #include "topology/gpu_islands.h"
 #include "topology/report_private.h"
 
-enum { COLUMNS = WEFT_REPORT_COLUMNS, SCREEN_LINES = 48, MIN_TREE_LINES = 8 };
+enum { COLUMNS = WEFT_REPORT_COLUMNS, SCREEN_LINES = 49, MIN_TREE_LINES = 7 };
 
 void weft_report_style(const struct weft_report *r, enum weft_report_style style)
 {
@@ -106,7 +106,8 @@ static weft_status write_opening(const struct weft_report *r)
     if (hosts > 1)
         fprintf(r->stream, "Topology of %d hosts\n", hosts);
     else
-        fprintf(r->stream, "Topology of %.200s\n", hosts ? t->nodes[first_host].name : "no host");
+        fprintf(r->stream, "Topology of %.200s\n",
+                hosts ? t->nodes[first_host].name : "a fabric without hosts");
     weft_report_style(r, WEFT_STYLE_PLAIN);
     write_counts(r);
     int64_t memory = 0;

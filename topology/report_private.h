@@ -48,8 +48,9 @@ int weft_report_most(const struct weft_report *report, int usual, int tight);
 void weft_report_head(const struct weft_report *report, const char *text);
 /* Words of `text` in lines that begin at column `indent`; the first starts there already. */
 void weft_report_wrap(const struct weft_report *report, const char *text, int indent);
-/* "gpu0-7" for numbered names, else "eth0 ... ib1"; one name if they are equal. */
-void weft_report_range(const char *first, const char *last, char *text, size_t size);
+/* "gpu0-7" for `count` names numbered without a gap (0: not known), else "eth0 ... ib1"; one name
+ * if they are equal. */
+void weft_report_range(const char *first, const char *last, int count, char *text, size_t size);
 
 /* Fills `end` and `shape`. */
 void weft_report_find_shapes(struct weft_report *report);

@@ -37,6 +37,7 @@ struct reason {
 
 struct row {
     char gpu[2][64]; // first and last of equal rows
+    int count;       // of them
     char text[200];  // the rest
     bool is_assumed, is_idle;
 };
@@ -326,8 +327,8 @@ static void flush_row(struct table *table)
     char name[224];
     if (!row->gpu[0][0])
         return;
-    weft_report_range(row->gpu[0], row->gpu[1], name, sizeof name);
-    int most = weft_report_most(r, 10, 5);
+    weft_report_range(row->gpu[0], row->gpu[1], row->count, name, sizeof name);
+    int most = weft_report_most(r, 16, 8);
     most = most < MAX_ROWS_VERBOSE ? most : MAX_ROWS_VERBOSE;
     if (table->rows < most)
         fprintf(r->stream, "  %-8.40s %s\n", name, row->text);
@@ -339,6 +340,32 @@ static void flush_row(struct table *table)
     row->gpu[0][0] = '\0';
 }
 
+static int compare_names(const void *x, const void *y)
+{
+    return strverscmp(*(const char *const *)x, *(const char *const *)y);
+}
+
+/* GPU by GPU in the order of their numbers, whatever part of the host they hang on. */
+static weft_status write_gpus(struct table *table, const char **names, int count)
+{
+    const struct weft_topology *t = table->report->topology;
+    qsort(names, (size_t)count, sizeof *names, compare_names);
+    for (int i = 0; i < count && table->rows <= MAX_ROWS_VERBOSE; i++) {
+        struct row row = {0};
+        write_row(table, weft_topology_find_node(t, names[i]), &row);
+        const char *name = weft_report_local_name(names[i]);
+        if (strcmp(row.text, table->pending.text) != 0 || !table->pending.gpu[0][0]) {
+            flush_row(table);
+            table->pending = row;
+            snprintf(table->pending.gpu[0], sizeof row.gpu[0], "%.60s", name);
+        }
+        snprintf(table->pending.gpu[1], sizeof row.gpu[1], "%.60s", name);
+        table->pending.count++;
+    }
+    flush_row(table);
+    return WEFT_OK;
+}
+
 static weft_status write_host(struct table *table)
 {
     const struct weft_report *r = table->report;
@@ -347,22 +374,16 @@ static weft_status write_host(struct table *table)
     if (table->num_nics == 0)
         return WEFT_OK;
     WEFT_TRY(extract(table));
-    for (int i = table->host; i < table->end && table->rows <= MAX_ROWS_VERBOSE; i++) {
-        if (t->nodes[i].kind != WEFT_NODE_GPU)
-            continue;
-        struct row row = {0};
-        write_row(table, i, &row);
-        if (strcmp(row.text, table->pending.text) != 0 || !table->pending.gpu[0][0]) {
-            flush_row(table);
-            table->pending = row;
-            snprintf(table->pending.gpu[0], sizeof row.gpu[0], "%.60s",
-                     weft_report_local_name(t->nodes[i].name));
-        }
-        snprintf(table->pending.gpu[1], sizeof row.gpu[1], "%.60s",
-                 weft_report_local_name(t->nodes[i].name));
-    }
-    flush_row(table);
-    return WEFT_OK;
+    const char **names = malloc((size_t)(table->end - table->host) * sizeof *names);
+    if (!names)
+        return weft_fail(r->error, WEFT_OUT_OF_MEMORY, "report: no memory");
+    int count = 0;
+    for (int i = table->host; i < table->end; i++)
+        if (t->nodes[i].kind == WEFT_NODE_GPU)
+            names[count++] = t->nodes[i].name;
+    weft_status status = write_gpus(table, names, count);
+    free(names);
+    return status;
 }
 
 static void write_head(const struct weft_report *r, int host, int num_hosts)
@@ -396,7 +417,8 @@ static void write_notes(const struct table *table)
         const struct reason *reason = &table->reasons[i];
         char names[224], text[480];
         weft_report_range(weft_report_local_name(t->nodes[reason->first].name),
-                          weft_report_local_name(t->nodes[reason->last].name), names, sizeof names);
+                          weft_report_local_name(t->nodes[reason->last].name), 0, names,
+                          sizeof names);
         snprintf(text, sizeof text, "no GPUDirect for %.60s: %s", names, reason->text);
         fputs("  ", r->stream);
         weft_report_wrap(r, text, 4);

@@ -21,10 +21,21 @@ static int compare_quantities(const struct weft_quantity *a, const struct weft_q
     return (int)a->source - (int)b->source;
 }
 
+/* What matters to collectives first; inside the processors last. */
+static int rank(int kind)
+{
+    static const int ranks[WEFT_NUM_LINK_KINDS] = {
+        [WEFT_LINK_NETWORK] = 0, [WEFT_LINK_NVLINK] = 1, [WEFT_LINK_XGMI] = 2,
+        [WEFT_LINK_C2C] = 3,     [WEFT_LINK_PCIE] = 4,   [WEFT_LINK_ROOT] = 5,
+        [WEFT_LINK_SOCKET] = 6,  [WEFT_LINK_MEMORY] = 7,
+    };
+    return ranks[kind];
+}
+
 /* What links of a family have in common: all but what they do now. */
 static int compare_families(const struct link_class *a, const struct link_class *b)
 {
-    const int pairs[][2] = {{a->link->kind, b->link->kind},
+    const int pairs[][2] = {{rank(a->link->kind), rank(b->link->kind)},
                             {a->kind_a, b->kind_a},
                             {a->kind_b, b->kind_b},
                             {b->link->count, a->link->count}};

@@ -85,13 +85,16 @@ const char *weft_report_local_name(const char *name)
     return slash && slash[1] ? slash + 1 : name;
 }
 
-void weft_report_range(const char *first, const char *last, char *text, size_t size)
+void weft_report_range(const char *first, const char *last, int count, char *text, size_t size)
 {
     size_t prefix = strlen(first);
     while (prefix > 0 && strchr("0123456789", first[prefix - 1]))
         prefix--;
     bool is_numbered = first[prefix] && strncmp(first, last, prefix) == 0 && last[prefix] &&
                        strspn(last + prefix, "0123456789") == strlen(last + prefix);
+    if (is_numbered && count > 0)
+        is_numbered = strtoll(last + prefix, NULL, 10) - strtoll(first + prefix, NULL, 10) ==
+                      (long long)count - 1;
     if (strcmp(first, last) == 0)
         snprintf(text, size, "%.200s", first);
     else
@@ -222,7 +225,7 @@ static void write_node(const struct weft_report *r, int first, int last, int cou
         last_name = weft_report_local_name(last_name);
     }
     if (count > 1)
-        weft_report_range(name, last_name, text, sizeof text);
+        weft_report_range(name, last_name, count, text, sizeof text);
     else
         snprintf(text, sizeof text, "%.200s", name);
     columns += fprintf(r->stream, "%s", text);

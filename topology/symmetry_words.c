@@ -182,7 +182,10 @@ static void say_fact(struct words *w, const char *name, const char *key,
                      const struct weft_attribute *is, const struct weft_attribute *should)
 {
     char now[32], then[32];
-    if (is && should)
+    if (is && should && strcmp(key, "pcie_lanes") == 0)
+        say(w, "%.60s: PCIe x%.20s instead of x%.20s", name, show(is, now, sizeof now),
+            show(should, then, sizeof then));
+    else if (is && should)
         say(w, "%.60s: %.30s %.40s instead of %.40s", name, key, show(is, now, sizeof now),
             show(should, then, sizeof then));
     else if (is)

@@ -40,12 +40,16 @@ static void test_links(void **state)
     // an idle GPU is no defect: slow, but all lanes are up (as its siblings say in other words)
     for (int host = 0; host < 8; host++) {
         char name[32];
-        snprintf(name, sizeof name, "host%d/gpu1", host);
+        snprintf(name, sizeof name, "host%d/gpu2", host);
         set_number(t, name, "pcie_lanes", 16);
         set_number(t, name, "pcie_lanes_max", 16);
     }
-    set_current(t, "host7/pcie-switch0", "host7/gpu1", 4 * GB);
+    set_current(t, "host7/pcie-switch0", "host7/gpu2", 4 * GB);
     expect(t, "host7", 3, "");
+    set_number(t, "host7/gpu2", "pcie_lanes", 4); // but so it is
+    expect(t, "host7", 4,
+           "gpu2: PCIe link 4 GB/s instead of 64 GB/s, gpu2: PCIe x4 instead of x16");
+    set_number(t, "host7/gpu2", "pcie_lanes", 16);
     set_current(t, "host7/nic2", "network", 25 * GB);
     expect(t, "host7", 4, "nic2: network link 25 GB/s instead of 50 GB/s");
     remove_link(t, "host7/nic2", "network");
