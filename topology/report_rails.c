@@ -177,21 +177,29 @@ static int compare_choices(const struct choice *a, const struct choice *b)
     return 0;
 }
 
+/* What the cables of a NIC do, bytes per second; 0: not known. */
+static int64_t cable_rate(const struct weft_report *r, int nic)
+{
+    const struct weft_topology *t = r->topology;
+    int64_t sum = 0;
+    for (int j = r->adjacency.first[nic]; j < r->adjacency.first[nic + 1]; j++) {
+        const struct weft_link *link = &t->links[r->adjacency.link[j]];
+        int64_t best = weft_figure_best(&link->bandwidth).value;
+        if (link->kind == WEFT_LINK_NETWORK && best > 0 && best < INT64_MAX / 16 &&
+            sum < INT64_MAX / 16)
+            sum += best;
+    }
+    return sum;
+}
+
 /* What the port of a NIC does, in bits as networks are sold; "-": not known. */
 static void write_rate(const struct weft_report *r, int nic, char *text, size_t size)
 {
-    const struct weft_topology *t = r->topology;
-    int64_t mbps = weft_topology_number(t, nic, "rate_mbps", -1), bandwidth = 0;
-    for (int j = r->adjacency.first[nic]; mbps < 0 && j < r->adjacency.first[nic + 1]; j++) {
-        const struct weft_link *link = &t->links[r->adjacency.link[j]];
-        int64_t best =
-            link->kind == WEFT_LINK_NETWORK ? weft_figure_best(&link->bandwidth).value : 0;
-        if (best > 0 && best < INT64_MAX / 16 && bandwidth < INT64_MAX / 16)
-            bandwidth += best;
-    }
-    if (mbps < 0 && bandwidth > 0)
-        mbps = bandwidth * 8 / 1000000;
-    if (mbps < 0)
+    int64_t mbps = weft_topology_number(r->topology, nic, "rate_mbps", 0);
+    int64_t rate = weft_topology_number(r->topology, nic, "port_rate", 0);
+    rate = rate > 0 && rate < INT64_MAX / 16 ? rate : cable_rate(r, nic);
+    mbps = mbps > 0 ? mbps : rate * 8 / 1000000;
+    if (mbps <= 0)
         snprintf(text, size, "-");
     else if (mbps < 1000)
         snprintf(text, size, "%d Mbit/s", (int)mbps);
