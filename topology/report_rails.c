@@ -16,6 +16,8 @@
 enum {
     MAX_ROWS_VERBOSE = 512,
     MAX_NICS = 1024, // of one host that are looked at
+    MIN_GPUS = 16,   // and so many GPUs of any host, more as MAX_WORK allows
+    MAX_WORK = 2000000,
     MAX_REASONS = 3,
 };
 
@@ -46,6 +48,7 @@ struct row {
 struct table {
     const struct weft_report *report;
     int host, end;
+    int num_numa;
     int nics[MAX_NICS], num_nics;
     int *local; // of nodes host to end: index in `alone`
     struct weft_topology *alone;
@@ -103,8 +106,10 @@ static void list_nics(struct table *table)
 {
     const struct weft_topology *t = table->report->topology;
     bool has_rdma = false;
-    for (int i = table->host; i < table->end && !has_rdma; i++)
-        has_rdma = t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device");
+    for (int i = table->host; i < table->end; i++) {
+        table->num_numa += t->nodes[i].kind == WEFT_NODE_NUMA;
+        has_rdma |= t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device");
+    }
     for (int i = table->host; i < table->end && table->num_nics < MAX_NICS; i++) {
         if (t->nodes[i].kind != WEFT_NODE_NIC ||
             (has_rdma && !weft_topology_text(t, i, "rdma_device")))
@@ -153,10 +158,7 @@ static enum distance distance_of(const struct table *table, int gpu, int nic,
                    : PIX;
     if (kind == WEFT_NODE_PCIE_ROOT)
         return PHB;
-    int numa = 0;
-    for (int i = table->host; i < table->end && numa < 2; i++)
-        numa += t->nodes[i].kind == WEFT_NODE_NUMA;
-    return kind == WEFT_NODE_NUMA || numa < 2 ? NODE : SYS;
+    return kind == WEFT_NODE_NUMA || table->num_numa < 2 ? NODE : SYS;
 }
 
 /* ---- one row ---- */
@@ -354,11 +356,14 @@ static int compare_names(const void *x, const void *y)
 }
 
 /* GPU by GPU in the order of their numbers, whatever part of the host they hang on. */
-static weft_status write_gpus(struct table *table, const char **names, int count)
+static void write_gpus(struct table *table, const char **names, int count)
 {
     const struct weft_topology *t = table->report->topology;
+    // each GPU costs a search through the host: in a monstrous one only some are looked at
+    int size = table->alone->num_nodes + table->alone->num_links;
+    int most = MIN_GPUS + MAX_WORK / (size + 1);
     qsort(names, (size_t)count, sizeof *names, compare_names);
-    for (int i = 0; i < count && table->rows <= MAX_ROWS_VERBOSE; i++) {
+    for (int i = 0; i < count && i < most; i++) {
         struct row row = {0};
         write_row(table, weft_topology_find_node(t, names[i]), &row);
         const char *name = weft_report_local_name(names[i]);
@@ -371,7 +376,7 @@ static weft_status write_gpus(struct table *table, const char **names, int count
         table->pending.count++;
     }
     flush_row(table);
-    return WEFT_OK;
+    table->left_out += count > most ? count - most : 0;
 }
 
 static weft_status write_host(struct table *table)
@@ -389,9 +394,9 @@ static weft_status write_host(struct table *table)
     for (int i = table->host; i < table->end; i++)
         if (t->nodes[i].kind == WEFT_NODE_GPU)
             names[count++] = t->nodes[i].name;
-    weft_status status = write_gpus(table, names, count);
+    write_gpus(table, names, count);
     free(names);
-    return status;
+    return WEFT_OK;
 }
 
 static void write_head(const struct weft_report *r, int host, int num_hosts)
