@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * The summary as JSON: counts, GPU islands, links of each GPU, the fabric, remarks, findings.
  */
+#include <unistd.h>
+
 #include "tests/topology/graphs.h"
 
 #include "base/json.h"
@@ -162,23 +164,67 @@ static void test_bounds(void **state)
     weft_topology_destroy(&t);
 }
 
-#ifndef WEFT_CORE_ONLY
+/* NULL, with a message, where the file is not there. */
+static json_t *summary_of_file(const char *file)
+{
+    struct weft_topology *t = NULL;
+    struct weft_error error;
+    char path[512];
+    snprintf(path, sizeof path, "%s/topodata/%s", WEFT_SHARED_DATA, file);
+    weft_status status = weft_topology_load(path, &t, &error);
+    if (status == WEFT_NOT_FOUND || (status != WEFT_OK && access(path, R_OK) != 0)) {
+        print_message("no %s: skipped\n", path);
+        return NULL;
+    }
+    assert_int_equal(status, WEFT_OK);
+    json_t *json = summary_of(t);
+    weft_topology_destroy(&t);
+    return json;
+}
+
+static void check_nvlinks(json_t *json, int gpus, int each)
+{
+    const char *name;
+    json_t *links;
+    assert_int_equal(json_object_size(json_object_get(json, "gpu_links")), gpus);
+    json_object_foreach(json_object_get(json, "gpu_links"), name, links)
+        assert_int_equal(json_integer_value(json_object_get(links, "nvlink")), each);
+}
+
+/* What is known of real machines: sets of GPUs, links of each, switches of each tier. */
 static void test_real_files(void **state)
 {
     (void)state;
-    struct weft_topology *t = NULL;
-    if (weft_topology_load(WEFT_SHARED_DATA "/topodata/hwloc/power8gpudistances.xml", &t, NULL) !=
-        WEFT_OK) {
-        print_message("no real machine files in %s: skipped\n", WEFT_SHARED_DATA);
+    json_t *json = summary_of_file("topograph/ibnetdiscover-ndr-40sw.out");
+    if (!json)
         skip();
-    }
-    json_t *json = summary_of(t);
-    assert_int_equal(number(json, "islands"), 2); // two pairs of P100, each at its own POWER8
-    assert_int_equal(number(json, "gpu_island_sizes.0"), 2);
+    assert_int_equal(number(json, "fabric.switches"), 40);
+    assert_int_equal(number(json, "fabric.channel_adapters"), 582);
+    assert_int_equal(number(json, "fabric.leaf") + number(json, "fabric.spine"), 40);
     json_decref(json);
-    weft_topology_destroy(&t);
-}
+#ifndef WEFT_CORE_ONLY
+    static const struct {
+        const char *file;
+        int islands, gpus, each;
+    } machines[] = {
+        {"hwloc/nvidiaDGX2.xml", 1, 16, 6},
+        {"hwloc/power8gpudistances.xml", 2, 4, -1}, // two at each POWER8
+        {"oracle/H100-topology.xml", 1, 8, 18},
+        {"rccl/topo_4p2h.xml", 2, 8, -1},
+    };
+    for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
+        json = summary_of_file(machines[i].file);
+        assert_non_null(json);
+        assert_int_equal(number(json, "islands"), machines[i].islands);
+        assert_int_equal(number(json, "nodes.gpu"), machines[i].gpus);
+        assert_int_equal(number(json, "gpu_island_sizes.0"),
+                         machines[i].gpus / machines[i].islands);
+        if (machines[i].each > 0)
+            check_nvlinks(json, machines[i].gpus, machines[i].each);
+        json_decref(json);
+    }
 #endif
+}
 
 int main(void)
 {
