@@ -198,9 +198,7 @@ static int64_t cable_rate(const struct weft_report *r, int nic)
 static void write_rate(const struct weft_report *r, int nic, char *text, size_t size)
 {
     int64_t mbps = weft_topology_number(r->topology, nic, "rate_mbps", 0);
-    int64_t rate = weft_topology_number(r->topology, nic, "port_rate", 0);
-    rate = rate > 0 && rate < INT64_MAX / 16 ? rate : cable_rate(r, nic);
-    mbps = mbps > 0 ? mbps : rate * 8 / 1000000;
+    mbps = mbps > 0 ? mbps : cable_rate(r, nic) * 8 / 1000000;
     if (mbps <= 0)
         snprintf(text, size, "-");
     else if (mbps < 1000)

@@ -33,10 +33,13 @@ static uint64_t hash_text(const char *text)
 /* Facts known to tell things apart, or to move by themselves; * ends what is only a beginning or
  * begins what is only an end. */
 static const char *const apart_by_nature[] = {
-    "process.*", "nccl.*",       "slurm.*",       "*_guid",      "*uuid",      "*serial",
-    "mac",       "lid",          "*address",      "interface",   "*gid",       "*gids",
-    "os_index",  "first_thread", "memory_bytes",  "rdma_device", "os_release", "*_mw",
-    "*_mj",      "*_celsius",    "nvlink_domain", "sm_lid",      "hostname",   "*description",
+    "process.*",      "nccl.*",          "slurm.*",      "fabric_*",     "*_guid",
+    "port_guid*",     "node_guid*",      "*uuid",        "*serial",      "mac",
+    "lid*",           "sm_lid",          "*address",     "*gid",         "*gids",
+    "interface*",     "rdma_device",     "hostname",     "os_index",     "first_thread",
+    "index",          "iommu_group",     "memory_bytes", "memory_numa",  "nvlink_domain",
+    "gpudirect_gpus", "os_release",      "description",  "*description", "*_of",
+    "bond_*",         "lower_interface",
 };
 
 static bool fits(const char *pattern, const char *key)
