@@ -112,6 +112,8 @@ static weft_status write_opening(const struct weft_report *r)
     write_counts(r);
     int64_t memory = 0;
     for (int i = 0; i < t->num_nodes; i++) {
+        if (t->nodes[i].kind != WEFT_NODE_NUMA)
+            continue;
         int64_t bytes = weft_topology_number(t, i, "memory_bytes", 0);
         memory = bytes > INT64_MAX - memory ? INT64_MAX : memory + bytes;
     }
