@@ -459,8 +459,8 @@ static weft_status add_port_facts(struct weft_fabric *f, struct weft_topology *t
             continue;
         int node = f->devices[p->device].node;
         char suffix[8] = "", key[32], guid[20];
-        if (!is_first)
-            snprintf(suffix, sizeof suffix, "_%d", p->port);
+        if (p->port > 1)
+            snprintf(suffix, sizeof suffix, ".%d", p->port);
         if (p->guid) {
             snprintf(key, sizeof key, "port_guid%s", suffix);
             snprintf(guid, sizeof guid, "%016llx", (unsigned long long)p->guid);

@@ -74,7 +74,7 @@ refuse 'a bad topology' '' --topology 'host:0'
 refuse 'an unknown collective as argument' 'allreduce' allreduce
 refuse 'two collectives' 'more than one' all_reduce broadcast
 refuse 'a collective in both ways' 'more than one' all_reduce --coll broadcast
-refuse 'a folder as topology' 'Is a directory' --topology "$work"
+refuse 'a folder as topology' 'no copied machine' --topology "$work"
 "$weft" plan --topology "$machine" >/dev/full 2>/dev/null
 expect 'a full disk' 3 $?
 

@@ -367,8 +367,8 @@ static void test_ports_of_one_adapter(void **state)
     assert_non_null(cable(t, "node1/mlx4_0", 1, "a", 1));
     assert_non_null(cable(t, "node1/mlx4_0", 2, "a", 2));
     assert_text(t, "node1/mlx4_0", "port_guid", "00000000000000b1");
-    assert_text(t, "node1/mlx4_0", "port_guid_2", "00000000000000b2");
-    assert_int_equal(weft_topology_number(t, node(t, "node1/mlx4_0"), "lid_2", -1), 2);
+    assert_text(t, "node1/mlx4_0", "port_guid.2", "00000000000000b2");
+    assert_int_equal(weft_topology_number(t, node(t, "node1/mlx4_0"), "lid.2", -1), 2);
     weft_topology_destroy(&t);
 }
 
