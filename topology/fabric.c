@@ -458,7 +458,7 @@ static weft_status add_port_facts(struct weft_fabric *f, struct weft_topology *t
         if (!is_first && f->ports[i - 1].port == p->port)
             continue;
         int node = f->devices[p->device].node;
-        char suffix[8] = "", key[32], guid[20];
+        char suffix[16] = "", key[32], guid[20];
         if (p->port > 1)
             snprintf(suffix, sizeof suffix, ".%d", p->port);
         if (p->guid) {
