@@ -52,7 +52,8 @@ enum weft_config_type {
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
       "Folder (made if missing) for one Chrome trace per rank, predicted beside measured")         \
     X(WEFT_FAULT, fault, const char *, STRING, "",                                                 \
-      "Fault injection for tests: 'kill:PHASE:RANK', PHASE one of meeting init split collective")
+      "Fault injection for tests: 'kill:PHASE:RANK', PHASE one of meeting init split collective "  \
+      "topology calibration")
 
 struct weft_config {
 #define WEFT_CONFIG_FIELD(name, field, ctype, type, fallback, meaning) ctype field;

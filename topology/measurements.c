@@ -49,15 +49,11 @@ struct weft_measurement *weft_measurements_add(struct weft_measurements *m, cons
 
 int64_t weft_measurement_bandwidth(const struct weft_measurement *m)
 {
-    int64_t best = -1;
-    for (int i = 0; i < m->num_points; i++) {
-        __int128 value = m->curve[i].time_ps > 0
-                             ? (__int128)m->curve[i].bytes * 1000000000000 / m->curve[i].time_ps
-                             : 0;
-        if (value > best && value <= INT64_MAX)
-            best = (int64_t)value;
-    }
-    return best;
+    if (m->num_points == 0)
+        return -1;
+    const struct weft_curve_point *last = &m->curve[m->num_points - 1];
+    __int128 value = (__int128)last->bytes * 1000000000000 / last->time_ps;
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
 }
 
 bool weft_measurement_is_believed(const struct weft_measurement *m)
