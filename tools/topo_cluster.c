@@ -18,9 +18,10 @@ static const int64_t default_time_ns = INT64_C(8000000000);
 static weft_status measure(weft_comm *comm, const struct weft_topo_measuring *measuring, bool quiet,
                            struct weft_topology *topology, struct weft_error *error)
 {
-    struct weft_measurements m;
+    struct weft_measurements m = {0};
+    struct weft_error why;
     int applied;
-    bool shows = weft_comm_rank(comm) == 0;
+    bool shows = weft_comm_rank(comm) == 0, has_some = measuring->is_wanted;
     const struct weft_calibrate_options options = {
         .budget_ns = measuring->time_ns ? measuring->time_ns : default_time_ns,
         .max_bytes = MAX_BYTES,
@@ -33,15 +34,15 @@ static weft_status measure(weft_comm *comm, const struct weft_topo_measuring *me
             weft_topo_print_measurements(&m, stdout);
             putchar('\n');
         }
-    } else if (!shows || weft_measurements_load(NULL, weft_topology_fingerprint(topology),
-                                                (int64_t)time(NULL), &m, error) != WEFT_OK) {
-        return WEFT_OK;
+    } else if (shows) {
+        has_some = weft_measurements_load(NULL, weft_topology_fingerprint(topology),
+                                          (int64_t)time(NULL), &m, &why) == WEFT_OK;
     }
     weft_status status = WEFT_OK;
-    if (shows)
+    if (shows && has_some)
         status = weft_measurements_apply(topology, &m, &applied, error);
     if (shows && status == WEFT_OK)
-        status = weft_calibrate_group(topology, &m, error);
+        status = weft_calibrate_group(topology, has_some ? &m : NULL, error);
     weft_measurements_free(&m);
     return status;
 }

@@ -272,6 +272,10 @@ static weft_status add_groups(struct weft_topology *t, const struct weft_pairs *
                               int *switches, struct weft_error *error)
 {
     int between = -1;
+    bool is_measured = false;
+    for (int i = 0; i < pairs->num_hosts * pairs->num_hosts; i++)
+        is_measured |= i / pairs->num_hosts != i % pairs->num_hosts &&
+                       (pairs->latency_ps[i] >= 0 || pairs->bandwidth[i] >= 0);
     for (int g = 0; g < num_groups; g++) {
         char name[24];
         int num_hosts = 0;
@@ -281,8 +285,9 @@ static weft_status add_groups(struct weft_topology *t, const struct weft_pairs *
             num_hosts += group_of[i] == g;
         WEFT_TRY(weft_topology_add_remark(
             t, WEFT_REMARK_GUESS, WEFT_SOURCE_MEASURED, switches[g], error,
-            "stands for what joins %d host%s: no switch could be seen, they measured alike",
-            num_hosts, num_hosts == 1 ? "" : "s"));
+            "stands for what joins %d host%s: no switch could be seen, they %s", num_hosts,
+            num_hosts == 1 ? "" : "s",
+            is_measured ? "measured alike" : "only reach each other (--measure tells more)"));
     }
     for (int i = 0; i < pairs->num_hosts; i++) {
         struct weft_link link = host_link(pairs, i, switches[group_of[i]], ends[i]);

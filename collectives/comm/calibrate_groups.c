@@ -11,7 +11,7 @@
 
 struct grouping {
     struct weft_topology *topology;
-    int *place; // by node: index of a host, -1: no host that was measured
+    int *place; // by node: index of a host, -1: no host to be grouped
     int *ends;  // by index: its NIC, else its node
     int num_hosts;
     int64_t *latency_ps, *bandwidth;
@@ -86,16 +86,9 @@ static weft_status group(struct grouping *g, const struct weft_measurements *m, 
     find_switches(t, has_switch);
     for (int i = 0; i < t->num_nodes; i++)
         g->place[i] = -1;
-    for (int i = 0; i < m->num_entries; i++) {
-        int hosts[2];
-        if (!is_between_hosts(g, &m->entries[i], &hosts[0], &hosts[1]))
-            continue;
-        for (int k = 0; k < 2; k++)
-            if (g->place[hosts[k]] < 0 && !has_switch[hosts[k]])
-                g->place[hosts[k]] = 0;
-    }
-    for (int i = 0; i < t->num_nodes; i++) // in the order of the graph
-        if (g->place[i] == 0) {
+    for (int i = 0; i < t->num_nodes; i++) // ranks were there, so it reaches the others
+        if (t->nodes[i].kind == WEFT_NODE_HOST && !has_switch[i] &&
+            weft_topology_text(t, i, "process.host_id")) {
             g->ends[g->num_hosts] = i;
             g->place[i] = g->num_hosts++;
         }
@@ -112,7 +105,7 @@ static weft_status group(struct grouping *g, const struct weft_measurements *m, 
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
     for (size_t i = 0; i < size; i++)
         g->latency_ps[i] = g->bandwidth[i] = -1;
-    for (int i = 0; i < m->num_entries; i++)
+    for (int i = 0; m && i < m->num_entries; i++)
         take_entry(g, &m->entries[i]);
     const struct weft_pairs pairs = {g->num_hosts, g->latency_ps, g->bandwidth};
     WEFT_TRY(weft_topology_add_groups(t, &pairs, g->ends, error));
