@@ -213,9 +213,8 @@ static weft_status merge_pieces(const weft_comm *comm, const struct weft_piece *
     return status;
 }
 
-/* Everybody says what it came to; `status` and `error` are this rank's so far. */
-static weft_status compare(weft_comm *comm, const struct weft_topology *topology,
-                           weft_status status, struct weft_error *error)
+weft_status weft_cluster_agree(weft_comm *comm, const struct weft_topology *topology,
+                               weft_status status, struct weft_error *error)
 {
     char own[32] = "";
     char *all = NULL;
@@ -255,7 +254,7 @@ weft_status weft_cluster_gather(weft_comm *comm, const char *source,
     status = merge_pieces(comm, pieces, &merged, error);
     free(all);
     free(pieces);
-    status = compare(comm, merged, status, error);
+    status = weft_cluster_agree(comm, merged, status, error);
     if (status == WEFT_OK)
         *topology = merged;
     else

@@ -19,6 +19,11 @@ weft_status weft_cluster_gather(weft_comm *comm, const char *source,
 /* Whether this rank is the lowest of its host. */
 bool weft_cluster_is_leader(const weft_comm *comm);
 
+/* Collective: whether all have the same graph. `status` not OK: this rank has none, and *error says
+ * why; every rank then gets that error. MISMATCH names the first rank that differs from rank 0. */
+weft_status weft_cluster_agree(weft_comm *comm, const struct weft_topology *topology,
+                               weft_status status, struct weft_error *error);
+
 /* Collective: everybody's `bytes` bytes go to everybody. pieces[r] points into *all, which the
  * caller frees, as it frees *pieces. A negative `bytes` says that this rank has failed with -bytes,
  * a weft_status, and the sentence `data`: every rank then gets that error, with the rank. */
