@@ -354,6 +354,48 @@ static void test_real_hosts(void **state)
     weft_topology_destroy(&t);
 }
 
+static void test_real_fabric(void **state)
+{
+    (void)state;
+    static const char path[] = WEFT_SHARED_DATA "/topodata/topograph/ibnetdiscover-ndr-40sw.out";
+    struct weft_topology *graphs[3] = {NULL};
+    struct weft_error error = {0};
+    if (access(path, F_OK) != 0) {
+        print_message("no %s: skipped\n", path);
+        skip();
+    }
+    if (weft_topology_load(path, &graphs[0], &error) != WEFT_OK)
+        fail_msg("%s", error.text);
+    int num_hosts = weft_topology_count(graphs[0], WEFT_NODE_HOST), fabric_links = 0;
+    int num_nics = weft_topology_count(graphs[0], WEFT_NODE_NIC), num_links = graphs[0]->num_links;
+    const char *guid =
+        weft_topology_text(graphs[0], named(graphs[0], "a07-p1-dgx-03-c05/HCA-2"), "node_guid");
+    graphs[1] = plain_host("dgx-35", "1"); // calls itself otherwise
+    weft_topology_set_text(graphs[1], named(graphs[1], "dgx-35/mlx5_0"), "node_guid", guid,
+                           WEFT_SOURCE_VERBS, NULL);
+    graphs[2] = plain_host("nameless", "2"); // with a card that nobody described
+    weft_topology_set_text(graphs[2], named(graphs[2], "nameless/mlx5_0"), "node_guid",
+                           "e09d73030033dc5c", WEFT_SOURCE_VERBS, NULL);
+    struct weft_topology *t = merged(graphs, 3);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), num_hosts + 1);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), num_nics);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_LEAF), 31);
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_SPINE), 9);
+    assert_int_equal(weft_topology_find_node(t, "a07-p1-dgx-03-c05"), -1);
+    named(t, "dgx-35/HCA-1"); // its siblings came along
+    for (int i = 0; i < t->num_links; i++)
+        fabric_links += t->links[i].kind == WEFT_LINK_NETWORK;
+    assert_int_equal(fabric_links, num_links);
+    int nic = named(t, "nameless/mlx5_0"), leaf = -1;
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_NETWORK && t->links[i].from == nic)
+            leaf = t->links[i].to;
+        else if (t->links[i].kind == WEFT_LINK_NETWORK && t->links[i].to == nic)
+            leaf = t->links[i].from;
+    assert_true(leaf >= 0 && t->nodes[leaf].kind == WEFT_NODE_LEAF);
+    weft_topology_destroy(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_notes),
         cmocka_unit_test(test_circles_are_refused),
         cmocka_unit_test(test_real_hosts),
+        cmocka_unit_test(test_real_fabric),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
