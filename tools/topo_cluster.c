@@ -3,8 +3,6 @@
  * `weft topo --cluster`: this process is one rank of many, started by any launcher. Each host is
  * probed once, the hosts become one graph, and rank 0 shows it.
  */
-#include <time.h>
-
 #include "base/config.h"
 #include "collectives/comm/calibrate.h"
 #include "collectives/comm/cluster.h"
@@ -19,7 +17,6 @@ static weft_status measure(weft_comm *comm, const struct weft_topo_measuring *me
                            struct weft_topology *topology, struct weft_error *error)
 {
     struct weft_measurements m = {0};
-    struct weft_error why;
     int applied;
     bool shows = weft_comm_rank(comm) == 0, has_some = measuring->is_wanted;
     const struct weft_calibrate_options options = {
@@ -35,8 +32,7 @@ static weft_status measure(weft_comm *comm, const struct weft_topo_measuring *me
             putchar('\n');
         }
     } else if (shows) {
-        has_some = weft_measurements_load(NULL, weft_topology_fingerprint(topology),
-                                          (int64_t)time(NULL), &m, &why) == WEFT_OK;
+        WEFT_TRY(weft_measurements_recall(topology, &m, &has_some, error));
     }
     weft_status status = WEFT_OK;
     if (shows && has_some)

@@ -93,8 +93,12 @@ weft_status weft_measurements_save(const char *folder, const struct weft_measure
 weft_status weft_measurements_load(const char *folder, uint64_t fingerprint, int64_t now,
                                    struct weft_measurements *measurements,
                                    struct weft_error *error);
-/* For whoever has loaded a graph: adds what the cache knows about it. A file that is there but is
- * not used gets a remark; none is silent. Errors: OUT_OF_MEMORY. */
+/* What the cache knows about a graph that was loaded. *found: whether *measurements is filled. A
+ * file that is there but cannot be used gets a remark; none is silent. Errors: OUT_OF_MEMORY. */
+weft_status weft_measurements_recall(struct weft_topology *topology,
+                                     struct weft_measurements *measurements, bool *found,
+                                     struct weft_error *error);
+/* The same, and applies it. */
 weft_status weft_topology_recall(struct weft_topology *topology, struct weft_error *error);
 
 #endif

@@ -201,21 +201,35 @@ weft_status weft_measurements_load(const char *folder, uint64_t fingerprint, int
     return WEFT_OK;
 }
 
+weft_status weft_measurements_recall(struct weft_topology *t, struct weft_measurements *m,
+                                     bool *found, struct weft_error *error)
+{
+    char folder[PATH_MAX];
+    struct weft_error why = {0};
+    *found = false;
+    // a fingerprint of millions of nodes takes its time: not where nothing was ever measured
+    if (find_folder(NULL, folder, sizeof folder, &why) != WEFT_OK || access(folder, F_OK) != 0)
+        return WEFT_OK;
+    weft_status status =
+        weft_measurements_load(NULL, weft_topology_fingerprint(t), (int64_t)time(NULL), m, &why);
+    if (status == WEFT_OUT_OF_MEMORY)
+        return weft_fail(error, status, "%s", why.text);
+    *found = status == WEFT_OK;
+    if (status == WEFT_OK || status == WEFT_NOT_FOUND)
+        return WEFT_OK;
+    return weft_topology_add_remark(t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_MEASURED, -1, error,
+                                    "measurements are not used: %.200s", why.text);
+}
+
 weft_status weft_topology_recall(struct weft_topology *t, struct weft_error *error)
 {
     struct weft_measurements m;
-    struct weft_error why = {0};
+    bool found;
     int applied;
-    weft_status status =
-        weft_measurements_load(NULL, weft_topology_fingerprint(t), (int64_t)time(NULL), &m, &why);
-    if (status == WEFT_NOT_FOUND)
+    WEFT_TRY(weft_measurements_recall(t, &m, &found, error));
+    if (!found)
         return WEFT_OK;
-    if (status == WEFT_OUT_OF_MEMORY)
-        return weft_fail(error, status, "%s", why.text);
-    if (status != WEFT_OK)
-        return weft_topology_add_remark(t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_MEASURED, -1, error,
-                                        "measurements are not used: %.200s", why.text);
-    status = weft_measurements_apply(t, &m, &applied, error);
+    weft_status status = weft_measurements_apply(t, &m, &applied, error);
     weft_measurements_free(&m);
     return status;
 }
