@@ -25,9 +25,12 @@ static weft_status measure(weft_comm *comm, const struct weft_topo_measuring *me
     };
     if (measuring->is_wanted) {
         WEFT_TRY(weft_calibrate_hosts(comm, topology, &options, &m, error));
-        if (shows)
+        // a graph of one host is that host's own: its measurements must not be replaced by none
+        if (shows && m.num_entries > 0)
             weft_topo_keep_measurements(&m, stderr);
-        if (shows && !quiet) {
+        else if (shows)
+            fputs("one host: there is no pair of hosts to measure\n", stderr);
+        if (shows && !quiet && m.num_entries > 0) {
             weft_topo_print_measurements(&m, stdout);
             putchar('\n');
         }
