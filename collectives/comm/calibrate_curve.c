@@ -73,8 +73,11 @@ static weft_status take(const struct weft_sampler *sampler, int64_t bytes, int b
 {
     int64_t elapsed_ns;
     *fits = true;
-    WEFT_TRY(sampler->once(sampler->user, bytes, 1, &elapsed_ns, error)); // touches the pages
+    int64_t first_ns; // touches the pages, and may meet the scheduler
+    WEFT_TRY(sampler->once(sampler->user, bytes, 1, &first_ns, error));
     WEFT_TRY(sampler->once(sampler->user, bytes, 1, &elapsed_ns, error));
+    if (first_ns < elapsed_ns)
+        elapsed_ns = first_ns;
     if (batch == 0) {
         int64_t repetitions = SAMPLE_NS / (elapsed_ns > 0 ? elapsed_ns : 1);
         batch = repetitions < 1 ? 1 : repetitions > MAX_BATCH ? MAX_BATCH : (int)repetitions;
@@ -112,7 +115,7 @@ weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t sta
                                  struct weft_measurement *entry, struct weft_error *error)
 {
     int64_t begin_ns = weft_clock_ns(), end_ns = begin_ns + options->budget_ns;
-    int largest = 0;
+    int largest = 0, failures = 0; // one may be a hiccup
     for (int i = 0; i < NUM_SIZES && sizes[i] <= options->max_bytes; i++) {
         struct samples s;
         bool fits;
@@ -123,8 +126,11 @@ weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t sta
             break;
         WEFT_TRY(take(sampler, sizes[i], 0, now + (end_ns - now) / (NUM_SIZES - i), end_ns, &s,
                       &fits, error));
-        if (!fits || (s.count < MIN_SAMPLES && entry->num_points > 0))
-            break;
+        if (!fits || (s.count < MIN_SAMPLES && entry->num_points > 0)) {
+            if (++failures == 2)
+                break;
+            continue;
+        }
         if (entry->num_points == 0 && start <= 1)
             take_latency(&s, entry);
         entry->curve[entry->num_points++] = (struct weft_curve_point){sizes[i], quantile(&s, 2)};

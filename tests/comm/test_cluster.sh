@@ -93,8 +93,8 @@ run() {
 }
 # links FILE NODE: the other ends of its links
 links() {
-    sed -n "s/.*\"from\": \"$2\", \"to\": \"\([^\"]*\)\".*/\1/p;
-            s/.*\"from\": \"\([^\"]*\)\", \"to\": \"$2\".*/\1/p" "$1"
+    sed -n "s|.*\"from\": \"$2\", \"to\": \"\([^\"]*\)\".*|\1|p;
+            s|.*\"from\": \"\([^\"]*\)\", \"to\": \"$2\".*|\1|p" "$1"
 }
 kinds() { grep -c "\"kind\": \"$2\"" "$1"; }
 
@@ -113,20 +113,32 @@ expect_true 'one rank per host sees the same' cmp -s "$folder/plain.out.0" "$fol
 
 # ---- measured ----
 
+# The last point of each curve: bytes, and picoseconds.
+last() { # WHAT FROM TO
+    sed -n "s|.*\"what\": \"$1\", \"from\": \"$2\", \"to\": \"$3\".*\[\([0-9]*\), \([0-9]*\)\]\]}.*|\1 \2|p" \
+        "$folder"/cache/measurements-*.json
+}
+rate() { last "$@" | awk '{ printf "%d\n", $1 * 1e9 / $2 }'; } # bytes per millisecond
+are_long() { # of the ways between alpha, beta and the others, whether all got to 64 KiB
+    local pair
+    for pair in 'alpha beta' 'alpha gamma' 'alpha delta' 'beta gamma' 'beta delta'; do
+        set -- $pair
+        set -- $(last tcp-interface "$1/weft0" "$2/weft0")
+        [ "${1:-0}" -ge 65536 ] || return 1
+    done
+}
 export WEFT_TIMEOUT=60
-run measured 2 --measure --time 10s
-expect 'all ranks end well' ' 0 0 0 0 0 0 0 0' "$codes"
+for time in 10s 20s 40s; do # a machine that is busy with other things gets more time
+    run measured 2 --measure --time $time
+    expect 'all ranks end well' ' 0 0 0 0 0 0 0 0' "$codes"
+    are_long && break
+done
 expect 'six pairs, none through shared memory' 6 \
     "$(grep -c '^tcp [a-z]* -> [a-z]* ' "$folder/measured.out.0")"
 expect 'six ways from interface to interface' 6 \
     "$(grep -c '^tcp-interface [a-z]*/weft0 -> [a-z]*/weft0 ' "$folder/measured.out.0")"
 expect 'the file of the cache is the user'"'"'s alone' 600 \
     "$(stat -c %a "$folder"/cache/measurements-*.json)"
-# The last point of each curve, in bytes per millisecond.
-rate() { # WHAT FROM TO
-    sed -n "s|.*\"what\": \"$1\", \"from\": \"$2\", \"to\": \"$3\".*\[\([0-9]*\), \([0-9]*\)\]\]}.*|\1 \2|p" \
-        "$folder"/cache/measurements-*.json | awk '{ printf "%d\n", $1 * 1e9 / $2 }'
-}
 for pair in 'alpha gamma' 'alpha delta' 'beta gamma' 'beta delta'; do
     set -- $pair
     # 80 Mbit/s are 10000 bytes per millisecond; the burst adds a little to short curves
@@ -144,10 +156,11 @@ done
 run grouped 1 --json
 graph=$folder/grouped.out.0
 expect 'two racks and what joins them' 3 "$(kinds "$graph" switch)"
-expect 'rack of alpha and beta' "$(links "$graph" alpha)" "$(links "$graph" beta)"
-expect 'rack of gamma and delta' "$(links "$graph" gamma | grep group)" \
-    "$(links "$graph" delta | grep group)"
-expect_true 'which are two' test "$(links "$graph" alpha)" != "$(links "$graph" gamma)"
+rack_of() { links "$graph" "$1/weft0" | grep '^group'; }
+expect 'rack of alpha and beta' "$(rack_of alpha)" "$(rack_of beta)"
+expect 'rack of gamma and delta' "$(rack_of gamma)" "$(rack_of delta)"
+expect 'which are two' 2 "$(printf '%s\n%s\n' "$(rack_of alpha)" "$(rack_of gamma)" |
+    grep '^group[01]$' | sort -u | wc -l)"
 expect 'figures are measured ones' 6 \
     "$(grep '"kind": "network"' "$graph" | grep -c '"measured": {"value": [0-9]*, "source": "measured"}')"
 
