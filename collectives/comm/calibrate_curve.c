@@ -110,12 +110,18 @@ static bool may_fit(const struct weft_measurement *entry, int64_t bytes, int64_t
     return last->time_ps / 1000 < LONG_NS || expected_ns * 2 * MIN_SAMPLES < (double)left_ns;
 }
 
+/* More bytes in half the time of fewer: one of the two points is chance. */
+static bool is_faster(const struct weft_measurement *entry, int64_t time_ps)
+{
+    return entry->num_points > 0 && time_ps * 2 < entry->curve[entry->num_points - 1].time_ps;
+}
+
 weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t start,
                                  const struct weft_calibrate_options *options,
                                  struct weft_measurement *entry, struct weft_error *error)
 {
     int64_t begin_ns = weft_clock_ns(), end_ns = begin_ns + options->budget_ns;
-    int largest = 0, failures = 0; // one may be a hiccup
+    int largest = 0, wild = 0, failures = 0; // one may be a hiccup
     for (int i = 0; i < NUM_SIZES && sizes[i] <= options->max_bytes; i++) {
         struct samples s;
         bool fits;
@@ -133,10 +139,15 @@ weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t sta
         }
         if (entry->num_points == 0 && start <= 1)
             take_latency(&s, entry);
-        entry->curve[entry->num_points++] = (struct weft_curve_point){sizes[i], quantile(&s, 2)};
         largest = spread_percent(&s);
+        wild += largest > WEFT_CALIBRATE_WILD_PERCENT || is_faster(entry, quantile(&s, 2));
+        entry->curve[entry->num_points++] = (struct weft_curve_point){sizes[i], quantile(&s, 2)};
     }
     note_spread(entry, largest);
+    if (wild * 4 > entry->num_points && !entry->note[0])
+        snprintf(entry->note, sizeof entry->note,
+                 "not believed: %d of %d sizes make no sense (is the machine busy?)", wild,
+                 entry->num_points);
     if (entry->num_points == 0)
         snprintf(entry->note, sizeof entry->note, "too slow for the time that was given");
     return WEFT_OK;

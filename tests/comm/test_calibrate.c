@@ -79,6 +79,7 @@ static void test_this_machine(void **state)
 
 struct fake {
     int64_t base_ns, per_kilobyte_ns, noise_ns;
+    int64_t stall_ns; // of every second size
     int calls;
 };
 
@@ -89,6 +90,8 @@ static weft_status fake_once(void *user, int64_t bytes, int count, int64_t *elap
     struct fake *fake = user;
     (void)error;
     int64_t noise_ns = fake->calls++ % 2 ? fake->noise_ns : 0;
+    if (bytes == 64 || bytes == 4096 || bytes == 65536)
+        noise_ns += fake->stall_ns;
     *elapsed_ns = count * (fake->base_ns + bytes * fake->per_kilobyte_ns / 1024 + noise_ns);
     return WEFT_OK;
 }
@@ -119,6 +122,10 @@ static void test_curves(void **state)
     assert_false(weft_measurement_is_believed(&entry));
     assert_non_null(strstr(entry.note, "not believed: samples spread"));
     assert_true(entry.spread_percent > WEFT_CALIBRATE_WILD_PERCENT);
+
+    struct fake stalling = {.base_ns = 1000, .per_kilobyte_ns = 1, .stall_ns = 1 * ms};
+    entry = curve_of(&stalling, 10000 * ms);
+    assert_non_null(strstr(entry.note, "3 of 11 sizes make no sense"));
 
     struct fake slow = {.base_ns = 1000 * ms, .per_kilobyte_ns = 0}; // no three fit in 2 s
     entry = curve_of(&slow, 2000 * ms);
