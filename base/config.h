@@ -41,6 +41,8 @@ enum weft_config_type {
       "Topology file or synthetic string to use instead of probing this machine")                  \
     X(WEFT_FABRIC_TIME, fabric_time_ns, int64_t, DURATION, "5s",                                   \
       "How long a probe may ask the InfiniBand subnet; 0: not at all")                             \
+    X(WEFT_CACHE, cache, const char *, STRING, "",                                                 \
+      "Folder of measurements; empty: $XDG_CACHE_HOME/weft or ~/.cache/weft; none: no cache")      \
     X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "8K",                                         \
       "Messages up to this size are sent before the receiver has asked for them")                  \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "4K",                                           \
@@ -50,7 +52,8 @@ enum weft_config_type {
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
       "Folder (made if missing) for one Chrome trace per rank, predicted beside measured")         \
     X(WEFT_FAULT, fault, const char *, STRING, "",                                                 \
-      "Fault injection for tests: 'kill:PHASE:RANK', PHASE one of meeting init split collective")
+      "Fault injection for tests: 'kill:PHASE:RANK', PHASE one of meeting init split collective "  \
+      "topology calibration")
 
 struct weft_config {
 #define WEFT_CONFIG_FIELD(name, field, ctype, type, fallback, meaning) ctype field;

@@ -14,6 +14,7 @@
 
 #include "base/config.h"
 #include "tools/command.h"
+#include "tools/topo.h"
 #include "topology/diff.h"
 #include "topology/findings.h"
 #include "topology/forms.h"
@@ -23,7 +24,7 @@
 #include "topology/report.h"
 #include "topology/summary.h"
 
-enum option_key { KEY_DIFF = 0x100, KEY_FAIL_ON };
+enum option_key { KEY_DIFF = 0x100, KEY_FAIL_ON, KEY_CLUSTER, KEY_MEASURE, KEY_TIME };
 enum { FAIL_NEVER = -1, MAX_LISTED = 10 };
 
 struct arguments {
@@ -35,6 +36,8 @@ struct arguments {
     bool summary;
     bool verbose;
     bool diff;
+    bool cluster;
+    struct weft_topo_measuring measuring;
     int fail_on; // the mildest severity that makes the exit code 1, or FAIL_NEVER
 };
 
@@ -59,6 +62,7 @@ static int severity_from_name(const char *name)
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
+    struct weft_error error;
     switch (key) {
     case 'j':
         arguments->to = "json";
@@ -88,6 +92,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->fail_on = severity_from_name(argument);
         if (arguments->fail_on < FAIL_NEVER)
             argp_error(state, "--fail-on takes error, warning, note or never");
+        return 0;
+    case KEY_CLUSTER:
+        arguments->cluster = true;
+        return 0;
+    case KEY_MEASURE:
+        arguments->measuring.is_wanted = true;
+        return 0;
+    case KEY_TIME:
+        if (weft_topo_parse_time(argument, &arguments->measuring, &error) != WEFT_OK)
+            argp_error(state, "--time: %s", error.text);
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 1 || (state->arg_num == 1 && !arguments->diff))
@@ -267,17 +281,31 @@ static weft_status check_arguments(const struct arguments *arguments, struct wef
                          arguments->diff ? "diff" : "summary", arguments->to);
     if (arguments->summary && arguments->diff)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a diff has no summary");
-    return WEFT_OK;
+    if (arguments->diff && (arguments->cluster || arguments->measuring.is_wanted))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a diff measures nothing");
+    return weft_topo_check_measuring(&arguments->measuring, arguments->cluster, arguments->source,
+                                     arguments->from, arguments->output, arguments->to, error);
+}
+
+static weft_status load(const struct arguments *arguments, struct weft_topology **topology,
+                        struct weft_error *error)
+{
+    const char *source = arguments->source;
+    if (arguments->cluster)
+        return weft_topo_load_cluster(&arguments->measuring, arguments->to != NULL, topology,
+                                      error);
+    if (!source)
+        source = weft_config_environment("WEFT_TOPOLOGY");
+    return weft_topology_load_as(source, arguments->from, topology, error);
 }
 
 static weft_status show_topology(const struct arguments *arguments, bool *failed,
                                  struct weft_error *error)
 {
-    const char *source = arguments->source;
-    if (!source)
-        source = weft_config_environment("WEFT_TOPOLOGY");
     struct weft_topology *topology = NULL;
-    WEFT_TRY(weft_topology_load_as(source, arguments->from, &topology, error));
+    WEFT_TRY(load(arguments, &topology, error));
+    if (!topology) // of a cluster: rank 0 shows it
+        return WEFT_OK;
     const struct content content = {.arguments = arguments, .topology = topology};
     weft_status status = write_somewhere(&content, error);
     if (status == WEFT_OK)
@@ -314,6 +342,8 @@ int weft_command_topo(int argc, char **argv)
     struct weft_error error = {0};
     bool failed = false;
     weft_status status = check_arguments(&arguments, &error);
+    if (status == WEFT_OK && arguments.measuring.is_wanted && !arguments.cluster)
+        return weft_topo_measure(argv[0], &arguments.measuring, arguments.to != NULL);
     if (status == WEFT_OK)
         status = (arguments.diff ? show_diff : show_topology)(&arguments, &failed, &error);
     if (status != WEFT_OK)

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "topology/forms.h"
 #include "topology/fsroot.h"
+#include "topology/measurements.h"
 #include "topology/probe.h"
 #include "topology/synthetic.h"
 
@@ -117,6 +118,8 @@ weft_status weft_topology_load_as(const char *source, const char *form,
         status = weft_topology_check(made, error);
     if (status == WEFT_OK)
         status = weft_topology_sort(made, error);
+    if (status == WEFT_OK)
+        status = weft_topology_recall(made, error);
     if (status != WEFT_OK) {
         weft_topology_destroy(&made);
         return status;

@@ -10,8 +10,9 @@
 
 /* NULL or "": probe this machine. The name of a file that exists ("-": standard input): by content.
  * A folder: a copied machine (fsroot.h).
- * Anything else: a synthetic string (synthetic.h). *topology has passed the check and is in
- * canonical order. Errors: INVALID_FORMAT, NOT_FOUND, SYSTEM, UNSUPPORTED, OUT_OF_MEMORY. */
+ * Anything else: a synthetic string (synthetic.h). *topology has passed the check, is in canonical
+ * order, and has the measured figures that the cache holds for its fingerprint. Errors:
+ * INVALID_FORMAT, NOT_FOUND, SYSTEM, UNSUPPORTED, OUT_OF_MEMORY. */
 weft_status weft_topology_load(const char *source, struct weft_topology **topology,
                                struct weft_error *error);
 /* The same with the form of the file forced: the name of an importer (forms.h), "fsroot", or NULL.

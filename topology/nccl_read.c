@@ -86,7 +86,7 @@ static weft_status collect(struct reader *r, const xmlNode *above, const struct 
              child = weft_xml_element(child->next)) {
             char pci_class[8];
             const xmlNode *gpu;
-            int index;
+            int index = -1;
             if (!weft_xml_is(child, "pci"))
                 continue;
             WEFT_TRY(weft_nccl_read_class(&r->shared, child, "class", pci_class));

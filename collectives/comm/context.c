@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "collectives/comm/internal.h"
 #include "collectives/comm/trace.h"
+#include "transport/machine.h"
 
 enum {
     EXPOSED_BYTES = 4 << 20,
@@ -34,23 +35,29 @@ enum {
 
 /* ---- creation ---- */
 
-static uint64_t hash_text(const char *text)
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count)
 {
-    uint64_t hash = 0;
-    for (; *text; text++)
-        hash = weft_hash_mix(hash, (unsigned char)*text);
+    for (size_t i = 0; i < count; i++)
+        hash = weft_hash_mix(hash, ((const unsigned char *)bytes)[i]);
     return hash;
 }
 
-static uint64_t find_host_id(void)
+/* Cores are shared by what has one boot id, memory by what has one network namespace, too. */
+static void find_identity(struct weft_context *context)
 {
-    char *text;
-    size_t bytes;
-    if (weft_file_read("/proc/sys/kernel/random/boot_id", 256, &text, &bytes, NULL) != WEFT_OK)
-        return 0;
-    uint64_t hash = hash_text(text);
-    free(text);
-    return hash;
+    struct weft_machine machine;
+    struct weft_error why;
+    if (weft_machine_identify(&machine, &why) != WEFT_OK) {
+        WEFT_LOG(WEFT_LOG_INFO, "every rank counts as a host of its own: %s", why.text);
+        context->machine_id = context->host_id =
+            hash_bytes(1, context->process_id, sizeof context->process_id);
+        return;
+    }
+    context->machine_id = hash_bytes(0, machine.boot_id, sizeof machine.boot_id);
+    context->host_id =
+        hash_bytes(context->machine_id, &machine.network_device, sizeof machine.network_device);
+    context->host_id =
+        hash_bytes(context->host_id, &machine.network_inode, sizeof machine.network_inode);
 }
 
 // Cores this process may run on: affinity, and the cgroup's quota rounded up.
@@ -161,7 +168,7 @@ static weft_status open_context(struct weft_context *context, struct weft_error 
     if (getrandom(context->process_id, sizeof context->process_id, 0) !=
         (ssize_t)sizeof context->process_id)
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
-    context->host_id = find_host_id();
+    find_identity(context);
     find_cores(context);
     context->poll = epoll_create1(EPOLL_CLOEXEC);
     context->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -83,7 +83,7 @@ struct weft_context {
     struct weft_config config;
     struct weft_error error;
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
-    uint64_t host_id;
+    uint64_t machine_id, host_id;
     struct weft_device *devices[WEFT_DEVICES_LIMIT]; // by place in weft_transports; NULL: not here
     char device_reasons[WEFT_DEVICES_LIMIT][128];    // why not
     char *exposed; // memory peers can attach, and how much is used
@@ -128,7 +128,8 @@ void weft_context_fault_point(struct weft_context *context, const char *phase, i
 
 struct weft_process {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
-    uint64_t host_id;
+    uint64_t machine_id; // equal: they share cores
+    uint64_t host_id;    // equal: one network namespace of it, too, so one host of a topology
     int64_t pid;
     uint64_t cores[WEFT_CORE_WORDS]; // it may run on
     uint64_t device_mask;            // bit i: weft_transports[i] has an address

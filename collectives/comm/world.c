@@ -21,6 +21,7 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
 {
     memset(process, 0, sizeof *process);
     memcpy(process->process_id, context->process_id, sizeof process->process_id);
+    process->machine_id = context->machine_id;
     process->host_id = context->host_id;
     process->pid = getpid();
     memcpy(process->cores, context->cores, sizeof process->cores);
@@ -106,7 +107,7 @@ static bool is_crowded(const struct weft_world *world)
     int ranks = 0, cores = 0, own = 0;
     for (int rank = 0; rank < world->num_ranks; rank++) {
         const struct weft_process *process = &world->processes[rank];
-        if (process->host_id != context->host_id)
+        if (process->machine_id != context->machine_id)
             continue;
         ranks++;
         for (int i = 0; i < WEFT_CORE_WORDS; i++)

@@ -1,0 +1,133 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * From measured ways to the matrix of hosts that topology/grouping.h takes, for the hosts whose
+ * switches nobody saw.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "collectives/comm/calibrate.h"
+#include "topology/grouping.h"
+
+struct grouping {
+    struct weft_topology *topology;
+    int *place; // by node: index of a host, -1: no host to be grouped
+    int *ends;  // by index: its NIC, else its node
+    int num_hosts;
+    int64_t *latency_ps, *bandwidth;
+};
+
+/* The host that a name of an entry belongs to; an interface need not have a node. */
+static int host_of(const struct weft_topology *t, const char *name)
+{
+    char host[WEFT_TOPOLOGY_NAME_BYTES];
+    int node = weft_topology_find_node(t, name);
+    if (node >= 0)
+        return weft_topology_ancestor(t, node, WEFT_NODE_HOST);
+    snprintf(host, sizeof host, "%s", name);
+    char *slash = strrchr(host, '/');
+    if (!slash)
+        return -1;
+    *slash = '\0';
+    node = weft_topology_find_node(t, host);
+    return node >= 0 && t->nodes[node].kind == WEFT_NODE_HOST ? node : -1;
+}
+
+static bool is_between_hosts(const struct grouping *g, const struct weft_measurement *entry,
+                             int *from, int *to)
+{
+    *from = host_of(g->topology, entry->from);
+    *to = host_of(g->topology, entry->to);
+    return *from >= 0 && *to >= 0 && *from != *to;
+}
+
+/* has_switch[h]: a switch is linked to something of host h. */
+static void find_switches(const struct weft_topology *t, bool *has_switch)
+{
+    for (int i = 0; i < t->num_links; i++) {
+        const struct weft_link *link = &t->links[i];
+        const int ends[2] = {link->from, link->to};
+        for (int k = 0; k < 2 && link->kind == WEFT_LINK_NETWORK; k++) {
+            int host = weft_topology_ancestor(t, ends[1 - k], WEFT_NODE_HOST);
+            if (weft_node_kinds[t->nodes[ends[k]].kind].is_switch && host >= 0)
+                has_switch[host] = true;
+        }
+    }
+}
+
+static void take_entry(struct grouping *g, const struct weft_measurement *entry)
+{
+    int from, to;
+    if (!is_between_hosts(g, entry, &from, &to) || g->place[from] < 0 || g->place[to] < 0)
+        return;
+    const struct weft_topology *t = g->topology;
+    const char *names[2] = {entry->from, entry->to};
+    int hosts[2] = {from, to}, n = g->num_hosts;
+    for (int i = 0; i < 2; i++) {
+        int node = weft_topology_find_node(t, names[i]), *end = &g->ends[g->place[hosts[i]]];
+        if (node >= 0 && t->nodes[node].kind == WEFT_NODE_NIC && entry->num_points > 0 &&
+            t->nodes[*end].kind == WEFT_NODE_HOST)
+            *end = node;
+    }
+    int64_t bandwidth = weft_measurement_bandwidth(entry);
+    for (int i = 0; i < 2; i++) { // the best way between them
+        size_t at = (size_t)g->place[hosts[i]] * (size_t)n + (size_t)g->place[hosts[1 - i]];
+        if (entry->least_ps >= 0 && (g->latency_ps[at] < 0 || entry->least_ps < g->latency_ps[at]))
+            g->latency_ps[at] = entry->least_ps;
+        if (bandwidth > g->bandwidth[at])
+            g->bandwidth[at] = bandwidth;
+    }
+}
+
+static weft_status group(struct grouping *g, const struct weft_measurements *m, bool *has_switch,
+                         struct weft_error *error)
+{
+    struct weft_topology *t = g->topology;
+    find_switches(t, has_switch);
+    for (int i = 0; i < t->num_nodes; i++)
+        g->place[i] = -1;
+    for (int i = 0; i < t->num_nodes; i++) // ranks were there, so it reaches the others
+        if (t->nodes[i].kind == WEFT_NODE_HOST && !has_switch[i] &&
+            weft_topology_text(t, i, "process.host_id")) {
+            g->ends[g->num_hosts] = i;
+            g->place[i] = g->num_hosts++;
+        }
+    if (g->num_hosts < 2)
+        return WEFT_OK;
+    if (g->num_hosts > WEFT_GROUPING_MAX_HOSTS)
+        return weft_topology_add_remark(t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_MEASURED, -1, error,
+                                        "%d hosts are too many to group by measurement",
+                                        g->num_hosts);
+    size_t size = (size_t)g->num_hosts * (size_t)g->num_hosts;
+    g->latency_ps = malloc(size * sizeof *g->latency_ps);
+    g->bandwidth = malloc(size * sizeof *g->bandwidth);
+    if (!g->latency_ps || !g->bandwidth)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
+    for (size_t i = 0; i < size; i++)
+        g->latency_ps[i] = g->bandwidth[i] = -1;
+    for (int i = 0; m && i < m->num_entries; i++)
+        take_entry(g, &m->entries[i]);
+    const struct weft_pairs pairs = {g->num_hosts, g->latency_ps, g->bandwidth};
+    WEFT_TRY(weft_topology_add_groups(t, &pairs, g->ends, error));
+    return weft_topology_sort(t, error);
+}
+
+weft_status weft_calibrate_group(struct weft_topology *topology,
+                                 const struct weft_measurements *measurements,
+                                 struct weft_error *error)
+{
+    size_t n = (size_t)topology->num_nodes + 1;
+    struct grouping g = {.topology = topology,
+                         .place = malloc(n * sizeof *g.place),
+                         .ends = malloc(n * sizeof *g.ends)};
+    bool *has_switch = calloc(n, sizeof *has_switch);
+    weft_status status = g.place && g.ends && has_switch
+                             ? group(&g, measurements, has_switch, error)
+                             : weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
+    free(g.place);
+    free(g.ends);
+    free(g.latency_ps);
+    free(g.bandwidth);
+    free(has_switch);
+    return status;
+}

@@ -1,0 +1,219 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The transports of the table between two cores of this machine: real devices, one per thread, and
+ * the same calls that the executor makes. So these figures are what a plan gets, protocol included.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "collectives/comm/calibrate_private.h"
+#include "transport/transport.h"
+
+enum { EAGER_BYTES = 8 << 10, IDLE_POLLS = 200 };
+
+static const int64_t patience_ns = 5000000000; // for one message
+
+struct end {
+    struct weft_channel base;
+    const struct weft_transport *transport;
+    struct weft_device *device;
+    struct weft_connection *connection;
+    struct end *peer;
+    unsigned char process_id[WEFT_PROCESS_ID_BYTES];
+    unsigned char address[WEFT_ADDRESS_BYTES];
+    int side; // 0 leads
+    int processor;
+    uint32_t sent, received;
+    const struct weft_calibrate_options *options;
+    struct weft_measurement *entry;
+    weft_status status;
+    struct weft_error error;
+};
+
+/* ---- one message ---- */
+
+struct message {
+    struct weft_transfer transfer;
+    bool is_complete;
+};
+
+static void on_complete(struct weft_transfer *transfer)
+{
+    ((struct message *)transfer)->is_complete = true;
+}
+
+static weft_status move(struct end *end, bool is_send, void *data, size_t bytes,
+                        struct weft_error *error)
+{
+    uint32_t index = is_send ? end->sent++ : end->received++;
+    uint16_t lane = (uint16_t)(is_send ? end->side : 1 - end->side);
+    struct message message = {
+        .transfer = {.key = {.comm = 1, .epoch = 1, .lane = lane, .index = index},
+                     .data = data,
+                     .bytes = bytes,
+                     .complete = on_complete}};
+    weft_status status = is_send ? end->transport->post_send(end->connection, &message.transfer)
+                                 : end->transport->post_recv(end->connection, &message.transfer);
+    if (status != WEFT_OK)
+        return weft_fail(error, status, "%s: a message could not be posted: %s",
+                         end->transport->name, weft_status_text(status));
+    int64_t deadline_ns = 0;
+    for (unsigned idle = 0; !message.is_complete;) {
+        if (end->transport->progress(end->device) > 0) {
+            idle = 0;
+            continue;
+        }
+        if (++idle % IDLE_POLLS != 0)
+            continue;
+        sched_yield(); // both ends may share a core
+        if (deadline_ns == 0) {
+            deadline_ns = weft_deadline_after(patience_ns);
+        } else if (weft_clock_ns() > deadline_ns) {
+            end->transport->cancel(end->connection, &message.transfer);
+            return weft_fail(error, WEFT_TIMEOUT, "%s: a message of %zu bytes took over %d s",
+                             end->transport->name, bytes, (int)(patience_ns / 1000000000));
+        }
+    }
+    if (message.transfer.status != WEFT_OK)
+        return weft_fail(error, message.transfer.status, "%s: a message failed: %s",
+                         end->transport->name, weft_status_text(message.transfer.status));
+    return WEFT_OK;
+}
+
+static weft_status channel_send(struct weft_channel *channel, const void *data, size_t bytes,
+                                struct weft_error *error)
+{
+    return move((struct end *)channel, true, (void *)(uintptr_t)data, bytes, error);
+}
+
+static weft_status channel_receive(struct weft_channel *channel, void *data, size_t bytes,
+                                   struct weft_error *error)
+{
+    return move((struct end *)channel, false, data, bytes, error);
+}
+
+/* ---- two ends ---- */
+
+static void on_unexpected(void *user, struct weft_connection *connection,
+                          const struct weft_message_key *key, uint64_t call, uint64_t plan,
+                          uint64_t bytes)
+{
+    (void)user, (void)connection, (void)key, (void)call, (void)plan, (void)bytes;
+}
+
+static void on_failed(void *user, struct weft_connection *connection, const char *reason)
+{
+    (void)user, (void)connection, (void)reason; // its transfers fail
+}
+
+static weft_status open_end(struct end *end, struct weft_error *error)
+{
+    struct weft_device_options options = {
+        .listen_address = "127.0.0.1",
+        .eager_bytes = EAGER_BYTES,
+        .events = {.unexpected = on_unexpected, .failed = on_failed},
+    };
+    if (getrandom(end->process_id, sizeof end->process_id, 0) != (ssize_t)sizeof end->process_id)
+        return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
+    memcpy(options.process_id, end->process_id, sizeof options.process_id);
+    end->base = (struct weft_channel){channel_send, channel_receive};
+    WEFT_TRY(end->transport->open(&options, &end->device, error));
+    end->transport->address(end->device, end->address);
+    return WEFT_OK;
+}
+
+static weft_status converse(struct end *end)
+{
+    const char *reason = "";
+    if (!end->transport->reachable(end->device, end->peer->address, &reason))
+        return weft_fail(&end->error, WEFT_UNSUPPORTED, "%s", reason);
+    WEFT_TRY(end->transport->connect(end->device, end->peer->address, end->peer->process_id, 1, end,
+                                     &end->connection, &end->error));
+    weft_status status =
+        end->side == 0 ? weft_dialogue_lead(&end->base, end->options, end->entry, &end->error)
+                       : weft_dialogue_follow(&end->base, end->options->max_bytes, &end->error);
+    end->transport->disconnect(&end->connection);
+    return status;
+}
+
+static void *end_thread(void *argument)
+{
+    struct end *end = argument;
+    weft_place_bind(end->processor);
+    end->status = converse(end);
+    return NULL;
+}
+
+static weft_status run_threads(struct end *ends, struct weft_error *error)
+{
+    pthread_t threads[2];
+    int num_threads = 0, failed = 0;
+    for (; num_threads < 2 && !failed; num_threads += !failed)
+        failed = pthread_create(&threads[num_threads], NULL, end_thread, &ends[num_threads]);
+    for (int i = 0; i < num_threads; i++) // one alone ends at the deadline of its first message
+        pthread_join(threads[i], NULL);
+    if (failed)
+        return weft_fail(error, WEFT_SYSTEM, "calibration: no thread: %s", strerror(failed));
+    return ends[0].status != WEFT_OK ? weft_fail(error, ends[0].status, "%s", ends[0].error.text)
+                                     : WEFT_OK;
+}
+
+static weft_status measure(const struct weft_transport *transport, const struct weft_topology *t,
+                           const struct weft_places *places, int a, int b,
+                           const struct weft_calibrate_options *options,
+                           struct weft_measurements *m, struct weft_error *error)
+{
+    struct weft_error why = {0};
+    struct weft_measurement *entry =
+        weft_measurements_add(m, transport->name, t->nodes[places->cores[a].node].name,
+                              t->nodes[places->cores[b].node].name);
+    if (!entry)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "calibration: no memory");
+    struct end ends[2] = {{.side = 0, .processor = places->cores[a].processor},
+                          {.side = 1, .processor = places->cores[b].processor}};
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < 2 && status == WEFT_OK; i++) {
+        ends[i].transport = transport;
+        ends[i].peer = &ends[1 - i];
+        ends[i].options = options;
+        ends[i].entry = entry;
+        status = open_end(&ends[i], &why);
+    }
+    if (status == WEFT_OK)
+        status = run_threads(ends, &why);
+    for (int i = 0; i < 2; i++)
+        if (ends[i].device)
+            transport->close(&ends[i].device);
+    if (status != WEFT_OK)
+        snprintf(entry->note, sizeof entry->note, "%.150s", why.text);
+    else if (a == b && !entry->note[0])
+        snprintf(entry->note, sizeof entry->note,
+                 "not believed: both ends on one core, the only one that may be used");
+    return WEFT_OK;
+}
+
+weft_status weft_calibrate_transports(const struct weft_topology *t,
+                                      const struct weft_places *places,
+                                      const struct weft_calibrate_options *options,
+                                      struct weft_measurements *m, struct weft_error *error)
+{
+    int num_transports = 0, num_pairs = weft_places_num_pairs(places);
+    while (weft_transports[num_transports])
+        num_transports++;
+    struct weft_calibrate_options slice = *options;
+    slice.budget_ns /= num_transports * num_pairs;
+    for (int k = 0; k < num_transports; k++)
+        for (int i = 0; i < num_pairs; i++) {
+            int a, b;
+            if (weft_places_pair(places, i, &a, &b))
+                WEFT_TRY(measure(weft_transports[k], t, places, a, b, &slice, m, error));
+            else if (i == 0)
+                WEFT_TRY(weft_calibrate_absent(m, weft_transports[k]->name, "", "", error,
+                                               "no core of the graph may be used"));
+        }
+    return WEFT_OK;
+}
