@@ -129,6 +129,11 @@ static const struct argp_option options[] = {
     {"verbose", 'v', NULL, 0, "Fold nothing, list all, show every attribute", 0},
     {"output", 'o', "FILE", 0, "Write to FILE", 0},
     {"list-presets", 'p', NULL, 0, "Show which clusters are known by name", 0},
+    {"cluster", KEY_CLUSTER, NULL, 0,
+     "As one rank of many, under any launcher: all hosts as one graph, shown by rank 0", 0},
+    {"measure", KEY_MEASURE, NULL, 0,
+     "Time the links of this machine, with --cluster those between hosts; kept in the cache", 0},
+    {"time", KEY_TIME, "DURATION", 0, "About how long to measure (default 8s)", 0},
     {0},
 };
 
