@@ -19,7 +19,7 @@ struct command {
 
 // In the order in which a new user meets them.
 static const struct command commands[] = {
-    {"topo", "weft topo", "show how this machine's processors, memory and devices are joined",
+    {"topo", "weft topo", "show how a machine's or cluster's parts are joined, and what is wrong",
      weft_command_topo},
     {"plan", "weft plan", "show the plan chosen for a collective, and why", weft_command_plan},
     {"verify", "weft verify", "prove a program right, or say where it is wrong",
