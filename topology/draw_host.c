@@ -316,19 +316,24 @@ static void move(struct weft_drawing *d, int index, int x, int y)
     }
 }
 
-static bool is_gpu(const struct weft_drawing *d, int box)
+static bool is_chip(const struct weft_drawing *d, int box, int kind)
 {
     return d->boxes[box].style == WEFT_DRAW_CHIP &&
-           d->topology->nodes[d->boxes[box].node].kind == WEFT_NODE_GPU;
+           d->topology->nodes[d->boxes[box].node].kind == kind;
 }
 
-static bool has_direct_links(const struct weft_drawing *d, int root)
+static bool is_gpu(const struct weft_drawing *d, int box)
+{
+    return is_chip(d, box, WEFT_NODE_GPU);
+}
+
+/* Whether a link joins two nodes of `kind` of the host. */
+static bool has_direct_links(const struct weft_drawing *d, int root, int kind)
 {
     const struct weft_topology *t = d->topology;
     for (int i = 0; i < t->num_links; i++)
         if (d->root[t->links[i].from] == root && d->root[t->links[i].to] == root &&
-            t->nodes[t->links[i].from].kind == WEFT_NODE_GPU &&
-            t->nodes[t->links[i].to].kind == WEFT_NODE_GPU)
+            t->nodes[t->links[i].from].kind == kind && t->nodes[t->links[i].to].kind == kind)
             return true;
     return false;
 }
@@ -347,13 +352,13 @@ static int field_above(const struct weft_drawing *d, int root)
     return outer > 0 ? 52 : domains > 2 ? 46 : 28;
 }
 
-/* Where the lowest arc between two GPUs ends, if that is below `bottom`. */
-static int field_below(const struct weft_drawing *d, int host, int bottom)
+/* Where the lowest arc between two chips of `kind` ends, if that is below `bottom`. */
+static int field_below(const struct weft_drawing *d, int first, int end, int kind, int bottom)
 {
     int left = INT_MAX, right = 0, low = 0;
-    for (int i = host; i < d->boxes[host].end; i++) {
+    for (int i = first; i < end; i++) {
         const struct weft_draw_box *box = &d->boxes[i];
-        if (!is_gpu(d, i))
+        if (!is_chip(d, i, kind))
             continue;
         left = box->x < left ? box->x : left;
         right = box->x > right ? box->x : right;
@@ -400,13 +405,16 @@ weft_status weft_draw_host(struct weft_drawing *d, int root, int x, int y, int *
     measure(d, *host, MAX_HOST_ROW, field_above(d, root));
     move(d, *host, x, y);
     int bottom = y + d->boxes[*host].height;
-    if (has_direct_links(d, root))
-        bottom = field_below(d, *host, bottom);
+    if (has_direct_links(d, root, WEFT_NODE_GPU))
+        bottom = field_below(d, *host, d->boxes[*host].end, WEFT_NODE_GPU, bottom);
     WEFT_TRY(add_nvswitches(&o, *host, &switches));
     if (switches) {
         bottom += 100;
         place_nvswitches(d, *host, first_switch, switches, bottom);
         bottom += 40 + PAD + 2;
+        if (has_direct_links(d, root, WEFT_NODE_NVSWITCH))
+            bottom =
+                field_below(d, first_switch, first_switch + switches, WEFT_NODE_NVSWITCH, bottom);
     }
     d->boxes[*host].height = bottom - y;
     return WEFT_OK;

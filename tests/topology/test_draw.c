@@ -193,6 +193,27 @@ static void test_everything_of_one_host(void **state)
     }
 }
 
+/* No arc leaves the page's drawing at the lower edge. */
+static void check_arcs_inside(const struct weft_topology *t)
+{
+    size_t bytes;
+    char *page = drawn("html", t, &bytes);
+    const char *view = strstr(page, "viewBox=\"");
+    int left, top, width, height, x[4], y[4], arcs = 0;
+    assert_non_null(view);
+    assert_int_equal(sscanf(view, "viewBox=\"%d %d %d %d", &left, &top, &width, &height), 4);
+    for (const char *way = view; (way = strstr(way, "d=\"M")); way++) {
+        if (sscanf(way, "d=\"M%d %dC%d %d %d %d %d %d", &x[0], &y[0], &x[1], &y[1], &x[2], &y[2],
+                   &x[3], &y[3]) != 8)
+            continue;
+        int end = y[0] > y[3] ? y[0] : y[3];
+        assert_true(end + (y[1] - end) * 3 / 4 <= height);
+        arcs++;
+    }
+    assert_true(arcs > 0);
+    free(page);
+}
+
 static void test_real_files(void **state)
 {
     (void)state;
@@ -214,6 +235,7 @@ static void test_real_files(void **state)
         assert_int_equal(weft_topology_load(path, &t, NULL), WEFT_OK);
         check_all_in_svg(t);
         check_all_in_page(t);
+        check_arcs_inside(t);
         weft_topology_destroy(&t);
     }
 }
