@@ -47,19 +47,29 @@ static void use(const struct weft_topology *t)
         abort();
 }
 
+static char *written(const struct weft_topology *t, size_t *bytes)
+{
+    char *text = NULL;
+    FILE *stream = open_memstream(&text, bytes);
+    if (!stream || weft_topology_write_json(t, stream, NULL) != WEFT_OK || fclose(stream) != 0)
+        abort();
+    return text;
+}
+
 static void check_round_trip(const struct weft_topology *t)
 {
     struct weft_topology *back = NULL;
-    char *text = NULL;
-    size_t bytes;
-    FILE *stream = open_memstream(&text, &bytes);
-    if (!stream || weft_topology_write_json(t, stream, NULL) != WEFT_OK || fclose(stream) != 0)
-        abort();
-    if (weft_topology_read_json(text, bytes, "copy", &back, NULL) != WEFT_OK ||
+    size_t bytes_1, bytes_2;
+    char *text_1 = written(t, &bytes_1);
+    if (weft_topology_read_json(text_1, bytes_1, "copy", &back, NULL) != WEFT_OK ||
         weft_topology_fingerprint(t) != weft_topology_fingerprint(back))
         abort();
+    char *text_2 = written(back, &bytes_2);
+    if (bytes_1 != bytes_2 || memcmp(text_1, text_2, bytes_1) != 0)
+        abort();
     weft_topology_destroy(&back);
-    free(text);
+    free(text_1);
+    free(text_2);
 }
 
 /* Forms in which a few bytes stand for many nodes: numbers are cut to MAX_DIGITS digits, since
