@@ -12,6 +12,7 @@
 #include "topology/json.h"
 #include "topology/report.h"
 #include "topology/route.h"
+#include "topology/summary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
