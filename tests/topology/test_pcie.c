@@ -6,10 +6,12 @@
  */
 #include "tests/topology/compare.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/topology/tree.h"
@@ -388,7 +390,9 @@ static void test_hostile_tree(void **state)
     read_tree(&m);
     assert_figure(&m, a, -1, 15753846000);
     assert_figure(&m, b, 15753846000, 15753846000);
-    assert_figure(&m, c, -1, -1);
+    // what lies outside counts only where the kernel cannot keep a path below its root (before 5.6)
+    bool has_openat2 = syscall(SYS_openat2, -1, "", NULL, 0) == 0 || errno != ENOSYS;
+    assert_figure(&m, c, has_openat2 ? -1 : 15753846000, -1);
     struct weft_error error;
     assert_int_equal(weft_pcie_read_sysfs(m.t, "/nonexistent", &error), WEFT_NOT_FOUND);
     tree_remove(outside);
