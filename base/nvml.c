@@ -6,9 +6,9 @@
 
 #include <assert.h>
 #include <dlfcn.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <string.h>
+
+#include "base/symbols.h"
 
 static_assert(sizeof(struct weft_nvml_pci) == 68, "layout of the library");
 static_assert(sizeof(struct weft_nvml_field) == 40, "layout of the library");
@@ -19,58 +19,45 @@ static_assert(offsetof(struct weft_nvml_fabric, health_summary) ==
               "layout of the library");
 static_assert(sizeof(struct weft_nvml_fabric_unversioned) == 28, "layout of the library");
 
-static const struct {
-    const char *symbol;
-    size_t slot;
-    bool is_required;
-} symbols[] = {
-    {"nvmlInit_v2", offsetof(struct weft_nvml, init), true},
-    {"nvmlShutdown", offsetof(struct weft_nvml, shutdown), true},
-    {"nvmlDeviceGetCount_v2", offsetof(struct weft_nvml, device_count), true},
-    {"nvmlDeviceGetHandleByIndex_v2", offsetof(struct weft_nvml, device_by_index), true},
-    {"nvmlDeviceGetPciInfo_v3", offsetof(struct weft_nvml, device_pci), true},
-    {"nvmlSystemGetDriverVersion", offsetof(struct weft_nvml, driver_version), false},
-    {"nvmlDeviceGetName", offsetof(struct weft_nvml, device_name), false},
-    {"nvmlDeviceGetUUID", offsetof(struct weft_nvml, device_uuid), false},
-    {"nvmlDeviceGetMemoryInfo", offsetof(struct weft_nvml, device_memory), false},
-    {"nvmlDeviceGetPowerUsage", offsetof(struct weft_nvml, power_usage), false},
-    {"nvmlDeviceGetEnforcedPowerLimit", offsetof(struct weft_nvml, power_limit), false},
-    {"nvmlDeviceGetPowerManagementDefaultLimit", offsetof(struct weft_nvml, power_default_limit),
-     false},
-    {"nvmlDeviceGetTotalEnergyConsumption", offsetof(struct weft_nvml, total_energy), false},
-    {"nvmlDeviceGetMaxPcieLinkGeneration", offsetof(struct weft_nvml, pcie_generation_max), false},
-    {"nvmlDeviceGetCurrPcieLinkGeneration", offsetof(struct weft_nvml, pcie_generation), false},
-    {"nvmlDeviceGetMaxPcieLinkWidth", offsetof(struct weft_nvml, pcie_width_max), false},
-    {"nvmlDeviceGetCurrPcieLinkWidth", offsetof(struct weft_nvml, pcie_width), false},
-    {"nvmlDeviceGetNvLinkState", offsetof(struct weft_nvml, nvlink_state), false},
-    {"nvmlDeviceGetNvLinkVersion", offsetof(struct weft_nvml, nvlink_version), false},
-    {"nvmlDeviceGetNvLinkRemotePciInfo_v2", offsetof(struct weft_nvml, nvlink_remote_pci), false},
-    {"nvmlDeviceGetNvLinkRemoteDeviceType", offsetof(struct weft_nvml, nvlink_remote_type), false},
-    {"nvmlDeviceGetFieldValues", offsetof(struct weft_nvml, field_values), false},
-    {"nvmlDeviceGetMigMode", offsetof(struct weft_nvml, mig_mode), false},
-    {"nvmlDeviceGetMaxMigDeviceCount", offsetof(struct weft_nvml, mig_max), false},
-    {"nvmlDeviceGetMigDeviceHandleByIndex", offsetof(struct weft_nvml, mig_by_index), false},
-    {"nvmlDeviceGetGpuFabricInfoV", offsetof(struct weft_nvml, fabric), false},
-    {"nvmlDeviceGetGpuFabricInfo", offsetof(struct weft_nvml, fabric_unversioned), false},
+static const struct weft_symbol symbols[] = {
+    {"nvmlInit_v2", offsetof(struct weft_nvml, init)},
+    {"nvmlShutdown", offsetof(struct weft_nvml, shutdown)},
+    {"nvmlDeviceGetCount_v2", offsetof(struct weft_nvml, device_count)},
+    {"nvmlDeviceGetHandleByIndex_v2", offsetof(struct weft_nvml, device_by_index)},
+    {"nvmlDeviceGetPciInfo_v3", offsetof(struct weft_nvml, device_pci)},
+    // optional
+    {"nvmlSystemGetDriverVersion", offsetof(struct weft_nvml, driver_version)},
+    {"nvmlDeviceGetName", offsetof(struct weft_nvml, device_name)},
+    {"nvmlDeviceGetUUID", offsetof(struct weft_nvml, device_uuid)},
+    {"nvmlDeviceGetMemoryInfo", offsetof(struct weft_nvml, device_memory)},
+    {"nvmlDeviceGetPowerUsage", offsetof(struct weft_nvml, power_usage)},
+    {"nvmlDeviceGetEnforcedPowerLimit", offsetof(struct weft_nvml, power_limit)},
+    {"nvmlDeviceGetPowerManagementDefaultLimit", offsetof(struct weft_nvml, power_default_limit)},
+    {"nvmlDeviceGetTotalEnergyConsumption", offsetof(struct weft_nvml, total_energy)},
+    {"nvmlDeviceGetMaxPcieLinkGeneration", offsetof(struct weft_nvml, pcie_generation_max)},
+    {"nvmlDeviceGetCurrPcieLinkGeneration", offsetof(struct weft_nvml, pcie_generation)},
+    {"nvmlDeviceGetMaxPcieLinkWidth", offsetof(struct weft_nvml, pcie_width_max)},
+    {"nvmlDeviceGetCurrPcieLinkWidth", offsetof(struct weft_nvml, pcie_width)},
+    {"nvmlDeviceGetNvLinkState", offsetof(struct weft_nvml, nvlink_state)},
+    {"nvmlDeviceGetNvLinkVersion", offsetof(struct weft_nvml, nvlink_version)},
+    {"nvmlDeviceGetNvLinkRemotePciInfo_v2", offsetof(struct weft_nvml, nvlink_remote_pci)},
+    {"nvmlDeviceGetNvLinkRemoteDeviceType", offsetof(struct weft_nvml, nvlink_remote_type)},
+    {"nvmlDeviceGetFieldValues", offsetof(struct weft_nvml, field_values)},
+    {"nvmlDeviceGetMigMode", offsetof(struct weft_nvml, mig_mode)},
+    {"nvmlDeviceGetMaxMigDeviceCount", offsetof(struct weft_nvml, mig_max)},
+    {"nvmlDeviceGetMigDeviceHandleByIndex", offsetof(struct weft_nvml, mig_by_index)},
+    {"nvmlDeviceGetGpuFabricInfoV", offsetof(struct weft_nvml, fabric)},
+    {"nvmlDeviceGetGpuFabricInfo", offsetof(struct weft_nvml, fabric_unversioned)},
 };
+
+enum { NUM_REQUIRED = 5, NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
+static const struct weft_library library = {"libnvidia-ml.so.1", "NVIDIA's management library",
+                                            symbols, NUM_SYMBOLS, NUM_REQUIRED};
 
 weft_status weft_nvml_open(const char *file, struct weft_nvml *nvml, struct weft_error *error)
 {
     struct weft_nvml made = {0};
-    made.library = dlopen(file ? file : "libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!made.library)
-        return weft_fail(error, WEFT_UNSUPPORTED,
-                         "NVIDIA's management library (libnvidia-ml.so.1) is not installed");
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *function = dlsym(made.library, symbols[i].symbol);
-        if (!function && symbols[i].is_required) {
-            dlclose(made.library);
-            return weft_fail(error, WEFT_UNSUPPORTED,
-                             "NVIDIA's management library is too old: it has no %s",
-                             symbols[i].symbol);
-        }
-        memcpy((char *)&made + symbols[i].slot, &function, sizeof function);
-    }
+    WEFT_TRY(weft_symbols_load(&library, file, &made, &made.library, error));
     *nvml = made;
     return WEFT_OK;
 }

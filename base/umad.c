@@ -6,16 +6,20 @@
 
 #include "base/symbols.h"
 
+static const struct weft_symbol symbols[] = {
+    {"umad_init", offsetof(struct weft_umad, init)},
+    {"umad_get_cas_names", offsetof(struct weft_umad, get_adapter_names)},
+    {"umad_get_ca", offsetof(struct weft_umad, get_adapter)},
+    {"umad_release_ca", offsetof(struct weft_umad, release_adapter)},
+    {"umad_open_port", offsetof(struct weft_umad, open_port)},
+    {"umad_close_port", offsetof(struct weft_umad, close_port)},
+};
+
+enum { NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
+static const struct weft_library library = {"libibumad.so.3", "the InfiniBand management library",
+                                            symbols, NUM_SYMBOLS, NUM_SYMBOLS};
+
 weft_status weft_umad_open(struct weft_umad *umad, struct weft_error *error)
 {
-    struct weft_umad made = {0};
-    const struct weft_symbol symbols[] = {
-        {"umad_init", &made.init},           {"umad_get_cas_names", &made.get_adapter_names},
-        {"umad_get_ca", &made.get_adapter},  {"umad_release_ca", &made.release_adapter},
-        {"umad_open_port", &made.open_port}, {"umad_close_port", &made.close_port},
-    };
-    WEFT_TRY(
-        weft_symbols_load("libibumad.so.3", symbols, sizeof symbols / sizeof symbols[0], error));
-    *umad = made;
-    return WEFT_OK;
+    return weft_symbols_load(&library, NULL, umad, NULL, error);
 }

@@ -6,43 +6,32 @@
 
 #include <assert.h>
 #include <dlfcn.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
-static const struct {
-    const char *symbol, *version;
-    size_t slot;
-    bool is_required;
-} symbols[] = {
-    {"ibv_get_device_list", "IBVERBS_1.1", offsetof(struct weft_verbs, get_device_list), true},
-    {"ibv_free_device_list", "IBVERBS_1.1", offsetof(struct weft_verbs, free_device_list), true},
-    {"ibv_get_device_name", "IBVERBS_1.1", offsetof(struct weft_verbs, get_device_name), true},
-    {"ibv_open_device", "IBVERBS_1.1", offsetof(struct weft_verbs, open_device), true},
-    {"ibv_close_device", "IBVERBS_1.1", offsetof(struct weft_verbs, close_device), true},
-    {"ibv_query_device", "IBVERBS_1.1", offsetof(struct weft_verbs, query_device), true},
-    {"ibv_query_port", "IBVERBS_1.1", offsetof(struct weft_verbs, query_port), true},
-    {"ibv_query_gid", "IBVERBS_1.1", offsetof(struct weft_verbs, query_gid), true},
-    {"ibv_reg_dmabuf_mr", "IBVERBS_1.12", offsetof(struct weft_verbs, reg_dmabuf_mr), false},
+#include "base/symbols.h"
+
+static const struct weft_symbol symbols[] = {
+    {"ibv_get_device_list@IBVERBS_1.1", offsetof(struct weft_verbs, get_device_list)},
+    {"ibv_free_device_list@IBVERBS_1.1", offsetof(struct weft_verbs, free_device_list)},
+    {"ibv_get_device_name@IBVERBS_1.1", offsetof(struct weft_verbs, get_device_name)},
+    {"ibv_open_device@IBVERBS_1.1", offsetof(struct weft_verbs, open_device)},
+    {"ibv_close_device@IBVERBS_1.1", offsetof(struct weft_verbs, close_device)},
+    {"ibv_query_device@IBVERBS_1.1", offsetof(struct weft_verbs, query_device)},
+    {"ibv_query_port@IBVERBS_1.1", offsetof(struct weft_verbs, query_port)},
+    {"ibv_query_gid@IBVERBS_1.1", offsetof(struct weft_verbs, query_gid)},
+    // optional
+    {"ibv_reg_dmabuf_mr@IBVERBS_1.12", offsetof(struct weft_verbs, reg_dmabuf_mr)},
 };
+
+enum { NUM_REQUIRED = 8, NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
+static const struct weft_library library = {"libibverbs.so.1", "the RDMA verbs library", symbols,
+                                            NUM_SYMBOLS, NUM_REQUIRED};
 
 weft_status weft_verbs_open(const char *file, struct weft_verbs *verbs, struct weft_error *error)
 {
     struct weft_verbs made = {0};
-    made.library = dlopen(file ? file : "libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!made.library)
-        return weft_fail(error, WEFT_UNSUPPORTED,
-                         "the RDMA verbs library (libibverbs.so.1) is not installed");
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *function = dlvsym(made.library, symbols[i].symbol, symbols[i].version);
-        if (!function && symbols[i].is_required) {
-            dlclose(made.library);
-            return weft_fail(error, WEFT_UNSUPPORTED,
-                             "the RDMA verbs library is too old: it has no %s of version %s",
-                             symbols[i].symbol, symbols[i].version);
-        }
-        memcpy((char *)&made + symbols[i].slot, &function, sizeof function);
-    }
+    WEFT_TRY(weft_symbols_load(&library, file, &made, &made.library, error));
     *verbs = made;
     return WEFT_OK;
 }

@@ -342,11 +342,17 @@ static void test_absent_libraries(void **state)
     (void)state;
     struct weft_error error = {0};
     int (*function)(void) = NULL;
-    const struct weft_symbol symbols[] = {{"no_such_function", &function}};
-    assert_int_equal(weft_symbols_load("libno-such.so.3", symbols, 1, &error), WEFT_UNSUPPORTED);
-    assert_string_equal(error.text, "libno-such.so.3 is not here");
-    assert_int_equal(weft_symbols_load("libc.so.6", symbols, 1, &error), WEFT_UNSUPPORTED);
-    assert_string_equal(error.text, "libc.so.6 has no no_such_function");
+    const struct weft_symbol symbols[] = {{"no_such_function", 0}, {"puts@NO_SUCH_1.0", 0}};
+    struct weft_library library = {"libno-such.so.3", "the library", symbols, 1, 1};
+    assert_int_equal(weft_symbols_load(&library, NULL, &function, NULL, &error), WEFT_UNSUPPORTED);
+    assert_string_equal(error.text, "the library (libno-such.so.3) is not installed");
+    assert_int_equal(weft_symbols_load(&library, "libc.so.6", &function, NULL, &error),
+                     WEFT_UNSUPPORTED);
+    assert_string_equal(error.text, "the library is too old: it has no no_such_function");
+    library.symbols++;
+    assert_int_equal(weft_symbols_load(&library, "libc.so.6", &function, NULL, &error),
+                     WEFT_UNSUPPORTED);
+    assert_string_equal(error.text, "the library is too old: it has no puts@NO_SUCH_1.0");
     assert_null(function);
 }
 
