@@ -8,6 +8,7 @@
 
 #include "topology/graph.h"
 #include "topology/graph_private.h"
+#include "topology/sets.h"
 
 static weft_status refuse(struct weft_error *error, const char *name, const char *why)
 {
@@ -72,39 +73,20 @@ weft_status weft_topology_check(const struct weft_topology *t, struct weft_error
     return WEFT_OK;
 }
 
-static int root_of(int *up, int node)
-{
-    while (up[node] != node)
-        node = up[node] = up[up[node]];
-    return node;
-}
-
-/* The lower root wins, so a root is the first node of its island. */
-static void unite(int *up, int a, int b)
-{
-    a = root_of(up, a);
-    b = root_of(up, b);
-    if (a < b)
-        up[b] = a;
-    else
-        up[a] = b;
-}
-
 weft_status weft_topology_islands(const struct weft_topology *t, int *island_of_node,
                                   int *num_islands, struct weft_error *error)
 {
     int *up = malloc(((size_t)t->num_nodes + 1) * sizeof *up);
     if (!up)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory to find islands");
-    for (int i = 0; i < t->num_nodes; i++)
-        up[i] = i;
+    weft_sets_init(up, t->num_nodes);
     for (int i = 0; i < t->num_nodes; i++)
         if (t->nodes[i].parent >= 0)
-            unite(up, i, t->nodes[i].parent);
+            weft_sets_unite(up, i, t->nodes[i].parent);
     for (int i = 0; i < t->num_links; i++)
-        unite(up, t->links[i].from, t->links[i].to);
+        weft_sets_unite(up, t->links[i].from, t->links[i].to);
     for (int i = 0; i < t->num_nodes; i++)
-        up[i] = root_of(up, i);
+        up[i] = weft_sets_root(up, i);
     int islands = 0;
     for (int i = 0; i < t->num_nodes; i++) {
         // a root comes before its members, so up[up[i]] already holds ~number when i is a member

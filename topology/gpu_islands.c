@@ -3,6 +3,7 @@
  * See gpu_islands.h. Union-find over the links, then over equal domain names.
  */
 #include "topology/gpu_islands.h"
+#include "topology/sets.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +12,6 @@ struct domain {
     const char *name;
     int gpu;
 };
-
-static int root_of(int *up, int node)
-{
-    while (up[node] != node)
-        node = up[node] = up[up[node]];
-    return node;
-}
-
-/* The lower root wins. */
-static void unite(int *up, int a, int b)
-{
-    a = root_of(up, a);
-    b = root_of(up, b);
-    if (a < b)
-        up[b] = a;
-    else
-        up[a] = b;
-}
 
 static bool is_gpu(const struct weft_topology *t, int node)
 {
@@ -69,7 +52,7 @@ static weft_status unite_domains(const struct weft_topology *t, int *up, const b
     qsort(domains, (size_t)count, sizeof *domains, compare_domains);
     for (int i = 1; i < count; i++)
         if (strcmp(domains[i].name, domains[i - 1].name) == 0)
-            unite(up, domains[i - 1].gpu, domains[i].gpu);
+            weft_sets_unite(up, domains[i - 1].gpu, domains[i].gpu);
     free(domains);
     return WEFT_OK;
 }
@@ -85,7 +68,7 @@ static int number_islands(const struct weft_topology *t, int *up, const bool *is
         int host = is_gpu(t, i) ? weft_topology_ancestor(t, i, WEFT_NODE_HOST) : -1;
         if (!is_gpu(t, i) || !(is_linked[i] || (host >= 0 && host_has_some[host])))
             continue;
-        int root = root_of(up, i);
+        int root = weft_sets_root(up, i);
         if (number[root] < 0)
             number[root] = islands++;
         island_of[i] = number[root];
@@ -102,15 +85,15 @@ weft_status weft_topology_gpu_islands(const struct weft_topology *t, int *island
     weft_status status = WEFT_OK;
     if (!up || !is_linked)
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory to find GPU islands");
-    for (int i = 0; status == WEFT_OK && i < t->num_nodes; i++)
-        up[i] = i;
+    if (status == WEFT_OK)
+        weft_sets_init(up, t->num_nodes);
     for (int i = 0; status == WEFT_OK && i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
         if (link->kind != WEFT_LINK_NVLINK && link->kind != WEFT_LINK_XGMI)
             continue;
         is_linked[link->from] = is_linked[link->to] = true;
         if (carries(t, link->from) && carries(t, link->to))
-            unite(up, link->from, link->to);
+            weft_sets_unite(up, link->from, link->to);
     }
     if (status == WEFT_OK)
         status = unite_domains(t, up, is_linked, error);

@@ -11,6 +11,7 @@
 
 #include "topology/json.h"
 #include "topology/merge_private.h"
+#include "topology/sets.h"
 
 enum { MAX_TWINS = 1000 }; // nodes that would have one name
 
@@ -28,11 +29,7 @@ const char *weft_merge_text(const struct weft_merge *m, int node, const char *ke
 
 int weft_merge_root(const struct weft_merge *m, int node)
 {
-    while (m->set[node] != node) {
-        m->set[node] = m->set[m->set[node]]; // halves the way for the next one
-        node = m->set[node];
-    }
-    return node;
+    return weft_sets_root(m->set, node);
 }
 
 void weft_merge_join(struct weft_merge *m, int a, int b)
@@ -123,10 +120,10 @@ static weft_status number_nodes(struct weft_merge *m)
     if (!m->graph_of || !m->set || !m->host || !m->node || !m->is_full || !m->is_own ||
         !m->identity || !m->rack)
         return weft_fail(m->error, WEFT_OUT_OF_MEMORY, "merge: no memory for %zu nodes", n);
+    weft_sets_init(m->set, m->num_nodes);
     for (int g = 0; g < m->num_graphs; g++)
         for (int i = m->first[g]; i < m->first[g + 1]; i++) {
             m->graph_of[i] = g;
-            m->set[i] = i;
             m->node[i] = -1;
         }
     return WEFT_OK;

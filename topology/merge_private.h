@@ -16,7 +16,7 @@ struct weft_merge {
     int *first;         // (num_graphs + 1)
     int num_nodes;      // of all
     int *graph_of;      // (num_nodes)
-    int *set;           // (num_nodes) towards the set's root; a root names itself
+    int *set;           // (num_nodes) nodes that are one thing; see sets.h
     int *host;          // (num_nodes) the host that contains it, itself included; -1: none
     bool *is_full;      // (num_nodes) hosts: more than NICs is below it
     bool *is_own;       // (num_nodes) hosts: it has an identity, so whoever looked was there

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "topology/nccl_xml.h"
+#include "topology/pcie.h"
 #include "topology/xml.h"
 
 enum { MAX_SPEED = 10000000 }; // Mb/s; no port does a tenth of it
@@ -218,7 +219,7 @@ weft_status weft_nccl_make_device(struct weft_nccl_reading *s, int index)
     int parent = device->parent >= 0 ? s->devices[device->parent].node : s->root;
     int64_t width = 0;
     WEFT_TRY(weft_xml_integer(pci, "link_width", 0, 256, s->name, &width, s->error));
-    int64_t bandwidth = weft_nccl_pcie_bandwidth(weft_xml_text(pci, "link_speed"), width);
+    int64_t bandwidth = weft_pcie_bandwidth(weft_xml_text(pci, "link_speed"), width);
     device->host = s->host;
     if (device->kind == WEFT_NODE_NIC) {
         WEFT_TRY(weft_nccl_make_nics(s, device, pci, parent, bandwidth));

@@ -9,61 +9,24 @@
 #include <string.h>
 
 #include "topology/nccl_xml.h"
+#include "topology/pcie.h"
 
 const char *const weft_nccl_hidden_address = "fffffff:ff:ff.0";
 
-/* Rates of one lane. Kernels print "8 GT/s", "8.0 GT/s" or "8.0 GT/s PCIe" by version. Payload:
- * 8b/10b coding up to 5 GT/s, 128b/130b up to 32, 242 of 256 bytes of a flit from 64 on. */
-static const struct {
-    const char *number, *spelling;
-    int64_t lane; // bytes per second
-} rates[] = {
-    {"2.5", "2.5 GT/s PCIe", INT64_C(250000000)},
-    {"5", "5.0 GT/s PCIe", INT64_C(500000000)},
-    {"8", "8.0 GT/s PCIe", INT64_C(8000000000) * 128 / 130 / 8},
-    {"16", "16.0 GT/s PCIe", INT64_C(16000000000) * 128 / 130 / 8},
-    {"32", "32.0 GT/s PCIe", INT64_C(32000000000) * 128 / 130 / 8},
-    {"64", "64.0 GT/s PCIe", INT64_C(64000000000) * 242 / 256 / 8},
-};
-enum { NUM_RATES = sizeof rates / sizeof rates[0], MAX_WIDTH = 32 };
-
-static int64_t lanes_bandwidth(int rate, int64_t width)
-{
-    // six digits of GB/s, as hwloc prints it, so that both say the same of one link
-    return (rates[rate].lane * width + 500) / 1000 * 1000;
-}
-
-int64_t weft_nccl_pcie_bandwidth(const char *link_speed, int64_t link_width)
-{
-    if (!link_speed || link_width < 1 || link_width > MAX_WIDTH)
-        return -1;
-    link_speed += strspn(link_speed, " ");
-    size_t digits = strspn(link_speed, "0123456789."), significant = digits;
-    const char *unit = link_speed + digits;
-    unit += strspn(unit, " ");
-    if (strncmp(unit, "GT/s", 4) != 0)
-        return -1;
-    if (memchr(link_speed, '.', digits)) // 16.0 is 16
-        while (significant > 0 && strchr("0.", link_speed[significant - 1]))
-            if (link_speed[--significant] == '.')
-                break;
-    for (int i = 0; i < NUM_RATES; i++)
-        if (strlen(rates[i].number) == significant &&
-            memcmp(rates[i].number, link_speed, significant) == 0)
-            return lanes_bandwidth(i, link_width);
-    return -1;
-}
+/* As kernels print them now. */
+static const char *const speeds[] = {"2.5 GT/s PCIe",  "5.0 GT/s PCIe",  "8.0 GT/s PCIe",
+                                     "16.0 GT/s PCIe", "32.0 GT/s PCIe", "64.0 GT/s PCIe"};
 
 void weft_nccl_pcie_spelling(int64_t bandwidth, const char **link_speed, int *link_width)
 {
     *link_speed = "";
     *link_width = 0;
     for (int width = 16; bandwidth > 0 && width >= 1; width /= 2)
-        for (int i = 0; i < NUM_RATES; i++) {
-            double share = (double)bandwidth / (double)lanes_bandwidth(i, width);
+        for (size_t i = 0; i < sizeof speeds / sizeof speeds[0]; i++) {
+            double share = (double)bandwidth / (double)weft_pcie_bandwidth(speeds[i], width);
             if (share < 0.98 || share > 1.02)
                 continue;
-            *link_speed = rates[i].spelling;
+            *link_speed = speeds[i];
             *link_width = width;
             return;
         }

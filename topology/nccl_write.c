@@ -10,6 +10,7 @@
 
 #include "topology/forms.h"
 #include "topology/nccl_writer.h"
+#include "topology/sets.h"
 
 static weft_status no_memory(struct weft_error *error)
 {
@@ -120,34 +121,26 @@ static weft_status find_groups(struct weft_nccl_writer *w)
 
 /* ---- can it be said? ---- */
 
-static int root_of(int *up, int node)
-{
-    while (up[node] != node)
-        node = up[node] = up[up[node]];
-    return node;
-}
-
 /* Hosts go into one file only when NVLink joins them: that is what NCCL uses it for. */
 static weft_status check_hosts(struct weft_nccl_writer *w, int *up)
 {
     const struct weft_topology *t = w->topology;
     int first = -1, first_gpu = -1;
     const char *domain = NULL;
-    for (int i = 0; i < t->num_nodes; i++)
-        up[i] = i;
+    weft_sets_init(up, t->num_nodes);
     for (int i = 0; i < t->num_links; i++)
         if (t->links[i].kind == WEFT_LINK_NVLINK || t->links[i].kind == WEFT_LINK_XGMI)
-            up[root_of(up, t->links[i].from)] = root_of(up, t->links[i].to);
+            weft_sets_unite(up, t->links[i].from, t->links[i].to);
     for (int i = 0; i < t->num_nodes; i++) {
         int host = weft_topology_ancestor(t, i, WEFT_NODE_HOST);
         const char *text = weft_topology_text(t, i, "nvlink_domain");
         if (t->nodes[i].kind != WEFT_NODE_GPU || host < 0)
             continue;
-        up[root_of(up, i)] = root_of(up, host);
+        weft_sets_unite(up, i, host);
         domain = domain ? domain : text;
         first_gpu = first_gpu < 0 && text ? i : first_gpu;
         if (text && strcmp(text, domain) == 0)
-            up[root_of(up, i)] = root_of(up, first_gpu);
+            weft_sets_unite(up, i, first_gpu);
     }
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_HOST)
@@ -159,7 +152,7 @@ static weft_status check_hosts(struct weft_nccl_writer *w, int *up)
             !weft_topology_text(t, i, "nccl.system.version") &&
             weft_topology_text(t, i, "nccl.cpu.host_hash"))
             continue;
-        if (root_of(up, i) != root_of(up, first))
+        if (weft_sets_root(up, i) != weft_sets_root(up, first))
             return weft_fail(w->error, WEFT_UNSUPPORTED,
                              "NCCL's topology XML describes one host, or hosts that share an "
                              "NVLink domain; %.100s and %.100s share none",

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "topology/nccl_writer.h"
+#include "topology/pcie.h"
 
 static void indent_by(const struct weft_nccl_writer *w, int indent)
 {
@@ -184,7 +185,7 @@ static void write_pcie_speed(const struct weft_nccl_writer *w, int node)
     const char *width = kept(w, node, "pci", "link_width");
     int64_t bandwidth = pcie_bandwidth(w, node);
     int base = width && strncmp(width, "0x", 2) == 0 ? 16 : 10; // as it was read
-    int64_t then = width ? weft_nccl_pcie_bandwidth(speed, strtoll(width, NULL, base)) : -1;
+    int64_t then = width ? weft_pcie_bandwidth(speed, strtoll(width, NULL, base)) : -1;
     if (then == bandwidth) {
         if (speed)
             weft_nccl_write_text(w, "link_speed", speed);

@@ -19,11 +19,8 @@ enum {
 
 /* ---- nccl_facts.c: spellings ---- */
 
-/* Payload per direction of a PCIe link, from "16.0 GT/s PCIe" and the number of lanes; -1: the
- * text or the width says nothing. */
-int64_t weft_nccl_pcie_bandwidth(const char *link_speed, int64_t link_width);
-/* The reverse, for links of other sources: the widest link that does about `bandwidth`. "" and 0
- * when no PCIe link does (or for -1). */
+/* How to spell a PCIe link of about `bandwidth`: the widest one. "" and 0 when no PCIe link does
+ * (or for -1). */
 void weft_nccl_pcie_spelling(int64_t bandwidth, const char **link_speed, int *link_width);
 /* The node kind of a PCI class such as "030200" (no prefix). */
 int weft_nccl_kind_of_class(const char *pci_class);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "topology/nvidia_smi.h"
+#include "topology/sets.h"
 
 enum level { SWITCH, SWITCHES, BRIDGE, DOMAIN, NUM_LEVELS };
 
@@ -21,23 +22,6 @@ struct builder {
     int host;
     int numbers[WEFT_NUM_NODE_KINDS];
 };
-
-static int root_of(int *up, int device)
-{
-    while (up[device] != device)
-        device = up[device] = up[up[device]];
-    return device;
-}
-
-static void unite(int *up, int a, int b)
-{
-    a = root_of(up, a);
-    b = root_of(up, b);
-    if (a < b)
-        up[b] = a;
-    else
-        up[a] = b;
-}
 
 static weft_status say(struct builder *b, enum weft_remark_kind kind, int node, const char *text)
 {
@@ -64,24 +48,24 @@ static struct weft_smi_cell cell_of(const struct weft_smi *m, int a, int b)
 static void group(struct builder *b)
 {
     const struct weft_smi *m = b->m;
-    for (int level = 0; level < NUM_LEVELS; level++)
-        for (int i = 0; i < m->num_devices; i++) {
-            b->up[level][i] = i;
+    for (int level = 0; level < NUM_LEVELS; level++) {
+        weft_sets_init(b->up[level], m->num_devices);
+        for (int i = 0; i < m->num_devices; i++)
             b->node[level][i] = -1;
-        }
+    }
     for (int i = 0; i < m->num_devices; i++)
         for (int j = 0; j < i; j++) {
             enum weft_smi_distance distance = cell_of(m, i, j).distance;
             for (int level = SWITCH; level < NUM_LEVELS; level++)
                 if (distance <= (enum weft_smi_distance)(WEFT_SMI_PIX + level))
-                    unite(b->up[level], i, j);
+                    weft_sets_unite(b->up[level], i, j);
             const struct weft_smi_device *x = &m->devices[i], *y = &m->devices[j];
             bool is_same_numa = x->numa >= 0 && x->numa == y->numa;
             // without that column, GPUs with the same processors are in one domain
             bool is_same_list = x->numa < 0 && y->numa < 0 && x->threads > 0 && y->threads > 0 &&
                                 strcmp(x->affinity, y->affinity) == 0;
             if (is_same_numa || is_same_list)
-                unite(b->up[DOMAIN], i, j);
+                weft_sets_unite(b->up[DOMAIN], i, j);
         }
 }
 
@@ -155,7 +139,7 @@ static weft_status add_domain(struct builder *b, int root, int64_t numa, bool is
     if (is_first_number)
         WEFT_TRY(set_number(b, node, "os_index", numa));
     for (int i = 0; i < m->num_devices; i++)
-        if (root_of(b->up[DOMAIN], i) == root && m->devices[i].threads > 0) {
+        if (weft_sets_root(b->up[DOMAIN], i) == root && m->devices[i].threads > 0) {
             WEFT_TRY(set_number(b, node, "threads", m->devices[i].threads));
             WEFT_TRY(set_number(b, node, "first_thread", m->devices[i].first_thread));
             break;
@@ -172,7 +156,7 @@ static int64_t number_of_domain(const struct builder *b, int *up, int root, bool
     int64_t number = -1;
     for (int i = 0; i < b->m->num_devices; i++) {
         int64_t own = b->m->devices[i].numa;
-        if (own < 0 || root_of(up, i) != root)
+        if (own < 0 || weft_sets_root(up, i) != root)
             continue;
         *is_unequal |= number >= 0 && own != number;
         number = number < 0 ? own : number;
@@ -188,7 +172,7 @@ static weft_status add_domains(struct builder *b)
     int64_t highest = -1;
     int *up = b->up[DOMAIN];
     for (int i = 0; i < m->num_devices; i++) {
-        int64_t number = number_of_domain(b, up, root_of(up, i), &is_unequal);
+        int64_t number = number_of_domain(b, up, weft_sets_root(up, i), &is_unequal);
         highest = number > highest ? number : highest;
         if (up[i] == i && number >= 0)
             WEFT_TRY(add_domain(b, i, number, true));
@@ -196,7 +180,7 @@ static weft_status add_domains(struct builder *b)
     for (int i = 0; i < m->num_devices; i++) {
         bool has_gpu = false;
         for (int j = 0; j < m->num_devices; j++)
-            has_gpu |= m->devices[j].is_gpu && root_of(up, j) == i;
+            has_gpu |= m->devices[j].is_gpu && weft_sets_root(up, j) == i;
         if (up[i] != i || b->node[DOMAIN][i] >= 0 || !has_gpu)
             continue;
         WEFT_TRY(add_domain(b, i, ++highest, false));
@@ -217,7 +201,7 @@ static weft_status add_domains(struct builder *b)
 static weft_status add_root(struct builder *b, int device, int *node)
 {
     struct weft_topology *t = b->m->topology;
-    int numa = b->node[DOMAIN][root_of(b->up[DOMAIN], device)];
+    int numa = b->node[DOMAIN][weft_sets_root(b->up[DOMAIN], device)];
     WEFT_TRY(add_numbered(b, WEFT_NODE_PCIE_ROOT, numa >= 0 ? numa : b->host, node));
     if (numa >= 0)
         return join(b, WEFT_LINK_ROOT, numa, *node, 1);
@@ -232,11 +216,11 @@ static weft_status add_root(struct builder *b, int device, int *node)
 /* Whether the group of `device` at `level` joins several groups of the level below. */
 static bool parts_ways(struct builder *b, enum level level, int device)
 {
-    int root = root_of(b->up[level], device), first = -1;
+    int root = weft_sets_root(b->up[level], device), first = -1;
     for (int i = 0; i < b->m->num_devices; i++) {
-        if (root_of(b->up[level], i) != root)
+        if (weft_sets_root(b->up[level], i) != root)
             continue;
-        int below = level == SWITCH ? i : root_of(b->up[level - 1], i);
+        int below = level == SWITCH ? i : weft_sets_root(b->up[level - 1], i);
         if (first >= 0 && below != first)
             return true;
         first = below;
@@ -247,12 +231,12 @@ static bool parts_ways(struct builder *b, enum level level, int device)
 /* The node that `device` hangs on, made with all above it when it is the first there. */
 static weft_status place_of(struct builder *b, int device, int *place)
 {
-    int *root = &b->node[BRIDGE][root_of(b->up[BRIDGE], device)];
+    int *root = &b->node[BRIDGE][weft_sets_root(b->up[BRIDGE], device)];
     if (*root < 0)
         WEFT_TRY(add_root(b, device, root));
     *place = *root;
     for (int level = SWITCHES; level >= SWITCH; level--) {
-        int *node = &b->node[level][root_of(b->up[level], device)];
+        int *node = &b->node[level][weft_sets_root(b->up[level], device)];
         if (!parts_ways(b, (enum level)level, device))
             continue;
         if (*node < 0) {

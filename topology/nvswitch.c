@@ -4,6 +4,7 @@
  * and component, and the lists of one host are zipped.
  */
 #include "topology/nvswitch.h"
+#include "topology/sets.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,24 +28,16 @@ struct nvswitches {
     char *has_gpus; // of each component root
 };
 
-static int root_of(int *up, int node)
-{
-    while (up[node] != node)
-        node = up[node] = up[up[node]];
-    return node;
-}
-
 static void find_components(struct nvswitches *s)
 {
     const struct weft_topology *t = s->topology;
-    for (int i = 0; i < t->num_nodes; i++)
-        s->up[i] = i;
+    weft_sets_init(s->up, t->num_nodes);
     for (int i = 0; i < t->num_links; i++)
         if (t->links[i].kind == WEFT_LINK_NVLINK)
-            s->up[root_of(s->up, t->links[i].from)] = root_of(s->up, t->links[i].to);
+            weft_sets_unite(s->up, t->links[i].from, t->links[i].to);
     for (int i = 0; i < t->num_nodes; i++)
         if (t->nodes[i].kind == WEFT_NODE_GPU)
-            s->has_gpus[root_of(s->up, i)] = 1;
+            s->has_gpus[weft_sets_root(s->up, i)] = 1;
 }
 
 static int compare_switches(const void *left, const void *right)
@@ -62,7 +55,7 @@ static void list_switches(struct nvswitches *s)
 {
     const struct weft_topology *t = s->topology;
     for (int i = 0; i < t->num_nodes; i++) {
-        int host = weft_topology_ancestor(t, i, WEFT_NODE_HOST), root = root_of(s->up, i);
+        int host = weft_topology_ancestor(t, i, WEFT_NODE_HOST), root = weft_sets_root(s->up, i);
         if (t->nodes[i].kind == WEFT_NODE_NVSWITCH && host >= 0 && s->has_gpus[root])
             s->all[s->count++] =
                 (struct nvswitch){.node = i, .host = host, .component_index = root};

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* Of generations 1 to 7, in MT/s. */
-static const int64_t rates[] = {2500, 5000, 8000, 16000, 32000, 64000, 128000};
+/* Of generations 1 to 8, in MT/s. */
+static const int64_t rates[] = {2500, 5000, 8000, 16000, 32000, 64000, 128000, 256000};
 enum { NUM_RATES = sizeof rates / sizeof rates[0] };
 
 static const char *skip_blanks(const char *text)
@@ -44,12 +44,9 @@ static const char *read_thousandths(const char *text, int64_t *value)
     return text;
 }
 
-static bool is_known_rate(int64_t rate)
+int64_t weft_pcie_rate_of_generation(int64_t generation)
 {
-    for (int i = 0; i < NUM_RATES; i++)
-        if (rates[i] == rate)
-            return true;
-    return false;
+    return generation < 1 || generation > NUM_RATES ? -1 : rates[generation - 1];
 }
 
 int64_t weft_pcie_rate(const char *speed)
@@ -60,20 +57,19 @@ int64_t weft_pcie_rate(const char *speed)
         at = skip_blanks(at + 4);
     if (strncasecmp(at, "gen", 3) == 0) {
         at = read_thousandths(skip_blanks(at + 3), &value);
-        if (!at || value % 1000 != 0 || value < 1000 || value > NUM_RATES * 1000 ||
-            *skip_blanks(at))
-            return -1;
-        return rates[value / 1000 - 1];
+        bool is_whole = at && value % 1000 == 0 && !*skip_blanks(at);
+        return is_whole ? weft_pcie_rate_of_generation(value / 1000) : -1;
     }
     at = read_thousandths(at, &value);
     if (!at)
         return -1;
     at = skip_blanks(at);
-    if (!*at)
-        return is_known_rate(value) ? value : -1;
-    // the newest rate that is planned is 256 GT/s
-    bool is_unit = strncasecmp(at, "GT/s", 4) == 0;
-    return is_unit && value >= 1000 && value <= 1000000 ? value : -1;
+    if (*at && strncasecmp(at, "GT/s", 4) != 0)
+        return -1;
+    for (int i = 0; i < NUM_RATES; i++)
+        if (rates[i] == value)
+            return value;
+    return -1;
 }
 
 int64_t weft_pcie_lanes(const char *width)
@@ -95,7 +91,7 @@ int64_t weft_pcie_payload(int64_t rate, int64_t lanes)
     // what the encoding leaves: 8 of 10 bits, 128 of 130, 242 of the 256 bytes of a flit
     int64_t part = rate <= 5000 ? 8 : rate <= 32000 ? 128 : 242;
     int64_t whole = rate <= 5000 ? 10 : rate <= 32000 ? 130 : 256;
-    return rate * 1000000 / 8 * lanes * part / whole / 1000 * 1000;
+    return (rate * 1000000 / 8 * lanes * part / whole + 500) / 1000 * 1000;
 }
 
 int64_t weft_pcie_bandwidth(const char *speed, int64_t lanes)

@@ -9,12 +9,13 @@
 #include "topology/graph.h"
 
 /* Transfers per second and lane, in millions: "8 GT/s" and "Gen3" are 8000. A number without unit
- * is taken as GT/s if PCI Express has such a rate. -1: says nothing ("", "Unknown", "0 GT/s"). */
+ * is taken as GT/s. -1: says nothing ("", "Unknown"), or PCI Express has no such rate. */
 int64_t weft_pcie_rate(const char *speed);
+int64_t weft_pcie_rate_of_generation(int64_t generation);
 /* Lanes of "16" or "x16"; -1: says nothing ("0", "255", ""). */
 int64_t weft_pcie_lanes(const char *width);
 /* Payload of `lanes` lanes at that rate in bytes per second and direction, in whole kilobytes as
- * others print it: 15.753846 GB/s for 8000 and 16. -1: one of them is unknown. */
+ * hwloc prints it: 15.753846 GB/s for 8000 and 16. -1: one of them is unknown. */
 int64_t weft_pcie_payload(int64_t rate, int64_t lanes);
 /* All in one: speed as for weft_pcie_rate, lanes as a number. */
 int64_t weft_pcie_bandwidth(const char *speed, int64_t lanes);

@@ -6,7 +6,6 @@
  *
  * The driver may block for ever, so the probe runs apart, under a deadline.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "topology/apart.h"
 #include "topology/nvml_import.h"
+#include "topology/pcie.h"
 #include "topology/probe.h"
 
 enum {
@@ -283,22 +283,6 @@ static weft_status read_numbers(struct nvml_import *im, struct nvml_gpu *gpu)
 
 /* ---- PCIe ---- */
 
-/* Payload of one lane in bytes per second; 0: no such generation. The six digits are hwloc's. */
-static int64_t pcie_bandwidth(unsigned generation, unsigned lanes)
-{
-    static const double lane_gbps[] = {0,
-                                       2.5 * 8 / 10,
-                                       5.0 * 8 / 10,
-                                       8.0 * 128 / 130,
-                                       16.0 * 128 / 130,
-                                       32.0 * 128 / 130,
-                                       64.0 * 242 / 256,
-                                       128.0 * 242 / 256};
-    if (generation >= sizeof lane_gbps / sizeof lane_gbps[0] || lanes > 32)
-        return 0;
-    return llround(lane_gbps[generation] / 8 * lanes * 1e6) * 1000;
-}
-
 /* Two sources round differently; that is no contradiction. */
 static bool is_about(int64_t a, int64_t b)
 {
@@ -339,8 +323,8 @@ static weft_status read_pcie(struct nvml_import *im, struct nvml_gpu *gpu)
                                 "its PCIe link") ||
             !weft_nvml_answered(gpu, forms[i].width(gpu->device, &lanes), "its PCIe link"))
             continue;
-        int64_t bandwidth = pcie_bandwidth(generation, lanes);
-        if (bandwidth == 0) {
+        int64_t bandwidth = weft_pcie_payload(weft_pcie_rate_of_generation(generation), lanes);
+        if (bandwidth < 0) {
             WEFT_TRY(weft_topology_add_remark(
                 im->topology, WEFT_REMARK_UNREAD, WEFT_SOURCE_NVML, gpu->node, im->error,
                 "PCIe generation %u with %u lanes, says NVML of %.100s", generation, lanes,

@@ -9,6 +9,7 @@
 
 #include "topology/forms.h"
 #include "topology/hostlist.h"
+#include "topology/sets.h"
 #include "topology/slurm_private.h"
 
 struct block {
@@ -39,17 +40,16 @@ static weft_status find_sets(const struct weft_topology *t, int *up, const char 
     int num_domains = 0;
     if (!domains)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "slurm: no memory");
-    for (int i = 0; i < t->num_nodes; i++) {
-        up[i] = i;
+    weft_sets_init(up, t->num_nodes);
+    for (int i = 0; i < t->num_nodes; i++)
         labels[i] = NULL;
-    }
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_GPU)
             continue;
         int host = weft_topology_ancestor(t, i, WEFT_NODE_HOST);
         const char *text = weft_topology_text(t, i, "nvlink_domain");
         if (host >= 0)
-            weft_slurm_unite(up, host, i);
+            weft_sets_unite(up, host, i);
         if (host >= 0 && text && text[0])
             labels[host] = text;
         if (text && text[0])
@@ -57,11 +57,11 @@ static weft_status find_sets(const struct weft_topology *t, int *up, const char 
     }
     for (int i = 0; i < t->num_links; i++)
         if (t->links[i].kind == WEFT_LINK_NVLINK)
-            weft_slurm_unite(up, t->links[i].from, t->links[i].to);
+            weft_sets_unite(up, t->links[i].from, t->links[i].to);
     qsort(domains, (size_t)num_domains, sizeof *domains, compare_domains);
     for (int i = 1; i < num_domains; i++)
         if (strcmp(domains[i].text, domains[i - 1].text) == 0)
-            weft_slurm_unite(up, domains[i].gpu, domains[i - 1].gpu);
+            weft_sets_unite(up, domains[i].gpu, domains[i - 1].gpu);
     free(domains);
     return WEFT_OK;
 }
@@ -98,7 +98,7 @@ static int list_hosts(const struct weft_topology *t, int *up, const char *const 
         const char *name = weft_topology_text(t, i, "slurm.block");
         hosts[count++] = (struct block){
             .index = name ? weft_topology_number(t, i, "slurm.block_index", INT64_MAX)
-                          : weft_slurm_root(up, i),
+                          : weft_sets_root(up, i),
             .name = name,
             .label = name ? weft_topology_text(t, i, "slurm.block_label") : labels[i],
             .num_hosts = 1,

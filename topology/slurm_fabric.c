@@ -15,30 +15,11 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "topology/cables.h"
+#include "topology/sets.h"
 #include "topology/slurm_private.h"
 
 enum { MAX_CANDIDATES = 64 }; // larger groups that one is compared with
-
-int weft_slurm_root(int *up, int node)
-{
-    while (up[node] != node)
-        node = up[node] = up[up[node]];
-    return node;
-}
-
-void weft_slurm_unite(int *up, int a, int b)
-{
-    a = weft_slurm_root(up, a);
-    b = weft_slurm_root(up, b);
-    up[a < b ? b : a] = a < b ? a : b;
-}
-
-bool weft_slurm_is_switch(const struct weft_topology *t, int node)
-{
-    int kind = t->nodes[node].kind;
-    return kind == WEFT_NODE_LEAF || kind == WEFT_NODE_SPINE || kind == WEFT_NODE_CORE_SWITCH ||
-           kind == WEFT_NODE_SWITCH;
-}
 
 void weft_slurm_fabric_fini(struct weft_slurm_fabric *f)
 {
@@ -85,8 +66,8 @@ static void collect_ports(const struct weft_topology *t, struct weft_slurm_fabri
 {
     for (int i = 0; i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
-        bool is_from = weft_slurm_is_switch(t, link->from),
-             is_to = weft_slurm_is_switch(t, link->to);
+        bool is_from = weft_node_is_fabric_switch(t, link->from),
+             is_to = weft_node_is_fabric_switch(t, link->to);
         if (link->kind != WEFT_LINK_NETWORK || is_from == is_to)
             continue;
         int end = is_from ? link->to : link->from;
@@ -132,16 +113,16 @@ static int compare_fabrics(const void *a, const void *b)
 static void find_classes(const struct weft_topology *t, struct weft_slurm_fabric *f, int *up,
                          struct fabric *fabrics)
 {
-    for (int i = 0; i < t->num_nodes; i++) {
-        up[i] = i;
+    weft_sets_init(up, t->num_nodes);
+    for (int i = 0; i < t->num_nodes; i++)
         fabrics[i] = (struct fabric){.root = i, .last_host = -1};
-    }
     for (int i = 0; i < t->num_links; i++)
-        if (t->links[i].kind == WEFT_LINK_NETWORK && weft_slurm_is_switch(t, t->links[i].from) &&
-            weft_slurm_is_switch(t, t->links[i].to))
-            weft_slurm_unite(up, t->links[i].from, t->links[i].to);
+        if (t->links[i].kind == WEFT_LINK_NETWORK &&
+            weft_node_is_fabric_switch(t, t->links[i].from) &&
+            weft_node_is_fabric_switch(t, t->links[i].to))
+            weft_sets_unite(up, t->links[i].from, t->links[i].to);
     for (int i = 0; i < f->num_ports; i++) { // by host, so that each counts once per fabric
-        struct fabric *fabric = &fabrics[weft_slurm_root(up, f->ports[i].on)];
+        struct fabric *fabric = &fabrics[weft_sets_root(up, f->ports[i].on)];
         fabric->bandwidth = added(fabric->bandwidth, f->ports[i].bandwidth);
         if (fabric->last_host == f->ports[i].host)
             continue;
@@ -151,7 +132,7 @@ static void find_classes(const struct weft_topology *t, struct weft_slurm_fabric
     }
     qsort(fabrics, (size_t)t->num_nodes, sizeof *fabrics, compare_fabrics);
     for (int i = 0; i < t->num_nodes; i++)
-        weft_slurm_root(up, i);
+        weft_sets_root(up, i);
     // up[] of a root is free from here on: it becomes ~class
     for (int i = 0, class = 0; i < t->num_nodes; i++) {
         const struct fabric *before = &fabrics[i - (i > 0)];
@@ -207,7 +188,7 @@ static void find_levels(const struct weft_topology *t, struct weft_slurm_fabric 
         int kind = t->nodes[i].kind;
         int level = kind == WEFT_NODE_SWITCH ? far : kind - WEFT_NODE_LEAF;
         int64_t said = weft_topology_number(t, i, "slurm.level", level);
-        f->level[i] = weft_slurm_is_switch(t, i) ? (int)(said < far ? said : far) : -1;
+        f->level[i] = weft_node_is_fabric_switch(t, i) ? (int)(said < far ? said : far) : -1;
     }
     for (int i = 0; i < f->num_ports; i++)
         if (f->level[f->ports[i].on] == far)

@@ -58,10 +58,5 @@ struct weft_slurm_fabric {
 weft_status weft_slurm_fabric_find(const struct weft_topology *topology,
                                    struct weft_slurm_fabric *fabric, struct weft_error *error);
 void weft_slurm_fabric_fini(struct weft_slurm_fabric *fabric);
-bool weft_slurm_is_switch(const struct weft_topology *topology, int node);
-
-/* Sets of nodes: up[i] = i at first. */
-int weft_slurm_root(int *up, int node);
-void weft_slurm_unite(int *up, int a, int b);
 
 #endif

@@ -13,6 +13,7 @@
 #include "topology/forms.h"
 #include "topology/graph_private.h"
 #include "topology/hostlist.h"
+#include "topology/sets.h"
 #include "topology/slurm_private.h"
 
 /* One line of the file. */
@@ -49,8 +50,7 @@ static int set_of_group(const struct tree *tree, int group)
 static int set_of_item(struct tree *tree, int item)
 {
     const struct item *i = &tree->items[item];
-    return weft_slurm_root(tree->up,
-                           i->group >= 0 ? set_of_group(tree, i->group) : i->first_switch);
+    return weft_sets_root(tree->up, i->group >= 0 ? set_of_group(tree, i->group) : i->first_switch);
 }
 
 /* ---- names ---- */
@@ -87,17 +87,17 @@ static weft_status add_leaf(struct tree *tree, int group, int host)
     item->first_switch = ports[0].on;
     item->last_switch = ports[g->num_ports - 1].on;
     for (int i = 0; i < g->num_ports; i++)
-        weft_slurm_unite(tree->up, set_of_group(tree, group), ports[i].on);
+        weft_sets_unite(tree->up, set_of_group(tree, group), ports[i].on);
     return name_item(tree, item);
 }
 
 /* In the order of the first host of each. */
 static weft_status add_leaves(struct tree *tree)
 {
-    for (int i = 0; i < tree->t->num_nodes + tree->fabric.num_groups; i++) {
-        tree->up[i] = i;
+    int num_sets = tree->t->num_nodes + tree->fabric.num_groups;
+    weft_sets_init(tree->up, num_sets);
+    for (int i = 0; i < num_sets; i++)
         tree->count[i] = 0;
-    }
     for (int i = 0; i < tree->t->num_nodes; i++) {
         int group = tree->fabric.group_of[i];
         if (group < 0 || tree->count[set_of_group(tree, group)]++)
@@ -116,7 +116,7 @@ static void connect_up_to(struct tree *tree, int level)
         const struct weft_link *link = &tree->t->links[i];
         int a = levels[link->from], b = levels[link->to];
         if (link->kind == WEFT_LINK_NETWORK && a >= 0 && b >= 0 && a <= level && b <= level)
-            weft_slurm_unite(tree->up, link->from, link->to);
+            weft_sets_unite(tree->up, link->from, link->to);
     }
 }
 
@@ -159,7 +159,7 @@ static weft_status add_level(struct tree *tree, int level)
     for (int i = 0; i < tree->t->num_nodes; i++) {
         if (tree->fabric.level[i] != level)
             continue;
-        int set = weft_slurm_root(tree->up, i);
+        int set = weft_sets_root(tree->up, i);
         tree->first[set] = tree->count[set]++ == 0 ? i : tree->first[set];
         tree->last[set] = i;
     }
