@@ -79,19 +79,6 @@ static void answer(int pipe_end, const char *text, size_t bytes)
     }
 }
 
-static weft_status write_graph(const struct weft_topology *topology, char **text, size_t *bytes,
-                               struct weft_error *error)
-{
-    FILE *stream = open_memstream(text, bytes);
-    if (!stream)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the answer");
-    putc('T', stream);
-    weft_status status = weft_topology_write_json(topology, stream, error);
-    if (fclose(stream) != 0 && status == WEFT_OK)
-        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the answer");
-    return status;
-}
-
 static void work(int pipe_end, weft_discover *discover, const void *context,
                  struct weft_topology *topology)
 {
@@ -100,8 +87,9 @@ static void work(int pipe_end, weft_discover *discover, const void *context,
     size_t bytes = 0;
     weft_status status = discover(context, topology, &failure);
     if (status == WEFT_OK)
-        status = write_graph(topology, &text, &bytes, &failure);
+        status = weft_topology_to_json(topology, &text, &bytes, &failure);
     if (status == WEFT_OK) {
+        answer(pipe_end, "T", 1);
         answer(pipe_end, text, bytes);
         return;
     }

@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * A probe that asks drivers, run in a process of its own. A sick driver may hold a thread in the
- * kernel for ever, and a process with such a thread cannot even exit; so neither this process nor a
- * thread of it makes those calls. What the other process found comes back as JSON through a pipe.
+ * Discovery in a process of its own. A sick driver may hold a thread in the kernel for ever, and a
+ * process with such a thread cannot even exit; so neither this process nor a thread of it asks
+ * drivers. Nor does it take up an environment that is meant for hwloc alone, or what a strange file
+ * tree makes hwloc do. What the other process found comes back as JSON through a pipe.
  */
 #ifndef WEFT_TOPOLOGY_APART_H
 #define WEFT_TOPOLOGY_APART_H

@@ -31,7 +31,9 @@ static weft_status read_parts(const char *path, const char *sys, struct weft_top
     WEFT_TRY(weft_probe_hwloc_fsroot(path, topology, error));
     WEFT_TRY(weft_pcie_read_sysfs(*topology, sys, error));
     WEFT_TRY(weft_ethernet_read_sysfs(*topology, sys, error));
-    return weft_topology_add_probe(*topology, WEFT_FSROOT_FORM, true, "", error);
+    WEFT_TRY(weft_topology_add_probe(*topology, WEFT_FSROOT_FORM, true, "", error));
+    WEFT_TRY(weft_topology_check(*topology, error));
+    return weft_topology_sort(*topology, error);
 }
 
 weft_status weft_fsroot_load(const char *path, struct weft_topology **topology,

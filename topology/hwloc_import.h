@@ -30,10 +30,10 @@ weft_status weft_hwloc_set_number(struct hwloc_import *import, int node, const c
 /* The node of the object or of what contains it; -1: none. */
 int weft_hwloc_node(hwloc_obj_t object);
 
-/* What hwloc finds by itself: this machine, or what its variables name; `name` is for error
- * sentences. Errors: SYSTEM, OUT_OF_MEMORY. */
+/* What hwloc finds by itself: this machine, or what its variables name (*is_this_machine false);
+ * `name` is for error sentences. Errors: SYSTEM, OUT_OF_MEMORY. */
 weft_status weft_hwloc_load_system(struct weft_topology *topology, const char *name,
-                                   struct weft_error *error);
+                                   bool *is_this_machine, struct weft_error *error);
 
 /* PCI and operating system devices, below what is already there. */
 weft_status weft_hwloc_import_devices(struct hwloc_import *import);

@@ -28,6 +28,10 @@
 /* Errors: OUT_OF_MEMORY, SYSTEM (the stream failed). The stream is flushed, not closed. */
 weft_status weft_topology_write_json(const struct weft_topology *topology, FILE *stream,
                                      struct weft_error *error);
+/* The same into fresh memory, which the caller frees; *bytes without the final NUL. Errors:
+ * OUT_OF_MEMORY; *text is NULL then. */
+weft_status weft_topology_to_json(const struct weft_topology *topology, char **text, size_t *bytes,
+                                  struct weft_error *error);
 /* `text` as a JSON string, quotes included. Strings in a graph are printable ASCII, so only quotes
  * and backslashes need an escape. */
 void weft_json_write_text(FILE *stream, const char *text);

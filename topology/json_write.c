@@ -5,6 +5,7 @@
 #include "topology/json.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "topology/forms.h"
 
@@ -138,4 +139,17 @@ weft_status weft_topology_write_json(const struct weft_topology *topology, FILE 
                                      struct weft_error *error)
 {
     return weft_topology_export(&weft_exporter_json, topology, stream, error);
+}
+
+weft_status weft_topology_to_json(const struct weft_topology *topology, char **text, size_t *bytes,
+                                  struct weft_error *error)
+{
+    *text = NULL;
+    FILE *stream = open_memstream(text, bytes);
+    weft_status status = stream ? weft_topology_write_json(topology, stream, error) : WEFT_OK;
+    if (stream && fclose(stream) == 0 && status == WEFT_OK)
+        return WEFT_OK;
+    free(*text);
+    *text = NULL;
+    return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory for it as JSON");
 }

@@ -80,12 +80,14 @@ static weft_status load_file(const char *path, const struct weft_importer *impor
     return status;
 }
 
+/* Checked and in canonical order, wherever it comes from. */
 static weft_status load_any(const char *source, const struct weft_importer *importer,
                             struct weft_topology **topology, struct weft_error *error)
 {
     if (!source || !source[0]) {
         WEFT_TRY(weft_topology_create(topology, error));
-        return weft_topology_probe(topology, error);
+        WEFT_TRY(weft_topology_probe(topology, error)); // which checks after each probe
+        return weft_topology_sort(*topology, error);
     }
     if (!importer && weft_fsroot_is_folder(source))
         return weft_fsroot_load(source, topology, error);
@@ -114,10 +116,6 @@ weft_status weft_topology_load_as(const char *source, const char *form,
     int64_t start_ns = weft_clock_ns();
     weft_status status = is_folder ? weft_fsroot_load(source, &made, error)
                                    : load_any(source, importer, &made, error);
-    if (status == WEFT_OK)
-        status = weft_topology_check(made, error);
-    if (status == WEFT_OK)
-        status = weft_topology_sort(made, error);
     if (status == WEFT_OK)
         status = weft_topology_recall(made, error);
     if (status != WEFT_OK) {

@@ -63,19 +63,6 @@ static int compare_inputs(const void *x, const void *y)
     return strcmp(a->text, b->text);
 }
 
-static weft_status write_input(const struct weft_topology *graph, struct input *input,
-                               struct weft_error *error)
-{
-    FILE *stream = open_memstream(&input->text, &input->bytes);
-    if (!stream)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "merge: no memory");
-    input->graph = graph;
-    weft_status status = weft_topology_write_json(graph, stream, error);
-    if (fclose(stream) != 0 && status == WEFT_OK)
-        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "merge: no memory");
-    return status;
-}
-
 static weft_status sort_graphs(struct weft_merge *m, const struct weft_topology *const *graphs,
                                int num_graphs)
 {
@@ -83,8 +70,10 @@ static weft_status sort_graphs(struct weft_merge *m, const struct weft_topology 
     if (!inputs)
         return weft_fail(m->error, WEFT_OUT_OF_MEMORY, "merge: no memory");
     weft_status status = WEFT_OK;
-    for (int i = 0; i < num_graphs && status == WEFT_OK; i++)
-        status = write_input(graphs[i], &inputs[i], m->error);
+    for (int i = 0; i < num_graphs && status == WEFT_OK; i++) {
+        inputs[i].graph = graphs[i];
+        status = weft_topology_to_json(graphs[i], &inputs[i].text, &inputs[i].bytes, m->error);
+    }
     if (status == WEFT_OK) {
         qsort(inputs, (size_t)num_graphs, sizeof *inputs, compare_inputs);
         for (int i = 0; i < num_graphs; i++)

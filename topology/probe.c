@@ -5,7 +5,10 @@
 #include "topology/probe.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "topology/json.h"
 
 const struct weft_probe *const weft_probes[] = {
     &weft_probe_hwloc,  &weft_probe_pcie, &weft_probe_ethernet, &weft_probe_nvml,
@@ -25,26 +28,54 @@ static void clean(char *text, size_t bytes)
             text[i] = '?';
 }
 
+static bool is_elsewhere(const struct weft_topology *t)
+{
+    for (int i = 0; i < t->num_nodes; i++)
+        if (weft_topology_text(t, i, WEFT_PROBE_ELSEWHERE))
+            return true;
+    return false;
+}
+
+/* Whether the two differ in anything at all. */
+static weft_status compare(const struct weft_topology *a, const struct weft_topology *b,
+                           bool *is_equal, struct weft_error *error)
+{
+    char *text_a = NULL, *text_b = NULL;
+    size_t bytes_a, bytes_b;
+    weft_status status = weft_topology_to_json(a, &text_a, &bytes_a, error);
+    if (status == WEFT_OK)
+        status = weft_topology_to_json(b, &text_b, &bytes_b, error);
+    if (status == WEFT_OK)
+        *is_equal = bytes_a == bytes_b && memcmp(text_a, text_b, bytes_a) == 0;
+    free(text_a);
+    free(text_b);
+    return status;
+}
+
 /* Discovers into a copy, so that a failure leaves nothing behind. */
 static weft_status run_probe(struct weft_topology **topology, const struct weft_probe *probe,
                              struct weft_error *error)
 {
     const char *reason = "";
+    if (is_elsewhere(*topology))
+        return weft_topology_add_probe(*topology, probe->name, false, "the host is another machine",
+                                       error);
     if (!probe->available(&reason))
         return weft_topology_add_probe(*topology, probe->name, false, reason, error);
     struct weft_topology *attempt = NULL;
     struct weft_error failure = {0};
+    bool is_equal = false;
     WEFT_TRY(weft_topology_copy(*topology, &attempt, error));
     weft_status status = probe->discover(attempt, &failure);
     if (status == WEFT_OK)
         status = weft_topology_check(attempt, &failure);
+    if (status == WEFT_OK)
+        status = compare(*topology, attempt, &is_equal, &failure);
     if (status == WEFT_OK) {
-        bool has_grown = attempt->num_nodes > (*topology)->num_nodes ||
-                         attempt->num_links > (*topology)->num_links;
         weft_topology_destroy(topology);
         *topology = attempt;
         return weft_topology_add_probe(*topology, probe->name, true,
-                                       has_grown ? "" : "added no node or link", error);
+                                       is_equal ? "added nothing" : "", error);
     }
     weft_topology_destroy(&attempt);
     if (status == WEFT_OUT_OF_MEMORY)

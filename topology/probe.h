@@ -30,6 +30,11 @@ struct weft_probe {
 extern const struct weft_probe *const weft_probes[];
 extern const int weft_num_probes;
 
+/* Attribute of a host that is not this machine, with who says so (hwloc can be told by variables
+ * such as HWLOC_XMLFILE to describe another one). No further probe looks then: what it would see
+ * is none of that host's. */
+#define WEFT_PROBE_ELSEWHERE "process.elsewhere"
+
 /* Runs all probes on *topology (as a rule empty), which may be moved. Errors: OUT_OF_MEMORY. */
 weft_status weft_topology_probe(struct weft_topology **topology, struct weft_error *error);
 
@@ -38,9 +43,9 @@ weft_status weft_topology_probe(struct weft_topology **topology, struct weft_err
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
                                  const char *name, struct weft_error *error);
 
-/* The machine of a copied tree (root/sys, root/proc) as hwloc sees it, into a new graph. Runs in a
- * child process of up to 60 s. Errors: INVALID_FORMAT, UNSUPPORTED (built without hwloc), TIMEOUT,
- * SYSTEM, OUT_OF_MEMORY. */
+/* The machine of a copied tree (root/sys, root/proc) as hwloc sees it, into a new graph. Runs in
+ * another process for up to 60 s. Errors: INVALID_FORMAT, UNSUPPORTED (built without hwloc),
+ * TIMEOUT, SYSTEM (hwloc crashed, or no process could be made), OUT_OF_MEMORY. */
 weft_status weft_probe_hwloc_fsroot(const char *root, struct weft_topology **topology,
                                     struct weft_error *error);
 

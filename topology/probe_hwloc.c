@@ -361,7 +361,7 @@ static const char *const unwanted[] = {"opencl", "gl", "pci", "nvml", "cuda"};
 
 /* `xml` NULL: this machine (or HWLOC_XMLFILE, which hwloc honours itself). */
 static weft_status load(struct weft_topology *topology, const char *xml, size_t bytes,
-                        const char *name, struct weft_error *error)
+                        const char *name, bool *is_this_machine, struct weft_error *error)
 {
     hwloc_topology_t hwloc;
     if (bytes >= INT32_MAX)
@@ -382,25 +382,28 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
                            "%s: hwloc cannot load it", name);
     if (status == WEFT_OK)
         status = import_all(hwloc, topology, error);
+    *is_this_machine = status == WEFT_OK && hwloc_topology_is_thissystem(hwloc);
     hwloc_topology_destroy(hwloc);
     return status;
 }
 
 weft_status weft_hwloc_load_system(struct weft_topology *topology, const char *name,
-                                   struct weft_error *error)
+                                   bool *is_this_machine, struct weft_error *error)
 {
-    return load(topology, NULL, 0, name, error);
+    return load(topology, NULL, 0, name, is_this_machine, error);
 }
 
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
                                  const char *name, struct weft_error *error)
 {
+    bool is_this_machine;
     char *older = NULL;
     size_t older_bytes = 0;
     WEFT_TRY(weft_hwloc_downgrade_xml(text, bytes, name, &older, &older_bytes, error));
     weft_status status = weft_hwloc_check_xml(text, bytes, name, error);
     if (status == WEFT_OK)
-        status = load(topology, older ? older : text, older ? older_bytes : bytes, name, error);
+        status = load(topology, older ? older : text, older ? older_bytes : bytes, name,
+                      &is_this_machine, error);
     free(older);
     return status;
 }
@@ -436,7 +439,15 @@ static bool hwloc_available(const char **reason)
 
 static weft_status hwloc_discover(struct weft_topology *topology, struct weft_error *error)
 {
-    return weft_hwloc_load_system(topology, "this machine", error);
+    bool is_this_machine;
+    WEFT_TRY(weft_hwloc_load_system(topology, "this machine", &is_this_machine, error));
+    if (is_this_machine)
+        return WEFT_OK;
+    int host = 0;
+    while (topology->nodes[host].kind != WEFT_NODE_HOST)
+        host++; // the import begins with one
+    return weft_topology_set_text(topology, host, WEFT_PROBE_ELSEWHERE, "a variable of hwloc",
+                                  WEFT_SOURCE_HWLOC, error);
 }
 
 const struct weft_probe weft_probe_hwloc = {

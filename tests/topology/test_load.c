@@ -80,6 +80,15 @@ static void test_hwloc_xml_file_variable(void **state)
     weft_topology_destroy(&t);
 }
 
+/* A path of a new file, removed by the caller. */
+static void make_file(char *path, const char *text, size_t bytes)
+{
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, text, bytes), bytes);
+    assert_int_equal(close(file), 0);
+}
+
 #ifndef WEFT_CORE_ONLY
 
 /* A machine of our own: a NIC named like another node, another behind a narrow port of a switch, a
@@ -152,6 +161,31 @@ static void test_own_machine(void **state)
     assert_true(up_link(t, "a-b/gpu0", "a-b/pcie-switch0")->bandwidth.current.value == 15753846000);
     assert_true(weft_topology_number(t, 0, "network_functions_without_interface", 0) == 1);
     weft_topology_destroy(&t);
+}
+
+/* Told by its variable, hwloc describes another machine: what is in this one is none of its. */
+static void test_hwloc_xml_file_of_another_machine(void **state)
+{
+    (void)state;
+    struct weft_topology *file = NULL, *live = NULL;
+    char path[] = "/tmp/weft-test-XXXXXX";
+    make_file(path, own_machine, strlen(own_machine));
+    assert_int_equal(weft_topology_load(path, &file, NULL), WEFT_OK);
+    setenv("HWLOC_XMLFILE", path, 1);
+    assert_int_equal(weft_topology_load(NULL, &live, NULL), WEFT_OK);
+    unsetenv("HWLOC_XMLFILE");
+    unlink(path);
+    check_sound(live);
+    assert_true(weft_topology_fingerprint(live) == weft_topology_fingerprint(file));
+    assert_string_equal(weft_topology_text(live, 0, WEFT_PROBE_ELSEWHERE), "a variable of hwloc");
+    assert_int_equal(live->num_probes, weft_num_probes);
+    for (int i = 0; i < live->num_probes; i++) {
+        bool is_hwloc = strcmp(live->probes[i].name, "hwloc") == 0;
+        assert_int_equal(live->probes[i].available, is_hwloc);
+        assert_string_equal(live->probes[i].reason, is_hwloc ? "" : "the host is another machine");
+    }
+    weft_topology_destroy(&file);
+    weft_topology_destroy(&live);
 }
 
 /* What is known about some of the real files, by other tools and by reading them. */
@@ -271,17 +305,15 @@ static void test_own_file(void **state)
 {
     (void)state;
     char path[] = "/tmp/weft-test-XXXXXX";
-    int file = mkstemp(path);
-    assert_true(file >= 0);
     struct weft_topology *t = NULL, *back = NULL;
+    size_t bytes;
     assert_int_equal(weft_topology_load("host:2 gpu:4 nic:2", &t, NULL), WEFT_OK);
-    FILE *stream = fdopen(file, "w");
-    assert_non_null(stream);
-    assert_int_equal(weft_topology_write_json(t, stream, NULL), WEFT_OK);
-    fclose(stream);
+    char *text = written(t, &bytes);
+    make_file(path, text, bytes);
     assert_int_equal(weft_topology_load(path, &back, NULL), WEFT_OK);
     assert_true(weft_topology_fingerprint(t) == weft_topology_fingerprint(back));
     unlink(path);
+    free(text);
     weft_topology_destroy(&t);
     weft_topology_destroy(&back);
 }
@@ -289,11 +321,15 @@ static void test_own_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_this_machine), cmocka_unit_test(test_hwloc_xml_file_variable),
+        cmocka_unit_test(test_this_machine),
+        cmocka_unit_test(test_hwloc_xml_file_variable),
 #ifndef WEFT_CORE_ONLY
-        cmocka_unit_test(test_real_files),   cmocka_unit_test(test_own_machine),
+        cmocka_unit_test(test_real_files),
+        cmocka_unit_test(test_own_machine),
+        cmocka_unit_test(test_hwloc_xml_file_of_another_machine),
 #endif
-        cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_own_file),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_own_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
