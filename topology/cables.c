@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include "topology/adjacency.h"
+
 bool weft_node_is_fabric_switch(const struct weft_topology *t, int node)
 {
     int kind = t->nodes[node].kind;
@@ -24,31 +26,31 @@ static int compare_ends(const void *a, const void *b)
 weft_status weft_cables_list(const struct weft_topology *t, struct weft_cables *cables,
                              struct weft_error *error)
 {
+    struct weft_adjacency links = {0};
     *cables = (struct weft_cables){.topology = t};
-    cables->starts = calloc((size_t)t->num_nodes + 2, sizeof *cables->starts);
+    WEFT_TRY(weft_adjacency_create(t, &links, error));
+    cables->starts = malloc(((size_t)t->num_nodes + 1) * sizeof *cables->starts);
     cables->ends = malloc(((size_t)t->num_links * 2 + 1) * sizeof *cables->ends);
+    int count = 0;
+    for (int i = 0; i < t->num_nodes && cables->starts && cables->ends; i++) {
+        struct weft_cable_end *own = cables->ends + count;
+        cables->starts[i] = count;
+        for (int k = links.first[i]; k < links.first[i + 1]; k++) {
+            const struct weft_link *link = &t->links[links.link[k]];
+            bool is_from = link->from == i;
+            if (link->kind == WEFT_LINK_NETWORK)
+                cables->ends[count++] =
+                    (struct weft_cable_end){.link = links.link[k],
+                                            .port = is_from ? link->from_port : link->to_port,
+                                            .peer = is_from ? link->to : link->from,
+                                            .peer_port = is_from ? link->to_port : link->from_port};
+        }
+        qsort(own, (size_t)(count - cables->starts[i]), sizeof *own, compare_ends);
+    }
+    weft_adjacency_destroy(&links);
     if (!cables->starts || !cables->ends)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory");
-    // starts[n + 2] counts, then starts[n + 1] is where node n is filled, which moves it to its end
-    for (int i = 0; i < t->num_links; i++)
-        if (t->links[i].kind == WEFT_LINK_NETWORK) {
-            cables->starts[t->links[i].from + 2]++;
-            cables->starts[t->links[i].to + 2]++;
-        }
-    for (int i = 0; i <= t->num_nodes; i++)
-        cables->starts[i + 1] += cables->starts[i];
-    for (int i = 0; i < t->num_links; i++) {
-        const struct weft_link *link = &t->links[i];
-        if (link->kind != WEFT_LINK_NETWORK)
-            continue;
-        cables->ends[cables->starts[link->from + 1]++] =
-            (struct weft_cable_end){i, link->from_port, link->to, link->to_port};
-        cables->ends[cables->starts[link->to + 1]++] =
-            (struct weft_cable_end){i, link->to_port, link->from, link->from_port};
-    }
-    for (int i = 0; i < t->num_nodes; i++)
-        qsort(cables->ends + cables->starts[i], (size_t)(cables->starts[i + 1] - cables->starts[i]),
-              sizeof *cables->ends, compare_ends);
+    cables->starts[t->num_nodes] = count;
     return WEFT_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "topology/cables.h"
 #include "topology/findings_private.h"
+#include "topology/sets.h"
 
 enum { MOST_NAMED = 3, MOST_PORTS = 4, MAX_PORTS = 256 };
 
@@ -23,7 +24,7 @@ struct sibling {
 struct view {
     const struct weft_topology *topology;
     struct weft_cables cables;
-    int *pod; // by node; -1: neither leaf nor spine
+    int *pod; // by node: the first switch of its pod
     struct sibling *siblings;
     int num_siblings;
 };
@@ -40,27 +41,17 @@ static bool is_tier(const struct weft_topology *t, int node)
     return t->nodes[node].kind == WEFT_NODE_LEAF || t->nodes[node].kind == WEFT_NODE_SPINE;
 }
 
-static void number_pods(struct view *v, int *queue)
+static void find_pods(struct view *v)
 {
     const struct weft_topology *t = v->topology;
-    int count = 0;
-    for (int i = 0; i < t->num_nodes; i++)
-        v->pod[i] = -1;
-    for (int i = 0; i < t->num_nodes; i++) {
-        int head = 0, tail = 0;
-        if (!is_tier(t, i) || v->pod[i] >= 0)
-            continue;
-        v->pod[i] = count++;
-        for (queue[tail++] = i; head < tail; head++)
-            for (int k = v->cables.starts[queue[head]]; k < v->cables.starts[queue[head] + 1];
-                 k++) {
-                int peer = v->cables.ends[k].peer;
-                if (!is_tier(t, peer) || v->pod[peer] >= 0)
-                    continue;
-                v->pod[peer] = v->pod[i];
-                queue[tail++] = peer;
-            }
+    weft_sets_init(v->pod, t->num_nodes);
+    for (int i = 0; i < t->num_links; i++) {
+        const struct weft_link *link = &t->links[i];
+        if (link->kind == WEFT_LINK_NETWORK && is_tier(t, link->from) && is_tier(t, link->to))
+            weft_sets_unite(v->pod, link->from, link->to);
     }
+    for (int i = 0; i < t->num_nodes; i++)
+        v->pod[i] = weft_sets_root(v->pod, i);
 }
 
 static weft_status open_view(struct weft_search *s, struct view *view)
@@ -68,7 +59,7 @@ static weft_status open_view(struct weft_search *s, struct view *view)
     const struct weft_topology *t = s->topology;
     size_t count = (size_t)t->num_nodes + 1;
     *view = (struct view){.topology = t};
-    view->pod = malloc(count * 2 * sizeof *view->pod);
+    view->pod = malloc(count * sizeof *view->pod);
     view->siblings = malloc(count * sizeof *view->siblings);
     weft_status status = view->pod && view->siblings
                              ? weft_cables_list(t, &view->cables, s->error)
@@ -76,7 +67,7 @@ static weft_status open_view(struct weft_search *s, struct view *view)
     if (status != WEFT_OK)
         close_view(view);
     else
-        number_pods(view, view->pod + count);
+        find_pods(view);
     return status;
 }
 

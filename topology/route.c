@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "topology/adjacency.h"
+
 struct edge {
     int to;
     int link;
@@ -38,16 +40,33 @@ void weft_router_destroy(struct weft_router **router)
     *router = NULL;
 }
 
-static void add_edge(struct weft_router *r, int *fill, int from, int to, int link)
+static struct edge edge_of(const struct weft_topology *t, int link, int from)
 {
-    struct weft_quantity latency = weft_link_latency(&r->topology->links[link]);
-    struct weft_quantity bandwidth = weft_link_bandwidth(&r->topology->links[link]);
-    r->edges[fill[from]++] = (struct edge){.to = to,
-                                           .link = link,
-                                           .assumed = latency.source == WEFT_SOURCE_ASSUMED ||
-                                                      bandwidth.source == WEFT_SOURCE_ASSUMED,
-                                           .latency_ps = latency.value,
-                                           .bandwidth = bandwidth.value};
+    struct weft_quantity latency = weft_link_latency(&t->links[link]);
+    struct weft_quantity bandwidth = weft_link_bandwidth(&t->links[link]);
+    return (struct edge){.to = weft_link_other_end(&t->links[link], from),
+                         .link = link,
+                         .assumed = latency.source == WEFT_SOURCE_ASSUMED ||
+                                    bandwidth.source == WEFT_SOURCE_ASSUMED,
+                         .latency_ps = latency.value,
+                         .bandwidth = bandwidth.value};
+}
+
+static weft_status list_edges(struct weft_router *r, struct weft_error *error)
+{
+    const struct weft_topology *t = r->topology;
+    struct weft_adjacency links;
+    int count = 0;
+    WEFT_TRY(weft_adjacency_create(t, &links, error));
+    for (int i = 0; i < t->num_nodes; i++) {
+        r->first_edge[i] = count;
+        for (int k = links.first[i]; k < links.first[i + 1]; k++)
+            if (!t->links[links.link[k]].one_way || t->links[links.link[k]].from == i)
+                r->edges[count++] = edge_of(t, links.link[k], i);
+    }
+    r->first_edge[t->num_nodes] = count;
+    weft_adjacency_destroy(&links);
+    return WEFT_OK;
 }
 
 weft_status weft_router_create(const struct weft_topology *t, struct weft_router **router,
@@ -59,28 +78,20 @@ weft_status weft_router_create(const struct weft_topology *t, struct weft_router
         made->topology = t;
         made->routes = malloc((n + 1) * sizeof *made->routes);
         made->previous = malloc((n + 1) * 3 * sizeof *made->previous);
-        made->first_edge = calloc(n + 2, sizeof *made->first_edge);
+        made->first_edge = malloc((n + 1) * sizeof *made->first_edge);
         made->edges = malloc((2 * m + 1) * sizeof *made->edges);
     }
-    if (!made || !made->routes || !made->previous || !made->first_edge || !made->edges) {
+    weft_status status = WEFT_OK;
+    if (!made || !made->routes || !made->previous || !made->first_edge || !made->edges)
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "routes: no memory for %zu nodes", n);
+    if (status == WEFT_OK)
+        status = list_edges(made, error);
+    if (status != WEFT_OK) {
         weft_router_destroy(&made);
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "routes: no memory for %zu nodes", n);
+        return status;
     }
     made->heap = made->previous + n;
     made->place = made->heap + n;
-    // counting sort by node; shifted by one, so that filling leaves the starts behind
-    int *start = made->first_edge;
-    for (size_t i = 0; i < m; i++) {
-        start[t->links[i].from + 2]++;
-        start[t->links[i].to + 2] += !t->links[i].one_way;
-    }
-    for (size_t i = 2; i < n + 2; i++)
-        start[i] += start[i - 1];
-    for (int i = 0; i < t->num_links; i++) {
-        add_edge(made, start + 1, t->links[i].from, t->links[i].to, i);
-        if (!t->links[i].one_way)
-            add_edge(made, start + 1, t->links[i].to, t->links[i].from, i);
-    }
     *router = made;
     return WEFT_OK;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "topology/cables.h"
+#include "topology/sets.h"
 
 struct tiers {
     struct weft_topology *topology;
@@ -18,8 +19,9 @@ struct tiers {
     int *num_ends;  // by node: cables of a switch to NICs and hosts
     int *num_joins; // cables of a switch to switches
     int *rank;      // distance of a switch from the nearest leaf; -1: none
-    int *queue, *island;
-    int usual; // fewer ends than this are few
+    int *queue;
+    int *island; // the first switch of its connected part
+    int usual;   // fewer ends than this are few
 };
 
 static bool is_end(const struct weft_topology *t, int node)
@@ -159,58 +161,49 @@ static weft_status find_leaves(struct tiers *s)
         num_empty > 1 ? "es were" : " was", t->nodes[first_empty].name);
 }
 
-/* Numbers the connected parts of the switches; returns how many there are. */
-static int find_islands(struct tiers *s)
+static bool joins_switches(const struct weft_topology *t, const struct weft_link *link)
+{
+    return link->kind == WEFT_LINK_NETWORK && weft_node_is_fabric_switch(t, link->from) &&
+           weft_node_is_fabric_switch(t, link->to);
+}
+
+static void find_islands(struct tiers *s)
 {
     const struct weft_topology *t = s->topology;
-    int count = 0;
+    weft_sets_init(s->island, t->num_nodes);
+    for (int i = 0; i < t->num_links; i++)
+        if (joins_switches(t, &t->links[i]))
+            weft_sets_unite(s->island, t->links[i].from, t->links[i].to);
     for (int i = 0; i < t->num_nodes; i++)
-        s->island[i] = -1;
-    for (int i = 0; i < t->num_nodes; i++) {
-        int head = 0, tail = 0;
-        if (!weft_node_is_fabric_switch(t, i) || s->island[i] >= 0)
-            continue;
-        s->island[i] = count++;
-        for (s->queue[tail++] = i; head < tail; head++)
-            for (int k = s->cables.starts[s->queue[head]]; k < s->cables.starts[s->queue[head] + 1];
-                 k++) {
-                int peer = s->cables.ends[k].peer;
-                if (!weft_node_is_fabric_switch(t, peer) || s->island[peer] >= 0)
-                    continue;
-                s->island[peer] = s->island[i];
-                s->queue[tail++] = peer;
-            }
-    }
-    return count;
+        s->island[i] = weft_sets_root(s->island, i);
 }
 
 /* Where most cables join switches of one rank (a ring, a mesh), ranks mean nothing. */
 static weft_status drop_irregular(struct tiers *s)
 {
     const struct weft_topology *t = s->topology;
-    int num_islands = find_islands(s), level = 0, first = -1, dropped = 0, first_dropped = -1;
+    int level = 0, first = -1, dropped = 0, first_dropped = -1;
     int *num_level = s->queue; // by island: cables within a rank
     int *num_joins = s->num_ends;
-    for (int i = 0; i < num_islands; i++)
+    find_islands(s);
+    for (int i = 0; i < t->num_nodes; i++)
         num_level[i] = num_joins[i] = 0;
     for (int i = 0; i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
-        if (link->kind != WEFT_LINK_NETWORK || !weft_node_is_fabric_switch(t, link->from) ||
-            !weft_node_is_fabric_switch(t, link->to))
+        if (!joins_switches(t, link))
             continue;
         num_joins[s->island[link->from]] += 1;
         num_level[s->island[link->from]] += s->rank[link->from] == s->rank[link->to];
     }
     for (int i = 0; i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
-        if (link->kind == WEFT_LINK_NETWORK && weft_node_is_fabric_switch(t, link->from) &&
-            weft_node_is_fabric_switch(t, link->to) && s->rank[link->from] == s->rank[link->to] &&
+        if (joins_switches(t, link) && s->rank[link->from] == s->rank[link->to] &&
             num_level[s->island[link->from]] * 2 <= num_joins[s->island[link->from]] &&
             level++ == 0)
             first = i;
     }
     for (int i = 0; i < t->num_nodes; i++)
-        if (s->island[i] >= 0 && num_level[s->island[i]] * 2 > num_joins[s->island[i]]) {
+        if (num_level[s->island[i]] * 2 > num_joins[s->island[i]]) {
             s->rank[i] = -1;
             first_dropped = dropped++ == 0 ? i : first_dropped;
         }
