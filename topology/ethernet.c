@@ -167,15 +167,9 @@ static weft_status add_interface(struct adding *a, int index)
 {
     const struct weft_interface *interface = &a->all[index];
     char name[WEFT_TOPOLOGY_NAME_BYTES];
-    int node, twin = 1;
-    do {
-        char number[16] = "";
-        if (twin > 1)
-            snprintf(number, sizeof number, "~%d", twin);
-        snprintf(name, sizeof name, "%.200s/%s%s", a->topology->nodes[a->host].name,
-                 interface->name, number);
-    } while (weft_topology_find_node(a->topology, name) >= 0 && twin++ < 100);
-    WEFT_TRY(weft_topology_add_node(a->topology, WEFT_NODE_NIC, name, a->host, &node, a->error));
+    int node;
+    snprintf(name, sizeof name, "%.200s/%s", a->topology->nodes[a->host].name, interface->name);
+    WEFT_TRY(weft_topology_add_twin(a->topology, WEFT_NODE_NIC, name, a->host, &node, a->error));
     WEFT_TRY(learn_text(a, node, "interface", interface->name));
     WEFT_TRY(learn_interface(a, node, index));
     bool lies_on_others = interface->lower > 0 || is_kind(interface, "bond");

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "topology/fabric_private.h"
+#include "topology/guid.h"
 #include "topology/tiers.h"
 
 enum { FIRST_SLOTS = 256, MAX_DEVICES = 1 << 21, MAX_STATEMENTS = 1 << 24 };
@@ -458,14 +459,11 @@ static weft_status add_port_facts(struct weft_fabric *f, struct weft_topology *t
         if (!is_first && f->ports[i - 1].port == p->port)
             continue;
         int node = f->devices[p->device].node;
-        char suffix[16] = "", key[32], guid[20];
+        char suffix[16] = "", key[32];
         if (p->port > 1)
             snprintf(suffix, sizeof suffix, ".%d", p->port);
-        if (p->guid) {
-            snprintf(key, sizeof key, "port_guid%s", suffix);
-            snprintf(guid, sizeof guid, "%016llx", (unsigned long long)p->guid);
-            WEFT_TRY(weft_topology_learn_text(t, node, key, guid, f->source, error));
-        }
+        snprintf(key, sizeof key, "port_guid%s", suffix);
+        WEFT_TRY(weft_topology_learn_guid(t, node, key, p->guid, f->source, error));
         if (p->lid >= 0) {
             snprintf(key, sizeof key, "lid%s", suffix);
             WEFT_TRY(weft_topology_learn_number(t, node, key, p->lid, f->source, error));

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "topology/fabric_private.h"
+#include "topology/guid.h"
 
 enum { ID_GUID_DIGITS = 16 };
 
@@ -257,25 +258,6 @@ static int compare_known(const void *a, const void *b)
     return x->node < y->node ? -1 : x->node > y->node;
 }
 
-/* GUIDs are written with colons and without. */
-static uint64_t read_guid(const char *text)
-{
-    uint64_t guid = 0;
-    int digits = 0;
-    if (strncmp(text, "0x", 2) == 0)
-        text += 2;
-    for (; *text; text++) {
-        if (*text == ':')
-            continue;
-        if (!isxdigit((unsigned char)*text) || ++digits > ID_GUID_DIGITS)
-            return 0;
-        int digit =
-            isdigit((unsigned char)*text) ? *text - '0' : tolower((unsigned char)*text) - 'a' + 10;
-        guid = guid << 4 | (uint64_t)digit;
-    }
-    return guid;
-}
-
 static int find_known(const struct known *known, int count, uint64_t guid)
 {
     int low = 0, high = count;
@@ -300,7 +282,7 @@ static weft_status list_known(const struct weft_topology *t, struct known **know
     for (int i = 0; i < t->num_nodes; i++)
         for (int k = 0; k < 2; k++) {
             const char *text = weft_topology_text(t, i, keys[k]);
-            uint64_t guid = text ? read_guid(text) : 0;
+            uint64_t guid = text ? weft_guid_read(text) : 0;
             if (guid)
                 (*known)[(*count)++] = (struct known){guid, i};
         }
@@ -321,16 +303,6 @@ struct adding {
     int num_shared, num_given; // adapters: description shared by machines; host from a sibling
 };
 
-static weft_status learn_guid(struct adding *a, int node, const char *key, uint64_t guid)
-{
-    char text[20];
-    const char *old = weft_topology_text(a->topology, node, key);
-    if (!guid || (old && read_guid(old) == guid))
-        return WEFT_OK;
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)guid);
-    return weft_topology_learn_text(a->topology, node, key, text, a->fabric->source, a->error);
-}
-
 static weft_status learn_number(struct adding *a, int node, const char *key, int64_t number)
 {
     if (number < 0)
@@ -350,8 +322,10 @@ static weft_status add_facts(struct adding *a, const struct fabric_device *d)
     const struct weft_fabric_device *about = &d->about;
     struct weft_span name, model;
     char text[WEFT_TOPOLOGY_NAME_BYTES];
-    WEFT_TRY(learn_guid(a, d->node, "node_guid", about->node_guid));
-    WEFT_TRY(learn_guid(a, d->node, "system_guid", about->system_guid));
+    WEFT_TRY(weft_topology_learn_guid(a->topology, d->node, "node_guid", about->node_guid,
+                                      a->fabric->source, a->error));
+    WEFT_TRY(weft_topology_learn_guid(a->topology, d->node, "system_guid", about->system_guid,
+                                      a->fabric->source, a->error));
     WEFT_TRY(learn_text(a, d->node, "description", d->description));
     if (d->model)
         WEFT_TRY(learn_text(a, d->node, "model", d->model));
@@ -419,7 +393,7 @@ static void guess_undeclared(struct fabric_device *d)
 {
     bool is_marked = d->id[0] && d->id[1] == '-' && strlen(d->id) == 2 + ID_GUID_DIGITS;
     if (is_marked)
-        d->about.node_guid = read_guid(d->id + 2);
+        d->about.node_guid = weft_guid_read(d->id + 2);
     if (is_marked && d->id[0] == 'S')
         d->about.role = WEFT_FABRIC_SWITCH;
     else

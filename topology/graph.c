@@ -18,6 +18,7 @@ enum {
     FIRST_INDEX_SLOTS = 64,
     MAX_LINK_COUNT = 1 << 20,
     MAX_ATTRIBUTES = 256,
+    MAX_TWINS = 1000, // nodes that would have one name
     MAX_PORT = 1 << 16,
 };
 
@@ -200,6 +201,16 @@ weft_status weft_topology_add_node(struct weft_topology *t, int kind, const char
         *node = t->num_nodes;
     t->num_nodes++;
     return WEFT_OK;
+}
+
+weft_status weft_topology_add_twin(struct weft_topology *t, int kind, const char *name, int parent,
+                                   int *node, struct weft_error *error)
+{
+    char twin[WEFT_TOPOLOGY_NAME_BYTES];
+    snprintf(twin, sizeof twin, "%s", name);
+    for (int i = 2; i <= MAX_TWINS && weft_topology_find_node(t, twin) >= 0; i++)
+        snprintf(twin, sizeof twin, "%.248s~%d", name, i);
+    return weft_topology_add_node(t, kind, twin, parent, node, error);
 }
 
 static weft_status set_attribute(struct weft_topology *t, int node, struct weft_attribute value,

@@ -200,6 +200,9 @@ weft_status weft_topology_copy(const struct weft_topology *topology, struct weft
  * is -1. *node may be NULL. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY; nothing is added then. */
 weft_status weft_topology_add_node(struct weft_topology *topology, int kind, const char *name,
                                    int parent, int *node, struct weft_error *error);
+/* The same; where the name is taken, the first of "NAME~2", "NAME~3", ... that is free. */
+weft_status weft_topology_add_twin(struct weft_topology *topology, int kind, const char *name,
+                                   int parent, int *node, struct weft_error *error);
 /* Sets or replaces an attribute; strings are copied. Text of other than printable ASCII: as above.
  */
 weft_status weft_topology_set_number(struct weft_topology *topology, int node, const char *key,

@@ -257,16 +257,6 @@ static struct weft_link group_link(const struct weft_pairs *pairs, const int *gr
     return link; // a way between groups has four links
 }
 
-static weft_status add_switch(struct weft_topology *t, const char *name, int *node,
-                              struct weft_error *error)
-{
-    char free_name[32];
-    snprintf(free_name, sizeof free_name, "%s", name);
-    for (int twin = 2; weft_topology_find_node(t, free_name) >= 0 && twin < 1000; twin++)
-        snprintf(free_name, sizeof free_name, "%s~%d", name, twin);
-    return weft_topology_add_node(t, WEFT_NODE_SWITCH, free_name, -1, node, error);
-}
-
 static weft_status add_groups(struct weft_topology *t, const struct weft_pairs *pairs,
                               const int *ends, const int *group_of, int num_groups, int64_t *values,
                               int *switches, struct weft_error *error)
@@ -280,7 +270,7 @@ static weft_status add_groups(struct weft_topology *t, const struct weft_pairs *
         char name[24];
         int num_hosts = 0;
         snprintf(name, sizeof name, "group%d", g);
-        WEFT_TRY(add_switch(t, name, &switches[g], error));
+        WEFT_TRY(weft_topology_add_twin(t, WEFT_NODE_SWITCH, name, -1, &switches[g], error));
         for (int i = 0; i < pairs->num_hosts; i++)
             num_hosts += group_of[i] == g;
         WEFT_TRY(weft_topology_add_remark(
@@ -295,7 +285,7 @@ static weft_status add_groups(struct weft_topology *t, const struct weft_pairs *
     }
     if (num_groups < 2)
         return WEFT_OK;
-    WEFT_TRY(add_switch(t, "between-groups", &between, error));
+    WEFT_TRY(weft_topology_add_twin(t, WEFT_NODE_SWITCH, "between-groups", -1, &between, error));
     WEFT_TRY(weft_topology_add_remark(t, WEFT_REMARK_GUESS, WEFT_SOURCE_MEASURED, between, error,
                                       "stands for what joins %d groups of hosts", num_groups));
     for (int g = 0; g < num_groups; g++) {

@@ -7,12 +7,12 @@
  *
  * hwloc reads the speed that a PCI link has now (it drops while a GPU idles), so it is `current`.
  */
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "topology/guid.h"
 #include "topology/hwloc_import.h"
 
 enum {
@@ -203,22 +203,14 @@ static hwloc_obj_t first_port(hwloc_obj_t pci, bool of_rdma)
     return NULL;
 }
 
-/* "0002:c903:0000:1234" as 16 digits; other forms set nothing. `skip`: what comes first in a GID.
- */
+/* Of "0002:c903:0000:1234"; other forms set nothing. `skip`: what comes first in a GID. */
 static weft_status set_guid(struct hwloc_import *im, int node, const char *key, const char *text,
                             size_t skip)
 {
-    char digits[17];
-    size_t used = 0;
     if (!text || strlen(text) != skip + 19)
         return WEFT_OK;
-    for (const char *at = text + skip; *at && used < 16; at++)
-        if (isxdigit((unsigned char)*at))
-            digits[used++] = (char)tolower((unsigned char)*at);
-    digits[used] = '\0';
-    if (used != 16 || strspn(digits, "0") == 16)
-        return WEFT_OK;
-    return weft_hwloc_set_text(im, node, key, digits);
+    return weft_topology_learn_guid(im->topology, node, key, weft_guid_read(text + skip),
+                                    WEFT_SOURCE_HWLOC, im->error);
 }
 
 static weft_status set_rdma_attributes(struct hwloc_import *im, hwloc_obj_t osdev, int node)

@@ -13,8 +13,6 @@
 #include "topology/merge_private.h"
 #include "topology/sets.h"
 
-enum { MAX_TWINS = 1000 }; // nodes that would have one name
-
 const struct weft_node *weft_merge_node(const struct weft_merge *m, int node)
 {
     int g = m->graph_of[node];
@@ -173,20 +171,6 @@ static weft_status find_namesakes(const struct weft_merge *m, const int *best, b
     return WEFT_OK;
 }
 
-/* The first of "NAME", "NAME~2", ... that is free. */
-static weft_status add_node(struct weft_merge *m, int kind, const char *name, int root)
-{
-    char free_name[WEFT_TOPOLOGY_NAME_BYTES];
-    snprintf(free_name, sizeof free_name, "%.248s", name);
-    for (int twin = 2; weft_topology_find_node(m->merged, free_name) >= 0; twin++) {
-        if (twin > MAX_TWINS)
-            return weft_fail(m->error, WEFT_INVALID_ARGUMENT,
-                             "merge: more than %d nodes are named \"%.100s\"", MAX_TWINS, name);
-        snprintf(free_name, sizeof free_name, "%.248s~%d", name, twin);
-    }
-    return weft_topology_add_node(m->merged, kind, free_name, -1, &m->node[root], m->error);
-}
-
 static weft_status add_hosts(struct weft_merge *m, const int *best)
 {
     bool *has_namesake = calloc((size_t)m->num_nodes + 1, sizeof *has_namesake);
@@ -202,7 +186,8 @@ static weft_status add_hosts(struct weft_merge *m, const int *best)
         snprintf(name, sizeof name, "%.200s", given);
         if (has_namesake[root])
             snprintf(name, sizeof name, "%.200s~%08x", given, (unsigned)m->identity[best[root]]);
-        status = add_node(m, WEFT_NODE_HOST, name, root);
+        status =
+            weft_topology_add_twin(m->merged, WEFT_NODE_HOST, name, -1, &m->node[root], m->error);
         if (status == WEFT_OK && has_namesake[root])
             status = weft_topology_add_remark(
                 m->merged, WEFT_REMARK_GUESS, WEFT_SOURCE_ASSUMED, m->node[root], m->error,
@@ -228,7 +213,8 @@ static weft_status add_others(struct weft_merge *m, const int *best)
         else if (is_prefixed)
             snprintf(name, sizeof name, "%.120s/%.127s",
                      m->merged->nodes[m->node[weft_merge_root(m, m->host[from])]].name, local);
-        WEFT_TRY(add_node(m, weft_merge_node(m, from)->kind, name, root));
+        WEFT_TRY(weft_topology_add_twin(m->merged, weft_merge_node(m, from)->kind, name, -1,
+                                        &m->node[root], m->error));
     }
     return WEFT_OK;
 }

@@ -10,10 +10,7 @@
 #include "topology/nccl_xml.h"
 #include "topology/xml.h"
 
-enum {
-    MAX_TWINS = 1000,
-    MAX_KEPT = 16, // child elements that one node keeps
-};
+enum { MAX_KEPT = 16 }; // child elements that one node keeps
 
 void *weft_nccl_room(void *array, int count, int *room, size_t item)
 {
@@ -62,16 +59,9 @@ weft_status weft_nccl_add_node(struct weft_nccl_reading *s, int kind, int host, 
     make_printable(clean);
     for (char *slash = clean; (slash = strchr(slash, '/'));) // it ends the host's part of a name
         *slash = '-';
-    for (int twin = 1; twin < MAX_TWINS; twin++) {
-        char number[16] = "";
-        if (twin > 1)
-            snprintf(number, sizeof number, "~%d", twin);
-        snprintf(name, sizeof name, "%.100s%s%s%s", host >= 0 ? s->topology->nodes[host].name : "",
-                 host >= 0 ? "/" : "", clean, number);
-        if (weft_topology_find_node(s->topology, name) < 0)
-            break;
-    }
-    return weft_topology_add_node(s->topology, kind, name, parent, node, s->error);
+    snprintf(name, sizeof name, "%.100s%s%s", host >= 0 ? s->topology->nodes[host].name : "",
+             host >= 0 ? "/" : "", clean);
+    return weft_topology_add_twin(s->topology, kind, name, parent, node, s->error);
 }
 
 weft_status weft_nccl_set_text(struct weft_nccl_reading *s, const xmlNode *element, int node,

@@ -14,10 +14,7 @@
 #include "topology/probe.h"
 #include "topology/xml.h"
 
-enum {
-    MAX_NUMA = 1024, // every two of them are joined
-    MAX_TWINS = 1000,
-};
+enum { MAX_NUMA = 1024 }; // every two of them are joined
 
 static void make_printable(char *text)
 {
@@ -31,17 +28,10 @@ weft_status weft_hwloc_add(struct hwloc_import *im, int kind, const char *word, 
 {
     const char *host = im->host >= 0 ? im->topology->nodes[im->host].name : "";
     char name[WEFT_TOPOLOGY_NAME_BYTES];
-    // an interface may be called numa0; the second of a name gets a number
-    for (int twin = 1; twin < MAX_TWINS; twin++) {
-        char number[16] = "";
-        if (twin > 1)
-            snprintf(number, sizeof number, "~%d", twin);
-        snprintf(name, sizeof name, "%.100s%s%.100s%s", host, host[0] ? "/" : "", word, number);
-        make_printable(name);
-        if (weft_topology_find_node(im->topology, name) < 0)
-            break;
-    }
-    return weft_topology_add_node(im->topology, kind, name, parent, node, im->error);
+    snprintf(name, sizeof name, "%.100s%s%.100s", host, host[0] ? "/" : "", word);
+    make_printable(name);
+    // a twin: an interface may be called numa0
+    return weft_topology_add_twin(im->topology, kind, name, parent, node, im->error);
 }
 
 weft_status weft_hwloc_set_text(struct hwloc_import *im, int node, const char *key,

@@ -18,7 +18,6 @@
 
 enum {
     MAX_MIG_INSTANCES = 64,
-    MAX_TWINS = 1000,
     MAX_MILLIWATTS = 100000000,
 };
 static const int64_t timeout_ns =
@@ -74,16 +73,8 @@ weft_status weft_nvml_add_node(struct nvml_import *im, int kind, const char *wor
                                int *node)
 {
     char name[WEFT_TOPOLOGY_NAME_BYTES];
-    for (int twin = 1; twin < MAX_TWINS; twin++) {
-        char number[16] = "";
-        if (twin > 1)
-            snprintf(number, sizeof number, "~%d", twin);
-        snprintf(name, sizeof name, "%.150s/%.60s%s", im->topology->nodes[im->host].name, word,
-                 number);
-        if (weft_topology_find_node(im->topology, name) < 0)
-            break;
-    }
-    return weft_topology_add_node(im->topology, kind, name, parent, node, im->error);
+    snprintf(name, sizeof name, "%.150s/%.60s", im->topology->nodes[im->host].name, word);
+    return weft_topology_add_twin(im->topology, kind, name, parent, node, im->error);
 }
 
 bool weft_nvml_address(const struct weft_nvml_pci *pci, char *text)

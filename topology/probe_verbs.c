@@ -7,7 +7,7 @@
  *
  * Firmware that does not answer blocks whoever asks, so the probe runs apart, under a deadline.
  */
-#include <ctype.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@
 #include "base/verbs.h"
 #include "topology/apart.h"
 #include "topology/gpudirect.h"
+#include "topology/guid.h"
 #include "topology/probe.h"
 #include "topology/sysfs.h"
 
@@ -24,7 +25,6 @@ enum {
     MAX_PORTS = 8,      // of one device
     MAX_GIDS = 256,     // of one port, that are looked at
     MAX_KEPT_GIDS = 32, // of one device: a node has room for so many attributes only
-    MAX_TWINS = 1000,
     GID_TEXT_BYTES = 40,
     KEY_BYTES = 48,
 };
@@ -81,30 +81,10 @@ static weft_status set_number(struct verbs_import *im, int node, const char *key
                                       im->error);
 }
 
-static uint64_t from_network(uint64_t bytes)
-{
-    unsigned char raw[8];
-    uint64_t number = 0;
-    memcpy(raw, &bytes, sizeof raw);
-    for (int i = 0; i < 8; i++)
-        number = number << 8 | raw[i];
-    return number;
-}
-
-/* Others may write a GUID with colons; that is no contradiction. */
 static weft_status set_guid(struct verbs_import *im, int node, const char *key, uint64_t guid)
 {
-    char text[20], plain[20] = "";
-    if (guid == 0)
-        return WEFT_OK;
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)guid);
-    const char *known = weft_topology_text(im->topology, node, key);
-    for (size_t used = 0; known && *known && used + 1 < sizeof plain; known++)
-        if (*known != ':')
-            plain[used++] = (char)tolower((unsigned char)*known);
-    if (strcmp(plain, text) == 0)
-        return weft_topology_set_text(im->topology, node, key, text, WEFT_SOURCE_VERBS, im->error);
-    return set_text(im, node, key, text);
+    return weft_topology_learn_guid(im->topology, node, key, be64toh(guid), WEFT_SOURCE_VERBS,
+                                    im->error);
 }
 
 /* ---- the node of a device ---- */
@@ -114,15 +94,8 @@ static weft_status add_device(struct verbs_import *im, struct rdma *rdma, const 
 {
     struct weft_topology *t = im->topology;
     char name[WEFT_TOPOLOGY_NAME_BYTES];
-    for (int twin = 1; twin < MAX_TWINS; twin++) {
-        char number[16] = "";
-        if (twin > 1)
-            snprintf(number, sizeof number, "~%d", twin);
-        snprintf(name, sizeof name, "%.150s/%s%s", t->nodes[im->host].name, rdma->name, number);
-        if (weft_topology_find_node(t, name) < 0)
-            break;
-    }
-    WEFT_TRY(weft_topology_add_node(t, WEFT_NODE_NIC, name, im->host, &rdma->node, im->error));
+    snprintf(name, sizeof name, "%.150s/%s", t->nodes[im->host].name, rdma->name);
+    WEFT_TRY(weft_topology_add_twin(t, WEFT_NODE_NIC, name, im->host, &rdma->node, im->error));
     WEFT_TRY(set_text(im, rdma->node, "interface", interface));
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_NUMA)
@@ -134,7 +107,7 @@ static weft_status add_device(struct verbs_import *im, struct rdma *rdma, const 
         t, WEFT_REMARK_GUESS, WEFT_SOURCE_VERBS, rdma->node, im->error,
         "%.60s is on no PCI device that can be seen; its place among the "
         "NUMA domains is not known",
-        name);
+        t->nodes[rdma->node].name);
 }
 
 static weft_status find_node(struct verbs_import *im, struct rdma *rdma)
@@ -276,7 +249,7 @@ static weft_status read_gids(struct verbs_import *im, struct rdma *rdma)
         WEFT_TRY(keep_gid(im, rdma, i, &gid, &has_ip));
         if (i == 0 && rdma->attributes.link_layer == IBV_LINK_LAYER_INFINIBAND)
             WEFT_TRY(set_guid(im, rdma->node, port_key(rdma, "port_guid", key),
-                              from_network(gid.global.interface_id)));
+                              gid.global.interface_id));
     }
     if (rdma->attributes.link_layer == IBV_LINK_LAYER_ETHERNET && kept > 0 && !has_ip)
         WEFT_TRY(weft_topology_add_remark(
@@ -326,8 +299,8 @@ static weft_status read_device(struct verbs_import *im, struct rdma *rdma)
     char firmware[sizeof attributes.fw_ver];
     take_text(attributes.fw_ver, sizeof attributes.fw_ver, firmware);
     WEFT_TRY(set_text(im, rdma->node, "firmware", firmware));
-    WEFT_TRY(set_guid(im, rdma->node, "node_guid", from_network(attributes.node_guid)));
-    WEFT_TRY(set_guid(im, rdma->node, "system_guid", from_network(attributes.sys_image_guid)));
+    WEFT_TRY(set_guid(im, rdma->node, "node_guid", attributes.node_guid));
+    WEFT_TRY(set_guid(im, rdma->node, "system_guid", attributes.sys_image_guid));
     WEFT_TRY(set_number(im, rdma->node, "num_ports", attributes.phys_port_cnt));
     if (attributes.phys_port_cnt > MAX_PORTS)
         WEFT_TRY(weft_topology_add_remark(im->topology, WEFT_REMARK_UNREAD, WEFT_SOURCE_VERBS,
