@@ -105,10 +105,7 @@ static inline struct weft_topology *make_rails(int pods, int rails, int hosts, i
 
 static inline int kind_of(const struct weft_topology *t, const char *name)
 {
-    int node = weft_topology_find_node(t, name);
-    if (node < 0)
-        fail_msg("no %s", name);
-    return t->nodes[node].kind;
+    return t->nodes[find(t, name)].kind;
 }
 
 #endif

@@ -5,16 +5,11 @@
 #ifndef WEFT_TESTS_TOPOLOGY_GRAPHS_H
 #define WEFT_TESTS_TOPOLOGY_GRAPHS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
+#include "tests/topology/compare.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "topology/graph.h"
 #include "topology/synthetic.h"
 
 #define GB INT64_C(1000000000)
@@ -26,12 +21,17 @@ static inline struct weft_topology *synthetic(const char *text)
     return t;
 }
 
-static inline int find(const struct weft_topology *t, const char *name)
+/* The string is refused with its column and a sentence that holds `why`. */
+static inline void assert_synthetic_refused(const char *text, int column, const char *why)
 {
-    int node = weft_topology_find_node(t, name);
-    if (node < 0)
-        fail_msg("no node %s", name);
-    return node;
+    struct weft_topology *t = NULL;
+    struct weft_error error = {0};
+    char place[32];
+    snprintf(place, sizeof place, "column %d:", column);
+    assert_int_equal(weft_topology_from_synthetic(text, &t, &error), WEFT_INVALID_FORMAT);
+    assert_null(t);
+    if (!strstr(error.text, place) || !strstr(error.text, why))
+        fail_msg("\"%s\": \"%s\" names not %s and %s", text, error.text, place, why);
 }
 
 static inline int link_index(const struct weft_topology *t, const char *a, const char *b)

@@ -51,25 +51,6 @@ static inline struct weft_topology *probed(const char *form, struct fake_box *bo
     return t;
 }
 
-static inline int find(const struct weft_topology *t, const char *name)
-{
-    int node = weft_topology_find_node(t, name);
-    if (node < 0)
-        fail_msg("no node %s", name);
-    return node;
-}
-
-static inline const char *text_of(const struct weft_topology *t, const char *name, const char *key)
-{
-    const char *text = weft_topology_text(t, find(t, name), key);
-    return text ? text : "";
-}
-
-static inline int64_t number_of(const struct weft_topology *t, const char *name, const char *key)
-{
-    return weft_topology_number(t, find(t, name), key, -1);
-}
-
 /* How many remarks of the kind have `part` in them; about the node, where one is named. */
 static inline int remarks(const struct weft_topology *t, enum weft_remark_kind kind,
                           const char *name, const char *part)

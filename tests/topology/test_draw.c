@@ -4,17 +4,13 @@
  * same bytes, and large graphs stay small. SVG is read back by libxml2. How a page behaves in a
  * browser is for tests/tools/test_html.sh.
  */
-#include "tests/topology/compare.h"
+#include "tests/topology/load.h"
 
-#include <stdlib.h>
-#include <string.h>
 #ifndef WEFT_CORE_ONLY
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 #endif
 
-#include "topology/forms.h"
-#include "topology/load.h"
 #include "topology/synthetic.h"
 
 static char *drawn(const char *form, const struct weft_topology *t, size_t *bytes)
@@ -221,18 +217,7 @@ static void test_real_files(void **state)
                                         "hwloc/192em64t-12gr2n8c2t.xml", "mpibind/coral-lassen.xml",
                                         "mpibind/epyc-corona.xml"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[500];
-        snprintf(path, sizeof path, WEFT_SHARED_DATA "/topodata/%s", files[i]);
-        struct weft_topology *t = NULL;
-        FILE *file = fopen(path, "r");
-        if (!file || !weft_importer_find("hwloc-xml")) {
-            print_message("skipped: no %s here, or nothing reads it\n", path);
-            if (file)
-                fclose(file);
-            skip();
-        }
-        fclose(file);
-        assert_int_equal(weft_topology_load(path, &t, NULL), WEFT_OK);
+        struct weft_topology *t = load_real(files[i]);
         check_all_in_svg(t);
         check_all_in_page(t);
         check_arcs_inside(t);

@@ -4,42 +4,12 @@
  * read, what other graphs become, and that findings, routes and the report cope with GPUs that no
  * host contains.
  */
-#include "tests/topology/compare.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "tests/topology/load.h"
 
 #include "topology/findings.h"
-#include "topology/forms.h"
 #include "topology/report.h"
 #include "topology/route.h"
 #include "topology/synthetic.h"
-
-static struct weft_topology *read_text(const char *text)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    const struct weft_importer *importer = weft_importer_find("edges");
-    assert_non_null(importer);
-    assert_true(importer->matches(text));
-    if (weft_topology_import(importer, text, strlen(text), "edges", &t, &error) != WEFT_OK)
-        fail_msg("%s\n%s", text, error.text);
-    return t;
-}
-
-/* In fresh memory; the caller frees it. */
-static char *written_edges(const struct weft_topology *t)
-{
-    char *text = NULL;
-    size_t bytes;
-    struct weft_error error = {0};
-    FILE *stream = open_memstream(&text, &bytes);
-    assert_non_null(stream);
-    if (weft_topology_export(weft_exporter_find("edges"), t, stream, &error) != WEFT_OK)
-        fail_msg("%s", error.text);
-    fclose(stream);
-    return text;
-}
 
 static const char sample[] = "  # two boxes\n"
                              "\n"
@@ -56,7 +26,7 @@ static const char sample[] = "  # two boxes\n"
 static void test_read(void **state)
 {
     (void)state;
-    struct weft_topology *t = read_text(sample);
+    struct weft_topology *t = imported(&weft_importer_edges, sample);
     int a = weft_topology_find_node(t, "a"), b = weft_topology_find_node(t, "b");
     int s = weft_topology_find_node(t, "s %#");
     assert_true(a >= 0 && b >= 0 && s >= 0);
@@ -88,10 +58,10 @@ static void test_read(void **state)
 static void test_round_trip(void **state)
 {
     (void)state;
-    struct weft_topology *t = read_text(sample);
-    char *text = written_edges(t);
-    struct weft_topology *back = read_text(text);
-    char *again = written_edges(back);
+    struct weft_topology *t = imported(&weft_importer_edges, sample);
+    char *text = exported(&weft_exporter_edges, t);
+    struct weft_topology *back = imported(&weft_importer_edges, text);
+    char *again = exported(&weft_exporter_edges, back);
     assert_string_equal(text, again);
     size_t bytes;
     char *json = written(t, &bytes), *json_back = written(back, &bytes);
@@ -150,28 +120,13 @@ static const struct {
 static void test_bad(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct weft_topology *t = NULL;
-        struct weft_error error = {0};
-        char place[32];
-        snprintf(place, sizeof place, "input:%d: ", bad[i].line);
-        weft_status status = weft_topology_import(weft_importer_find("edges"), bad[i].text,
-                                                  strlen(bad[i].text), "input", &t, &error);
-        assert_null(t);
-        if (status != WEFT_INVALID_FORMAT || !strstr(error.text, place) ||
-            !strstr(error.text, bad[i].why))
-            fail_msg("%s\ngives \"%s\", not %s and %s", bad[i].text, error.text, place, bad[i].why);
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_refused(&weft_importer_edges, bad[i].text, bad[i].line, bad[i].why);
     char name[400];
     memset(name, 'x', sizeof name);
     memcpy(name, "node ", 5);
     memcpy(name + sizeof name - 5, " gpu", 5);
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    assert_int_equal(
-        weft_topology_import(weft_importer_find("edges"), name, strlen(name), "input", &t, &error),
-        WEFT_INVALID_FORMAT);
-    assert_non_null(strstr(error.text, "255"));
+    assert_refused(&weft_importer_edges, name, 1, "255");
 }
 
 static void test_matches(void **state)
@@ -190,8 +145,9 @@ static void test_matches(void **state)
 static void test_graph_without_host(void **state)
 {
     (void)state;
-    struct weft_topology *t = read_text("node g0 gpu\nnode g1 gpu\nnode g2 gpu\nnode s switch\n"
-                                        "link g0 s 50 both\nlink g1 s 50 both\nlink s g2 25\n");
+    struct weft_topology *t =
+        imported(&weft_importer_edges, "node g0 gpu\nnode g1 gpu\nnode g2 gpu\nnode s switch\n"
+                                       "link g0 s 50 both\nlink g1 s 50 both\nlink s g2 25\n");
     int node_of_rank[4], g0 = weft_topology_find_node(t, "g0"),
                          g2 = weft_topology_find_node(t, "g2");
     struct weft_route route, routes[16];
@@ -227,8 +183,8 @@ static void test_flatten(void **state)
     assert_int_equal(
         weft_topology_from_synthetic("host:2 core:4 nvswitch:2@100 gpu:4@63.5 nic:2@400", &t, NULL),
         WEFT_OK);
-    char *text = written_edges(t);
-    struct weft_topology *flat = read_text(text);
+    char *text = exported(&weft_exporter_edges, t);
+    struct weft_topology *flat = imported(&weft_importer_edges, text);
     assert_non_null(strstr(text, "# left out: 12 nodes")); // 2 hosts, 2 packages, 8 cores
     assert_non_null(strstr(text, "capacities of 6 links are assumed"));
     assert_int_equal(weft_topology_count(flat, WEFT_NODE_GPU), 8);
@@ -265,7 +221,7 @@ static void test_not_written(void **state)
                      WEFT_UNSUPPORTED);
     assert_non_null(strstr(error.text, "no GPU"));
     weft_topology_destroy(&t);
-    t = read_text("node a gpu\nnode b gpu\nlink a b 1");
+    t = imported(&weft_importer_edges, "node a gpu\nnode b gpu\nlink a b 1");
     t->links[0].bandwidth.nominal.value = INT64_MAX;
     assert_int_equal(weft_topology_export(weft_exporter_find("edges"), t, stream, &error),
                      WEFT_UNSUPPORTED);

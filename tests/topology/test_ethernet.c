@@ -49,20 +49,6 @@ static void test_bond_rates(void **state)
     }
 }
 
-static int node_of(const struct weft_topology *t, const char *name)
-{
-    int node = weft_topology_find_node(t, name);
-    if (node < 0)
-        fail_msg("no %s", name);
-    return node;
-}
-
-static const char *text_of(const struct weft_topology *t, const char *name, const char *key)
-{
-    const char *text = weft_topology_text(t, node_of(t, name), key);
-    return text ? text : "";
-}
-
 static struct weft_topology *make_host(void)
 {
     struct weft_topology *t = NULL;
@@ -76,14 +62,6 @@ static struct weft_topology *make_host(void)
     assert_int_equal(weft_topology_set_text(t, nic, "interface", "eth0", WEFT_SOURCE_HWLOC, NULL),
                      WEFT_OK);
     return t;
-}
-
-static int count_remarks(const struct weft_topology *t, const char *part)
-{
-    int count = 0;
-    for (int i = 0; i < t->num_remarks; i++)
-        count += t->remarks[i].kind == WEFT_REMARK_HIDDEN && strstr(t->remarks[i].text, part);
-    return count;
 }
 
 static void test_table_to_graph(void **state)
@@ -106,26 +84,26 @@ static void test_table_to_graph(void **state)
     snprintf(all[5].ipv6, sizeof all[5].ipv6, "fd00::1/64");
     snprintf(all[6].ipv4, sizeof all[6].ipv4, "172.17.0.1/16");
     snprintf(all[6].state, sizeof all[6].state, "down");
-    struct weft_link cable = weft_link_make(WEFT_LINK_NETWORK, node_of(t, "h/mlx5_0"), 0);
+    struct weft_link cable = weft_link_make(WEFT_LINK_NETWORK, find(t, "h/mlx5_0"), 0);
     assert_int_equal(weft_topology_add_link(t, &cable, NULL, NULL), WEFT_OK);
     uint64_t before = weft_topology_fingerprint(t);
     assert_int_equal(weft_ethernet_add(t, all, 8, WEFT_SOURCE_SYSFS, NULL), WEFT_OK);
     assert_int_equal(weft_topology_check(t, NULL), WEFT_OK);
     assert_true(before != weft_topology_fingerprint(t));
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 4);
-    assert_int_equal(weft_topology_number(t, node_of(t, "h/mlx5_0"), "rate_mbps", 0), 25000);
+    assert_int_equal(weft_topology_number(t, find(t, "h/mlx5_0"), "rate_mbps", 0), 25000);
     assert_string_equal(text_of(t, "h/mlx5_0", "bond_master"), "bond0");
     assert_true(t->links[0].bandwidth.current.value == 3125000000);
-    assert_int_equal(weft_topology_number(t, node_of(t, "h/bond0"), "rate_mbps", 0), 50000);
+    assert_int_equal(weft_topology_number(t, find(t, "h/bond0"), "rate_mbps", 0), 50000);
     assert_string_equal(text_of(t, "h/bond0", "bond_slaves"), "eth0 eth1");
     assert_string_equal(text_of(t, "h/bond0", "bond_mode"), "802.3ad");
     assert_string_equal(text_of(t, "h/bond0.7", "lower_interface"), "bond0");
-    assert_int_equal(weft_topology_number(t, node_of(t, "h/bond0.7"), "rate_mbps", 0), 50000);
+    assert_int_equal(weft_topology_number(t, find(t, "h/bond0.7"), "rate_mbps", 0), 50000);
     assert_string_equal(text_of(t, "h/veth1", "interface_kind"), "veth");
-    assert_null(weft_topology_attribute(t, node_of(t, "h/veth1"), "rate_mbps")); // made up
+    assert_null(weft_topology_attribute(t, find(t, "h/veth1"), "rate_mbps")); // made up
     // eth1, docker0 and cali1 are no nodes, but counted
     assert_int_equal(weft_topology_number(t, 0, "process.other_interfaces", 0), 3);
-    assert_int_equal(count_remarks(t, "tells no rate"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "tells no rate"), 1);
     // addresses and states move without making another machine of it
     uint64_t with_address = weft_topology_fingerprint(t);
     snprintf(all[4].ipv4, sizeof all[4].ipv4, "10.0.0.2/24");
@@ -166,9 +144,9 @@ static void test_sysfs_tree(void **state)
     struct weft_topology *t = make_host();
     assert_int_equal(weft_ethernet_read_sysfs(t, root, NULL), WEFT_OK);
     assert_int_equal(weft_topology_check(t, NULL), WEFT_OK);
-    assert_int_equal(weft_topology_number(t, node_of(t, "h/mlx5_0"), "mtu", 0), 9000);
+    assert_int_equal(weft_topology_number(t, find(t, "h/mlx5_0"), "mtu", 0), 9000);
     assert_string_equal(text_of(t, "h/mlx5_0", "bond_master"), "bond0");
-    assert_int_equal(weft_topology_number(t, node_of(t, "h/bond0"), "rate_mbps", 0), 10000);
+    assert_int_equal(weft_topology_number(t, find(t, "h/bond0"), "rate_mbps", 0), 10000);
     assert_string_equal(text_of(t, "h/bond0", "bond_mode"), "active-backup");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 2);
     weft_topology_destroy(&t);
@@ -211,7 +189,8 @@ static int check_veth(void)
     EXPECT(strcmp(text_of(t, "h/weft0", "process.ipv6"), "fd09::7/64") == 0);
     EXPECT(strcmp(text_of(t, "h/weft0", "process.operstate"), "up") == 0);
     EXPECT(strlen(text_of(t, "h/weft0", "mac")) == 17);
-    EXPECT(count_remarks(t, "not in this network namespace") == 1); // eth0 of make_host
+    EXPECT(count_remarks(t, WEFT_REMARK_HIDDEN, "not in this network namespace") ==
+           1); // eth0 of make_host
     EXPECT(weft_topology_check(t, NULL) == WEFT_OK);
     weft_topology_destroy(&t);
     return DONE;
@@ -229,7 +208,7 @@ static int check_bond(void)
     EXPECT(weft_topology_find_node(t, "h/bond7") >= 0);
     EXPECT(strcmp(text_of(t, "h/bond7", "bond_slaves"), "weft0 weft1") == 0);
     EXPECT(strcmp(text_of(t, "h/bond7", "bond_mode"), "balance-rr") == 0);
-    EXPECT(weft_topology_number(t, node_of(t, "h/bond7"), "mtu", 0) == 9000);
+    EXPECT(weft_topology_number(t, find(t, "h/bond7"), "mtu", 0) == 9000);
     weft_topology_destroy(&t);
     return DONE;
 }

@@ -4,6 +4,7 @@
  * to look at and what it costs, and the real fabric gives what is known to be wrong with it.
  */
 #include "tests/topology/cabling.h"
+#include "tests/topology/load.h"
 
 #include <stdlib.h>
 
@@ -246,15 +247,7 @@ static void test_many_faults_stay_short(void **state)
 static void test_real_ndr_fabric(void **state)
 {
     (void)state;
-    const char *path = WEFT_SHARED_DATA "/topodata/topograph/ibnetdiscover-ndr-40sw.out";
-    struct weft_topology *t = NULL;
-    FILE *file = fopen(path, "r");
-    if (!file) {
-        print_message("skipped: %s is not here\n", path);
-        skip();
-    }
-    fclose(file);
-    assert_int_equal(weft_topology_load(path, &t, NULL), WEFT_OK);
+    struct weft_topology *t = load_real("topograph/ibnetdiscover-ndr-40sw.out");
     EXPECT(t, "missing-uplinks", 200, "12 of 31 leaf switches",
            "A09-P1-IBLEAF-01-02 has 14 of 18: no cable in port 33 to A10-P1-IBSPINE-01");
     EXPECT(t, "uneven-spines", 500, "6 of 9", "A10-P1-IBSPINE-04 has 52 of 62",

@@ -4,40 +4,10 @@
  * speeds, what they hide), matrices of our own for what they lack (XGMI, doubled NVLinks, three
  * sets of NVSwitches), and files that must not reach hwloc.
  */
-#include "tests/topology/compare.h"
-
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/topology/load.h"
 
 #include "topology/findings.h"
-#include "topology/forms.h"
-#include "topology/load.h"
 #include "topology/nvswitch.h"
-
-static struct weft_topology *load_file(const char *name)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    char path[512];
-    snprintf(path, sizeof path, "%s/topodata/%s.xml", WEFT_SHARED_DATA, name);
-    if (access(path, R_OK) != 0) {
-        print_message("no %s: skipped\n", path);
-        skip();
-    }
-    if (weft_topology_load(path, &t, &error) != WEFT_OK)
-        fail_msg("%s", error.text);
-    return t;
-}
-
-static int count_remarks(const struct weft_topology *t, enum weft_remark_kind kind,
-                         const char *part)
-{
-    int count = 0;
-    for (int i = 0; i < t->num_remarks; i++)
-        count += t->remarks[i].kind == kind && strstr(t->remarks[i].text, part);
-    return count;
-}
 
 static int kind_at(const struct weft_topology *t, int node)
 {
@@ -97,7 +67,7 @@ static bool has_finding(const struct weft_topology *t, const char *kind)
 static void test_dgx2_components(void **state)
 {
     (void)state;
-    struct weft_topology *t = load_file("hwloc/nvidiaDGX2");
+    struct weft_topology *t = load_real("hwloc/nvidiaDGX2.xml");
     int trunks = 0, trunk_links = 0, to_switches = 0;
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 16);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NVSWITCH), 12);
@@ -140,7 +110,7 @@ static void test_dgx2_components(void **state)
 static void test_power8_nvlinks(void **state)
 {
     (void)state;
-    struct weft_topology *t = load_file("hwloc/power8gpudistances");
+    struct weft_topology *t = load_real("hwloc/power8gpudistances.xml");
     int to_memory = 0, between_gpus = 0;
     for (int i = 0; i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
@@ -164,11 +134,11 @@ static void test_power8_nvlinks(void **state)
 static void test_hidden_nvlinks(void **state)
 {
     (void)state;
-    struct weft_topology *t = load_file("mpibind/coral-lassen");
+    struct weft_topology *t = load_real("mpibind/coral-lassen.xml");
     assert_int_equal(num_domains(t, WEFT_LINK_NVLINK), 4);
     assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "4 SXM modules"), 1);
     weft_topology_destroy(&t);
-    t = load_file("mpibind/g4dnmetal"); // T4 have none
+    t = load_real("mpibind/g4dnmetal.xml"); // T4 have none
     assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "SXM"), 0);
     weft_topology_destroy(&t);
 }
@@ -189,12 +159,12 @@ static struct weft_figure up_figure(const struct weft_topology *t, const char *n
 static void test_link_speed_floats(void **state)
 {
     (void)state;
-    struct weft_topology *t = load_file("hwloc/power8gpudistances");
+    struct weft_topology *t = load_real("hwloc/power8gpudistances.xml");
     // device 15.753846, port above it 7.876923
     assert_true(up_figure(t, "host/gpu0").current.value == 7876923000);
     assert_int_equal(up_figure(t, "host/gpu0").current.source, WEFT_SOURCE_HWLOC);
     weft_topology_destroy(&t);
-    t = load_file("hwloc/32em64t-2n8c2t-pci-wholeio"); // all 0.000000
+    t = load_real("hwloc/32em64t-2n8c2t-pci-wholeio.xml"); // all 0.000000
     assert_true(up_figure(t, "host/gpu0").current.value == -1);
     assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "without a PCIe speed: 7"), 1);
     assert_true(has_finding(t, "unknown-speed"));
@@ -205,7 +175,7 @@ static void test_link_speed_floats(void **state)
 static void test_devices(void **state)
 {
     (void)state;
-    struct weft_topology *t = load_file("hwloc/32em64t-2n8c2t-pci-wholeio");
+    struct weft_topology *t = load_real("hwloc/32em64t-2n8c2t-pci-wholeio.xml");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 4); // the AMD one by its OpenCL device
     int nic = weft_topology_find_node(t, "host/mlx5_0");
     assert_true(nic >= 0);
@@ -214,17 +184,17 @@ static void test_devices(void **state)
     assert_int_equal(weft_topology_number(t, nic, "lid", 0), 1);
     assert_int_equal(weft_topology_number(t, 0, "other_pci_devices", 0), 3); // two disks, a console
     weft_topology_destroy(&t);
-    t = load_file("hwloc/16intel64-manyVFs");
+    t = load_real("hwloc/16intel64-manyVFs.xml");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 6);
     assert_int_equal(weft_topology_number(t, 0, "network_functions_without_interface", 0), 12);
     weft_topology_destroy(&t);
-    t = load_file("hwloc/devel09-pci"); // an old hwloc lists mlx4_0 as an interface
+    t = load_real("hwloc/devel09-pci.xml"); // an old hwloc lists mlx4_0 as an interface
     nic = weft_topology_find_node(t, "devel09/mlx4_0");
     assert_true(nic >= 0);
     assert_string_equal(weft_topology_text(t, nic, "interface"), "ib0");
     assert_string_equal(weft_topology_text(t, nic, "interfaces"), "ib0 ib1");
     weft_topology_destroy(&t);
-    t = load_file("hwloc/nvidiaDGX2"); // one NVSwitch could not be read: no id is made up
+    t = load_real("hwloc/nvidiaDGX2.xml"); // one NVSwitch could not be read: no id is made up
     int without_id = 0;
     for (int i = 0; i < t->num_nodes; i++)
         without_id += kind_at(t, i) == WEFT_NODE_NVSWITCH && !weft_topology_text(t, i, "pci_id");
@@ -236,7 +206,7 @@ static void test_devices(void **state)
 static void test_pci_locality(void **state)
 {
     (void)state;
-    struct weft_topology *t = load_file("hwloc/40intel64-2g2n4c+pcilocality");
+    struct weft_topology *t = load_real("hwloc/40intel64-2g2n4c+pcilocality.xml");
     int joints = 0;
     for (int i = 0; i < t->num_links; i++)
         joints += t->links[i].kind == WEFT_LINK_ROOT;
@@ -244,7 +214,7 @@ static void test_pci_locality(void **state)
     assert_int_equal(joints, 4);
     assert_false(has_finding(t, "unknown-locality"));
     weft_topology_destroy(&t);
-    t = load_file("hwloc/irregulargroups-disallowed");
+    t = load_real("hwloc/irregulargroups-disallowed.xml");
     assert_true(has_finding(t, "unknown-locality"));
     assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "PCIe roots near no NUMA domain: 2"), 1);
     weft_topology_destroy(&t);
@@ -287,16 +257,6 @@ static void write_matrix(FILE *stream, const char *name, int n, const int *value
             text);
 }
 
-static struct weft_topology *import(const char *text)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    if (weft_topology_import(&weft_importer_hwloc_xml, text, strlen(text), "own", &t, &error) !=
-        WEFT_OK)
-        fail_msg("%s", error.text);
-    return t;
-}
-
 static struct weft_topology *import_machine(int devices, const char *type, const char *name_1,
                                             const int *values_1, const char *name_2,
                                             const int *values_2)
@@ -311,7 +271,7 @@ static struct weft_topology *import_machine(int devices, const char *type, const
         write_matrix(stream, name_2, devices, values_2);
     fputs("</topology>", stream);
     fclose(stream);
-    struct weft_topology *t = import(text);
+    struct weft_topology *t = imported(&weft_importer_hwloc_xml, text);
     free(text);
     return t;
 }
@@ -421,7 +381,8 @@ static void test_nvswitch_sets(void **state)
 static void test_memory_without_processors(void **state)
 {
     (void)state;
-    struct weft_topology *t = import(
+    struct weft_topology *t = imported(
+        &weft_importer_hwloc_xml,
         "<topology version=\"2.0\"><object type=\"Machine\" os_index=\"0\" cpuset=\"0x1\" "
         "complete_cpuset=\"0x1\" nodeset=\"0x7\" complete_nodeset=\"0x7\" allowed_cpuset=\"0x1\" "
         "allowed_nodeset=\"0x7\">"
@@ -464,7 +425,7 @@ static void test_virtual_machine(void **state)
                       "[%s:1001] [0000:0000] 00\" pci_link_speed=\"0.000000\"/>"
                       "</object></object></topology>",
                  is_virtual ? "1af4" : "8086");
-        struct weft_topology *t = import(text);
+        struct weft_topology *t = imported(&weft_importer_hwloc_xml, text);
         assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "virtio devices: 1"), is_virtual);
         assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "GPUs at the host bridge"),
                          is_virtual);
@@ -474,17 +435,6 @@ static void test_virtual_machine(void **state)
 }
 
 /* ---- what must not reach hwloc ---- */
-
-static void assert_refused(const char *text, const char *why)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    weft_status status =
-        weft_topology_import(&weft_importer_hwloc_xml, text, strlen(text), "bad", &t, &error);
-    if (status != WEFT_INVALID_FORMAT || t || !strstr(error.text, why) ||
-        strncmp(error.text, "bad:", 4) != 0)
-        fail_msg("%.200s\ngives %s: %s", text, weft_status_name(status), error.text);
-}
 
 static void test_deep_nesting(void **state)
 {
@@ -502,10 +452,11 @@ static void test_deep_nesting(void **state)
             fputs("</object>", stream);
         fputs("</topology>", stream);
         fclose(stream);
-        assert_refused(text, i == 0   ? "NUMANode"
-                             : i == 1 ? "bad:101: <object>: nested deeper than 100 levels"
-                             : i == 2 ? "nested deeper"
-                                      : "depth");
+        assert_refused(&weft_importer_hwloc_xml, text, -1,
+                       i == 0   ? "NUMANode"
+                       : i == 1 ? "input:101: <object>: nested deeper than 100 levels"
+                       : i == 2 ? "nested deeper"
+                                : "depth");
         free(text);
     }
 }
@@ -538,7 +489,7 @@ static void test_hostile_files(void **state)
          "cannot come after an <object>"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_refused(cases[i][0], cases[i][1]);
+        assert_refused(&weft_importer_hwloc_xml, cases[i][0], -1, cases[i][1]);
     static const char *const sets[] = {",0x1", "0x1,",  "0x", "0x123456789", "x",
                                        "",     "0x1,,", "1",  "0xf...f0x1"};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
@@ -547,7 +498,7 @@ static void test_hostile_files(void **state)
                  "<topology version=\"2.0\"><object type=\"Machine\" cpuset=\"%s\" "
                  "complete_cpuset=\"0x1\" nodeset=\"0x1\" complete_nodeset=\"0x1\"/></topology>",
                  sets[i]);
-        assert_refused(text, "is no set");
+        assert_refused(&weft_importer_hwloc_xml, text, -1, "is no set");
     }
 }
 

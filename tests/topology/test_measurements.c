@@ -43,7 +43,7 @@ static struct weft_measurements sample(uint64_t fingerprint)
     return m;
 }
 
-static char *text_of(const struct weft_measurements *m)
+static char *text_of_measurements(const struct weft_measurements *m)
 {
     char *text = NULL;
     size_t bytes;
@@ -57,9 +57,9 @@ static void test_there_and_back(void **state)
 {
     (void)state;
     struct weft_measurements m = sample(0x0123456789abcdef), back;
-    char *text = text_of(&m);
+    char *text = text_of_measurements(&m);
     assert_int_equal(weft_measurements_read(text, strlen(text), "m", &back, NULL), WEFT_OK);
-    char *again = text_of(&back);
+    char *again = text_of_measurements(&back);
     assert_string_equal(text, again);
     assert_true(back.fingerprint == 0x0123456789abcdef);
     assert_string_equal(back.entries[3].note, "no \"RDMA\" device\\");

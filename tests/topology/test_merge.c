@@ -3,14 +3,8 @@
  * Graphs of hosts become one graph of the cluster, whatever their order: names, GUIDs, cables seen
  * from both ends, machines with one name, racks of NVLink, remarks; and two real hosts.
  */
-#include "tests/topology/compare.h"
+#include "tests/topology/load.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "topology/forms.h"
-#include "topology/load.h"
 #include "topology/merge.h"
 
 static struct weft_topology *graph(void)
@@ -37,14 +31,6 @@ static void join(struct weft_topology *t, int kind, int from, int from_port, int
     link.to_port = to_port;
     link.bandwidth.nominal = (struct weft_quantity){50000000000, WEFT_SOURCE_UMAD};
     assert_int_equal(weft_topology_add_link(t, &link, NULL, NULL), WEFT_OK);
-}
-
-static int named(const struct weft_topology *t, const char *name)
-{
-    int found = weft_topology_find_node(t, name);
-    if (found < 0)
-        fail_msg("there is no %s", name);
-    return found;
 }
 
 /* Merges in every rotation and reversed: always the same bytes. Frees the graphs. */
@@ -104,8 +90,8 @@ static void test_hosts(void **state)
     assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 3);
     assert_int_equal(t->num_nodes, 12);
     assert_int_equal(t->num_links, 6);
-    assert_int_equal(t->nodes[named(t, "b9/core0")].parent, named(t, "b9/numa0"));
-    assert_true(named(t, "b9") < named(t, "b10")); // canonical
+    assert_int_equal(t->nodes[find(t, "b9/core0")].parent, find(t, "b9/numa0"));
+    assert_true(find(t, "b9") < find(t, "b10")); // canonical
     weft_topology_destroy(&t);
 }
 
@@ -114,14 +100,14 @@ static void test_same_host_twice(void **state)
     (void)state;
     struct weft_topology *graphs[] = {plain_host("a", "1"), plain_host("a", "1"),
                                       plain_host("a", "1")};
-    int host = named(graphs[1], "a"), numa = named(graphs[1], "a/numa0");
+    int host = find(graphs[1], "a"), numa = find(graphs[1], "a/numa0");
     weft_topology_set_number(graphs[1], host, "process.threads", 2, WEFT_SOURCE_HWLOC, NULL);
     weft_topology_set_number(graphs[1], numa, "memory_bytes", 4096, WEFT_SOURCE_HWLOC, NULL);
     weft_topology_set_number(graphs[2], numa, "memory_bytes", 8192, WEFT_SOURCE_FILE, NULL);
     struct weft_topology *t = merged(graphs, 3);
     assert_int_equal(t->num_nodes, 4);
     assert_int_equal(t->num_links, 2);
-    assert_int_equal(weft_topology_number(t, named(t, "a/numa0"), "memory_bytes", 0), 4096);
+    assert_int_equal(weft_topology_number(t, find(t, "a/numa0"), "memory_bytes", 0), 4096);
     assert_int_equal(t->num_remarks, 1);
     assert_int_equal(t->remarks[0].kind, WEFT_REMARK_CONTRADICTION);
     weft_topology_destroy(&t);
@@ -135,7 +121,7 @@ static void test_machines_with_one_name(void **state)
     struct weft_topology *t = merged(graphs, 3);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 3);
     assert_int_equal(weft_topology_find_node(t, "localhost"), -1);
-    named(t, "other/core0");
+    find(t, "other/core0");
     int num_suffixed = 0;
     for (int i = 0; i < t->num_nodes; i++)
         num_suffixed += strncmp(t->nodes[i].name, "localhost~", 10) == 0;
@@ -177,7 +163,7 @@ static void test_fabric_seen_by_all(void **state)
         struct weft_topology *host = plain_host(own[i], own[i]);
         snprintf(nic, sizeof nic, "%s/mlx5_0", own[i]);
         snprintf(guid, sizeof guid, "00000000000010%02d", i);
-        weft_topology_set_text(host, named(host, nic), "node_guid", guid, WEFT_SOURCE_VERBS, NULL);
+        weft_topology_set_text(host, find(host, nic), "node_guid", guid, WEFT_SOURCE_VERBS, NULL);
         see_fabric(host, names, 4);
         graphs[i] = host;
     }
@@ -186,13 +172,13 @@ static void test_fabric_seen_by_all(void **state)
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 4);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_LEAF), 2);
     assert_int_equal(weft_topology_find_node(t, "n2-factory"), -1);
-    named(t, "n3/HCA-1");
+    find(t, "n3/HCA-1");
     int cables = 0, to_nic = 0;
     for (int i = 0; i < t->num_links; i++)
         if (t->links[i].kind == WEFT_LINK_NETWORK) {
             cables++;
-            to_nic += t->links[i].from == named(t, "n2.site/mlx5_0") ||
-                      t->links[i].to == named(t, "n2.site/mlx5_0");
+            to_nic += t->links[i].from == find(t, "n2.site/mlx5_0") ||
+                      t->links[i].to == find(t, "n2.site/mlx5_0");
         }
     assert_int_equal(cables, 6); // 4 NICs, 2 between the leaves
     assert_int_equal(to_nic, 1);
@@ -208,8 +194,8 @@ static void test_cloned_guids_join_nothing(void **state)
     struct weft_topology *graphs[2];
     for (int i = 0; i < 2; i++) {
         graphs[i] = plain_host(i ? "b" : "a", i ? "2" : "1");
-        weft_topology_set_text(graphs[i], named(graphs[i], i ? "b/mlx5_0" : "a/mlx5_0"),
-                               "node_guid", "0002c90300000001", WEFT_SOURCE_VERBS, NULL);
+        weft_topology_set_text(graphs[i], find(graphs[i], i ? "b/mlx5_0" : "a/mlx5_0"), "node_guid",
+                               "0002c90300000001", WEFT_SOURCE_VERBS, NULL);
     }
     struct weft_topology *t = merged(graphs, 2);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 2);
@@ -223,9 +209,9 @@ static void test_shells_make_no_two_machines_one(void **state)
     struct weft_topology *graphs[3];
     for (int i = 0; i < 2; i++) {
         graphs[i] = plain_host(i ? "b" : "a", i ? "2" : "1");
-        weft_topology_set_text(graphs[i], named(graphs[i], i ? "b/mlx5_0" : "a/mlx5_0"),
-                               "node_guid", i ? "0000000000000002" : "0000000000000001",
-                               WEFT_SOURCE_VERBS, NULL);
+        weft_topology_set_text(graphs[i], find(graphs[i], i ? "b/mlx5_0" : "a/mlx5_0"), "node_guid",
+                               i ? "0000000000000002" : "0000000000000001", WEFT_SOURCE_VERBS,
+                               NULL);
     }
     graphs[2] = graph(); // two factory names that are one
     int shell = node(graphs[2], WEFT_NODE_HOST, "MT4123", -1, NULL, NULL);
@@ -234,7 +220,7 @@ static void test_shells_make_no_two_machines_one(void **state)
     struct weft_topology *t = merged(graphs, 3);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 2);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 2);
-    assert_int_equal(t->nodes[named(t, "b/mlx5_0")].parent, named(t, "b"));
+    assert_int_equal(t->nodes[find(t, "b/mlx5_0")].parent, find(t, "b"));
     weft_topology_destroy(&t);
 }
 
@@ -242,7 +228,7 @@ static struct weft_topology *nvlink_host(const char *name, const char *domain, b
 {
     struct weft_topology *t = plain_host(name, name);
     char text[64];
-    int host = named(t, name), nvswitch = -1;
+    int host = find(t, name), nvswitch = -1;
     snprintf(text, sizeof text, "%s/nvswitch0", name);
     if (has_switch)
         nvswitch = node(t, WEFT_NODE_NVSWITCH, text, host, NULL, NULL);
@@ -265,7 +251,7 @@ static void test_nvlink_domains(void **state)
                                           nvlink_host("b", "uuid.1", has_switch),
                                           nvlink_host("c", "uuid.2", has_switch)};
         struct weft_topology *t = merged(graphs, 3);
-        int rack = named(t, "nvlink-uuid.1"), to_rack = 0;
+        int rack = find(t, "nvlink-uuid.1"), to_rack = 0;
         assert_int_equal(t->nodes[rack].parent, -1);
         assert_int_equal(weft_topology_count(t, WEFT_NODE_NVSWITCH), has_switch ? 2 : 1);
         for (int i = 0; i < t->num_links; i++)
@@ -329,26 +315,9 @@ static void test_circles_are_refused(void **state)
 static void test_real_hosts(void **state)
 {
     (void)state;
-    static const char *const files[] = {WEFT_SHARED_DATA "/topodata/hwloc/nvidiaDGX2.xml",
-                                        WEFT_SHARED_DATA "/topodata/mpibind"};
-    struct weft_topology *graphs[2] = {NULL, NULL};
-    struct weft_error error = {0};
-    if (access(files[1], F_OK) != 0 || !weft_importer_find("hwloc-xml")) {
-        print_message("no %s, or nothing to read it with: skipped\n", files[1]);
-        skip();
-    }
-    int num_nodes = 0;
-    for (int i = 0; i < 2; i++) {
-        const char *path = i ? WEFT_SHARED_DATA "/topodata/mpibind/coral-lassen.xml" : files[0];
-        if (access(path, F_OK) != 0) {
-            print_message("no %s: skipped\n", path);
-            weft_topology_destroy(&graphs[0]);
-            skip();
-        }
-        if (weft_topology_load(path, &graphs[i], &error) != WEFT_OK)
-            fail_msg("%s", error.text);
-        num_nodes += graphs[i]->num_nodes;
-    }
+    struct weft_topology *graphs[] = {load_real("mpibind/coral-lassen.xml"),
+                                      load_real("hwloc/nvidiaDGX2.xml")};
+    int num_nodes = graphs[0]->num_nodes + graphs[1]->num_nodes;
     struct weft_topology *t = merged(graphs, 2);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), 2);
     assert_int_equal(t->num_nodes, num_nodes);
@@ -358,24 +327,16 @@ static void test_real_hosts(void **state)
 static void test_real_fabric(void **state)
 {
     (void)state;
-    static const char path[] = WEFT_SHARED_DATA "/topodata/topograph/ibnetdiscover-ndr-40sw.out";
-    struct weft_topology *graphs[3] = {NULL};
-    struct weft_error error = {0};
-    if (access(path, F_OK) != 0) {
-        print_message("no %s: skipped\n", path);
-        skip();
-    }
-    if (weft_topology_load(path, &graphs[0], &error) != WEFT_OK)
-        fail_msg("%s", error.text);
+    struct weft_topology *graphs[3] = {load_real("topograph/ibnetdiscover-ndr-40sw.out")};
     int num_hosts = weft_topology_count(graphs[0], WEFT_NODE_HOST), fabric_links = 0;
     int num_nics = weft_topology_count(graphs[0], WEFT_NODE_NIC), num_links = graphs[0]->num_links;
     const char *guid =
-        weft_topology_text(graphs[0], named(graphs[0], "a07-p1-dgx-03-c05/HCA-2"), "node_guid");
+        weft_topology_text(graphs[0], find(graphs[0], "a07-p1-dgx-03-c05/HCA-2"), "node_guid");
     graphs[1] = plain_host("dgx-35", "1"); // calls itself otherwise
-    weft_topology_set_text(graphs[1], named(graphs[1], "dgx-35/mlx5_0"), "node_guid", guid,
+    weft_topology_set_text(graphs[1], find(graphs[1], "dgx-35/mlx5_0"), "node_guid", guid,
                            WEFT_SOURCE_VERBS, NULL);
     graphs[2] = plain_host("nameless", "2"); // with a card that nobody described
-    weft_topology_set_text(graphs[2], named(graphs[2], "nameless/mlx5_0"), "node_guid",
+    weft_topology_set_text(graphs[2], find(graphs[2], "nameless/mlx5_0"), "node_guid",
                            "e09d73030033dc5c", WEFT_SOURCE_VERBS, NULL);
     struct weft_topology *t = merged(graphs, 3);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_HOST), num_hosts + 1);
@@ -383,11 +344,11 @@ static void test_real_fabric(void **state)
     assert_int_equal(weft_topology_count(t, WEFT_NODE_LEAF), 31);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_SPINE), 9);
     assert_int_equal(weft_topology_find_node(t, "a07-p1-dgx-03-c05"), -1);
-    named(t, "dgx-35/HCA-1"); // its siblings came along
+    find(t, "dgx-35/HCA-1"); // its siblings came along
     for (int i = 0; i < t->num_links; i++)
         fabric_links += t->links[i].kind == WEFT_LINK_NETWORK;
     assert_int_equal(fabric_links, num_links);
-    int nic = named(t, "nameless/mlx5_0"), leaf = -1;
+    int nic = find(t, "nameless/mlx5_0"), leaf = -1;
     for (int i = 0; i < t->num_links; i++)
         if (t->links[i].kind == WEFT_LINK_NETWORK && t->links[i].from == nic)
             leaf = t->links[i].to;

@@ -6,26 +6,9 @@
 #include "tests/topology/nccl.h"
 
 #include <glob.h>
-#include <unistd.h>
 
-#include "topology/load.h"
 #include "topology/synthetic.h"
 #include "topology/xml.h"
-
-static struct weft_topology *loaded(const char *file)
-{
-    char path[512];
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    snprintf(path, sizeof path, "%s/topodata/%s", WEFT_SHARED_DATA, file);
-    if (access(path, R_OK) != 0) {
-        print_message("no %s: skipped\n", path);
-        skip();
-    }
-    if (weft_topology_load(path, &t, &error) != WEFT_OK)
-        fail_msg("%s", error.text);
-    return t;
-}
 
 /* ---- the real files ---- */
 
@@ -100,7 +83,7 @@ static int count_of(const struct elements *all, const char *name)
 /* What is written is what was read: every element, every attribute, no more and no less. */
 static int check_same_elements(const char *path, const struct weft_topology *t)
 {
-    char *text = NULL, *xml = exported(t);
+    char *text = NULL, *xml = exported(&weft_exporter_nccl_xml, t);
     size_t size = 0;
     FILE *file = fopen(path, "r");
     assert_non_null(file);
@@ -135,7 +118,7 @@ static int check_file(const char *path)
         fail_msg("%s", error.text);
     check_round_trip(t);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_DEVICE), 0);
-    assert_int_equal(num_remarks(t, WEFT_REMARK_UNREAD), 0);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_UNREAD, ""), 0);
     int count = check_same_elements(path, t);
     weft_topology_destroy(&t);
     return count;
@@ -170,11 +153,7 @@ static void test_graph_file_is_refused_by_name(void **state)
     char path[512];
     struct weft_topology *t = NULL;
     struct weft_error error = {0};
-    snprintf(path, sizeof path, "%s/topodata/azure/ncv4-graph.xml", WEFT_SHARED_DATA);
-    if (access(path, R_OK) != 0) {
-        print_message("no %s: skipped\n", path);
-        skip();
-    }
+    real_path("azure/ncv4-graph.xml", path, sizeof path);
     assert_int_equal(weft_topology_load(path, &t, &error), WEFT_INVALID_FORMAT);
     assert_non_null(strstr(error.text, "ncv4-graph.xml:1: "));
     assert_non_null(strstr(error.text, "NCCL_GRAPH_FILE"));
@@ -184,9 +163,9 @@ static void test_graph_file_is_refused_by_name(void **state)
 static void test_ncv4_self_loops_are_hidden_links(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("azure/ncv4-topo.xml");
+    struct weft_topology *t = load_real("azure/ncv4-topo.xml");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 4);
-    assert_int_equal(num_remarks(t, WEFT_REMARK_HIDDEN), 4);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, ""), 4);
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_GPU)
             continue;
@@ -199,18 +178,18 @@ static void test_ncv4_self_loops_are_hidden_links(void **state)
 static void test_ncv4_nic_under_the_cpu(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("azure/ncv4-topo.xml");
+    struct weft_topology *t = load_real("azure/ncv4-topo.xml");
     const struct weft_link *link = between(t, "host/numa0", "host/eth0");
     assert_non_null(link);
     assert_int_equal(link->kind, WEFT_LINK_ROOT);
-    assert_true(weft_topology_number(t, node_named(t, "host/eth0"), "rate_mbps", 0) == 100000);
+    assert_true(weft_topology_number(t, find(t, "host/eth0"), "rate_mbps", 0) == 100000);
     weft_topology_destroy(&t);
 }
 
 static void test_empty_speed_and_width_zero_are_unknown(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("azure/ncv4-topo.xml");
+    struct weft_topology *t = load_real("azure/ncv4-topo.xml");
     const struct weft_link *link = between(t, "host/pcie-root0", "host/gpu0");
     assert_non_null(link);
     assert_true(link->bandwidth.nominal.value == -1);
@@ -219,12 +198,12 @@ static void test_empty_speed_and_width_zero_are_unknown(void **state)
 
 static void check_gpus_that_nccl_fills_in(const char *file, int nics)
 {
-    struct weft_topology *t = loaded(file);
+    struct weft_topology *t = load_real(file);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 8);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), nics);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_PCIE_SWITCH), 4);
-    assert_true(has_remark(t, WEFT_REMARK_HIDDEN, "8 GPUs are in the file without <gpu>"));
-    char *xml = exported(t); // and NCCL can still fill them in
+    assert_true(count_remarks(t, WEFT_REMARK_HIDDEN, "8 GPUs are in the file without <gpu>"));
+    char *xml = exported(&weft_exporter_nccl_xml, t); // and NCCL can still fill them in
     assert_null(strstr(xml, "<gpu"));
     assert_non_null(strstr(xml, "busid=\"ffff:ff:01.0\""));
     free(xml);
@@ -241,15 +220,14 @@ static void test_ndv4_and_p4d_have_gpus_without_gpu_elements(void **state)
 static void test_gpus_without_numbers_count_in_pci_order(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("azure/ndv4-topo.xml");
+    struct weft_topology *t = load_real("azure/ndv4-topo.xml");
     static const char *const addresses[] = {"0001:00:00.0", "0002:00:00.0", "0003:00:00.0",
                                             "0004:00:00.0", "000b:00:00.0", "000c:00:00.0",
                                             "000d:00:00.0", "000e:00:00.0"};
     for (int i = 0; i < 8; i++) {
         char name[32];
         snprintf(name, sizeof name, "host/gpu%d", i);
-        assert_string_equal(weft_topology_text(t, node_named(t, name), "pci_address"),
-                            addresses[i]);
+        assert_string_equal(weft_topology_text(t, find(t, name), "pci_address"), addresses[i]);
     }
     weft_topology_destroy(&t);
 }
@@ -257,7 +235,7 @@ static void test_gpus_without_numbers_count_in_pci_order(void **state)
 static void test_oracle_h100_nvlinks_and_switches(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("oracle/H100-topology.xml");
+    struct weft_topology *t = load_real("oracle/H100-topology.xml");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 8);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NVSWITCH), 4);
     for (int i = 0; i < t->num_nodes; i++)
@@ -268,7 +246,7 @@ static void test_oracle_h100_nvlinks_and_switches(void **state)
     assert_int_equal(link->count, 5);
     assert_true(link->bandwidth.nominal.value == INT64_C(125000000000));
     assert_int_equal(link->bandwidth.nominal.source, WEFT_SOURCE_ASSUMED);
-    assert_string_equal(weft_topology_text(t, node_named(t, "host/nvswitch2"), "pci_address"),
+    assert_string_equal(weft_topology_text(t, find(t, "host/nvswitch2"), "pci_address"),
                         "0000:1c:00.0");
     weft_topology_destroy(&t);
 }
@@ -276,8 +254,8 @@ static void test_oracle_h100_nvlinks_and_switches(void **state)
 static void test_oracle_h100_two_ports_on_one_nic(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("oracle/H100-topology.xml");
-    int a = node_named(t, "host/mlx5_0"), b = node_named(t, "host/mlx5_1");
+    struct weft_topology *t = load_real("oracle/H100-topology.xml");
+    int a = find(t, "host/mlx5_0"), b = find(t, "host/mlx5_1");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 16);
     assert_int_equal(t->nodes[a].parent, t->nodes[b].parent);
     assert_string_equal(weft_topology_text(t, a, "pci_address"),
@@ -286,7 +264,7 @@ static void test_oracle_h100_two_ports_on_one_nic(void **state)
     assert_string_equal(weft_topology_text(t, b, "nccl.net.port"), "2");
     // NCCL prints the bytes of the GUID turned round; 946dae is the vendor's prefix
     assert_string_equal(weft_topology_text(t, a, "system_guid"), "946dae030050709a");
-    char *xml = exported(t);
+    char *xml = exported(&weft_exporter_nccl_xml, t);
     int nics = 0;
     for (const char *at = xml; (at = strstr(at, "<nic>")); at++)
         nics++;
@@ -298,8 +276,8 @@ static void test_oracle_h100_two_ports_on_one_nic(void **state)
 static void test_oracle_h100_interleaved_affinity_masks(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("oracle/H100-topology.xml");
-    int numa0 = node_named(t, "host/numa0"), numa1 = node_named(t, "host/numa1");
+    struct weft_topology *t = load_real("oracle/H100-topology.xml");
+    int numa0 = find(t, "host/numa0"), numa1 = find(t, "host/numa1");
     assert_true(weft_topology_number(t, numa0, "threads", 0) == 112);
     assert_true(weft_topology_number(t, numa0, "first_thread", -1) == 0);
     assert_true(weft_topology_number(t, numa1, "threads", 0) == 112);
@@ -310,7 +288,7 @@ static void test_oracle_h100_interleaved_affinity_masks(void **state)
 static void test_p5_all_devices_in_one_domain(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("aws/p5.48xl-topo.xml");
+    struct weft_topology *t = load_real("aws/p5.48xl-topo.xml");
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 8);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 32);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NUMA), 1);
@@ -318,14 +296,14 @@ static void test_p5_all_devices_in_one_domain(void **state)
     const struct weft_link *link = between(t, "host/pcie-switch0", "host/rdmap79s0");
     assert_non_null(link); // 16 GT/s on 8 lanes
     assert_true(link->bandwidth.nominal.value == INT64_C(15753846000));
-    assert_null(weft_topology_text(t, node_named(t, "host/rdmap79s0"), "system_guid")); // "0"
+    assert_null(weft_topology_text(t, find(t, "host/rdmap79s0"), "system_guid")); // "0"
     weft_topology_destroy(&t);
 }
 
 static void test_4p2h_falls_into_two_xgmi_islands(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("rccl/topo_4p2h.xml");
+    struct weft_topology *t = load_real("rccl/topo_4p2h.xml");
     int group[8];
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 8);
     for (int i = 0; i < 8; i++)
@@ -347,18 +325,18 @@ static void test_4p2h_falls_into_two_xgmi_islands(void **state)
 static void test_rccl_counts_classes_and_versions(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("rccl/topo_16p1h.xml");
+    struct weft_topology *t = load_real("rccl/topo_16p1h.xml");
     assert_int_equal(between(t, "host/gpu0", "host/gpu1")->count, 4);
     assert_int_equal(between(t, "host/gpu0", "host/gpu1")->kind, WEFT_LINK_XGMI);
     assert_true(between(t, "host/gpu0", "host/gpu1")->bandwidth.nominal.value == -1);
-    assert_string_equal(weft_topology_text(t, node_named(t, "host/gpu0"), "nccl.gpu.gcn"), "910");
-    char *xml = exported(t);
+    assert_string_equal(weft_topology_text(t, find(t, "host/gpu0"), "nccl.gpu.gcn"), "910");
+    char *xml = exported(&weft_exporter_nccl_xml, t);
     assert_non_null(strstr(xml, "<system version=\"2\">"));
     free(xml);
     weft_topology_destroy(&t);
-    t = loaded("rccl/topo_8p_940.xml"); // class 0x120000
+    t = load_real("rccl/topo_8p_940.xml"); // class 0x120000
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU), 8);
-    assert_int_equal(num_at(t, node_named(t, "host/gpu0"), WEFT_LINK_XGMI), 7);
+    assert_int_equal(num_at(t, find(t, "host/gpu0"), WEFT_LINK_XGMI), 7);
     weft_topology_destroy(&t);
 }
 
@@ -367,7 +345,7 @@ static void test_rccl_counts_classes_and_versions(void **state)
 /* Each GPU and NIC with a PCI address is there again, and each GPU has as many links. */
 static void check_written_machine(const struct weft_topology *t, int nvlinks_per_gpu)
 {
-    char *xml = exported(t);
+    char *xml = exported(&weft_exporter_nccl_xml, t);
     struct weft_topology *back = parsed(xml);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_GPU),
                      weft_topology_count(back, WEFT_NODE_GPU));
@@ -393,7 +371,7 @@ static void check_written_machine(const struct weft_topology *t, int nvlinks_per
 static void test_hwloc_dgx2_for_nccl(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("hwloc/nvidiaDGX2.xml");
+    struct weft_topology *t = load_real("hwloc/nvidiaDGX2.xml");
     check_written_machine(t, 6);
     weft_topology_destroy(&t);
 }
@@ -401,9 +379,9 @@ static void test_hwloc_dgx2_for_nccl(void **state)
 static void test_hwloc_lassen_for_nccl(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("mpibind/coral-lassen.xml");
+    struct weft_topology *t = load_real("mpibind/coral-lassen.xml");
     check_written_machine(t, 0); // hwloc was built without NVML there
-    char *xml = exported(t);
+    char *xml = exported(&weft_exporter_nccl_xml, t);
     // these GPUs sleep at 2.5 GT/s: NCCL must not take that for what they can do
     assert_null(strstr(xml, "2.5 GT/s"));
     assert_non_null(strstr(xml, "8.0 GT/s PCIe"));
@@ -414,9 +392,9 @@ static void test_hwloc_lassen_for_nccl(void **state)
 static void test_hwloc_power8_for_nccl(void **state)
 {
     (void)state;
-    struct weft_topology *t = loaded("hwloc/power8gpudistances.xml");
+    struct weft_topology *t = load_real("hwloc/power8gpudistances.xml");
     check_written_machine(t, 4); // to the other GPU of the socket, and to the CPU
-    char *xml = exported(t);
+    char *xml = exported(&weft_exporter_nccl_xml, t);
     assert_non_null(strstr(xml, "count=\"2\" tclass=\"0x068001\""));
     free(xml);
     weft_topology_destroy(&t);
@@ -429,13 +407,12 @@ static void test_synthetic_host_for_nccl(void **state)
     assert_int_equal(weft_topology_from_synthetic(
                          "host:1 numa:2 pcie:4@31.5 gpu:8@31.5 nvswitch:4@100 nic:8@400", &t, NULL),
                      WEFT_OK);
-    char *xml = exported(t);
+    char *xml = exported(&weft_exporter_nccl_xml, t);
     struct weft_topology *back = parsed(xml);
     assert_int_equal(weft_topology_count(back, WEFT_NODE_GPU), 8);
     assert_int_equal(weft_topology_count(back, WEFT_NODE_NVSWITCH), 4);
-    assert_int_equal(num_at(back, node_named(back, "host/gpu5"), WEFT_LINK_NVLINK), 4);
-    assert_true(weft_topology_number(back, node_named(back, "host/nic3"), "rate_mbps", 0) ==
-                400000);
+    assert_int_equal(num_at(back, find(back, "host/gpu5"), WEFT_LINK_NVLINK), 4);
+    assert_true(weft_topology_number(back, find(back, "host/nic3"), "rate_mbps", 0) == 400000);
     assert_non_null(strstr(xml, "link_speed=\"16.0 GT/s PCIe\" link_width=\"16\""));
     free(xml);
     weft_topology_destroy(&t);

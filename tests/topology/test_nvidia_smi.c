@@ -4,13 +4,8 @@
  * box with terminal codes, an old driver's text, a mesh that could be a switch, a workstation; and
  * texts that are cut off or broken.
  */
-#include "tests/topology/compare.h"
+#include "tests/topology/load.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "topology/forms.h"
-#include "topology/load.h"
 #include "topology/route.h"
 
 static struct weft_topology *loaded(const char *file)
@@ -27,16 +22,6 @@ static struct weft_topology *loaded(const char *file)
     assert_int_equal(num_islands, 1);
     assert_int_equal(weft_topology_place(t, 4, node_of_rank, NULL), WEFT_OK);
     assert_int_equal(weft_topology_routes(t, 4, node_of_rank, routes, NULL), WEFT_OK);
-    return t;
-}
-
-static struct weft_topology *parsed(const char *text)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    if (weft_topology_import(&weft_importer_nvidia_smi, text, strlen(text), "own", &t, &error) !=
-        WEFT_OK)
-        fail_msg("%s\nin\n%s", error.text, text);
     return t;
 }
 
@@ -142,15 +127,18 @@ static void test_rows_that_disagree_are_a_contradiction(void **state)
 {
     (void)state;
     struct weft_topology *t =
-        parsed(HEAD2 "GPU0\t X \tPIX\t0-7\t0\tN/A\nGPU1\tSYS\t X \t8-15\t1\tN/A\n");
+        imported(&weft_importer_nvidia_smi,
+                 HEAD2 "GPU0\t X \tPIX\t0-7\t0\tN/A\nGPU1\tSYS\t X \t8-15\t1\tN/A\n");
     assert_int_equal(num_remarks(t, WEFT_REMARK_CONTRADICTION, "GPU0 and GPU1"), 1);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_PCIE_SWITCH), 0); // the farther: SYS
     weft_topology_destroy(&t);
-    t = parsed(HEAD2 "GPU0\t X \tPIX\t0-7\t0\tN/A\nGPU1\tPIX\t X \t8-15\t1\tN/A\n");
+    t = imported(&weft_importer_nvidia_smi,
+                 HEAD2 "GPU0\t X \tPIX\t0-7\t0\tN/A\nGPU1\tPIX\t X \t8-15\t1\tN/A\n");
     assert_int_equal(num_remarks(t, WEFT_REMARK_CONTRADICTION, "different NUMA domains"), 1);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NUMA), 1);
     weft_topology_destroy(&t);
-    t = parsed(HEAD2 "GPU0\t X \tNV4\t0-7\t0\tN/A\nGPU1\tNV2\t X \t0-7\t0\tN/A\n");
+    t = imported(&weft_importer_nvidia_smi,
+                 HEAD2 "GPU0\t X \tNV4\t0-7\t0\tN/A\nGPU1\tNV2\t X \t0-7\t0\tN/A\n");
     assert_int_equal(nvlinks(t, "host/gpu0", "host/gpu1"), 2);
     weft_topology_destroy(&t);
 }
@@ -159,8 +147,9 @@ static void test_what_is_not_stated_is_hidden(void **state)
 {
     (void)state;
     struct weft_topology *t =
-        parsed(HEAD3 "GPU0\t X \tN/A\tSYS\tN/A\tN/A\tN/A\nGPU1\tN/A\t X \tSYS\tN/A\tN/A\t5\n"
-                     "NIC0\tSYS\tSYS\t X \n");
+        imported(&weft_importer_nvidia_smi,
+                 HEAD3 "GPU0\t X \tN/A\tSYS\tN/A\tN/A\tN/A\nGPU1\tN/A\t X \tSYS\tN/A\tN/A\t5\n"
+                       "NIC0\tSYS\tSYS\t X \n");
     assert_int_equal(num_remarks(t, WEFT_REMARK_HIDDEN, "how near 1 pair"), 1);
     assert_int_equal(num_remarks(t, WEFT_REMARK_HIDDEN, "in which NUMA domain NIC0 is"), 1);
     assert_int_equal(num_remarks(t, WEFT_REMARK_GUESS, "state no NUMA domain"), 1);
@@ -174,8 +163,9 @@ static void test_other_output_around_the_matrix(void **state)
 {
     (void)state;
     struct weft_topology *t =
-        parsed("Wed 10:00\n\n" HEAD2 "GPU0\t X \tSYS\t0-7\t0\tN/A\nGPU1\tSYS\t X \t8-15\t1\tN/A\n"
-               "\nLegend:\n\n  X    = Self\n\nuser@node:~$ uptime\n up 3 days\n");
+        imported(&weft_importer_nvidia_smi,
+                 "Wed 10:00\n\n" HEAD2 "GPU0\t X \tSYS\t0-7\t0\tN/A\nGPU1\tSYS\t X \t8-15\t1\tN/A\n"
+                 "\nLegend:\n\n  X    = Self\n\nuser@node:~$ uptime\n up 3 days\n");
     assert_int_equal(num_remarks(t, WEFT_REMARK_UNREAD, "2 lines behind the matrix, from line 11"),
                      1);
     assert_int_equal(num_remarks(t, WEFT_REMARK_UNREAD, "1 line before the matrix is left out"), 1);
@@ -183,42 +173,36 @@ static void test_other_output_around_the_matrix(void **state)
 }
 
 static const struct {
-    const char *text, *why;
+    const char *text;
+    int line;
+    const char *why;
 } bad_texts[] = {
-    {"", "own:0: there is no head"},
-    {"GPU0 GPU1\n", "own:1: there is no head"},
-    {HEAD2, "own:1: the matrix ends before the row of GPU0"},
-    {HEAD2 "GPU0\t X \tSYS\t0-7\t0\tN/A\n", "own:2: the matrix ends before the row of GPU1"},
-    {HEAD2 "GPU0\t X \n", "own:2: the row of GPU0 ends after 1 of 2 cells"},
-    {HEAD2 "GPU1\t X \tSYS\n", "own:2: expected the row of GPU0, not \"GPU1\""},
-    {HEAD2 "GPU0\t X \tSY\n", "own:2: \"SY\" is none of X"},
-    {HEAD2 "GPU0\t X \tNV\n", "own:2: \"NV\" is none of X"},
-    {HEAD2 "GPU0\t X \tNV-4\n", "own:2: \"NV-4\" is none of X"},
-    {HEAD2 "GPU0\t X \tNV99999999999\n", "own:2: \"NV99999999999\" is none"},
-    {HEAD2 "GPU0\t X \tNVnan\n", "own:2: \"NVnan\" is none of X"},
-    {HEAD2 "GPU0\t X \t0-7\t0\tN/A\n", "own:2: \"0-7\" is none of X"}, // a cell is missing
-    {HEAD2 "GPU0\tSYS\t X \n", "own:2: the row of GPU0 has no X at its own column"},
-    {HEAD2 "GPU0\t X \t X \n", "own:2: the row of GPU0 has an X at a column of another device"},
-    {"GPU0 GPU0 CPU Affinity\n", "own:1: two columns are named \"GPU0\""},
+    {"", 0, "there is no head"},
+    {"GPU0 GPU1\n", 1, "there is no head"},
+    {HEAD2, 1, "the matrix ends before the row of GPU0"},
+    {HEAD2 "GPU0\t X \tSYS\t0-7\t0\tN/A\n", 2, "the matrix ends before the row of GPU1"},
+    {HEAD2 "GPU0\t X \n", 2, "the row of GPU0 ends after 1 of 2 cells"},
+    {HEAD2 "GPU1\t X \tSYS\n", 2, "expected the row of GPU0, not \"GPU1\""},
+    {HEAD2 "GPU0\t X \tSY\n", 2, "\"SY\" is none of X"},
+    {HEAD2 "GPU0\t X \tNV\n", 2, "\"NV\" is none of X"},
+    {HEAD2 "GPU0\t X \tNV-4\n", 2, "\"NV-4\" is none of X"},
+    {HEAD2 "GPU0\t X \tNV99999999999\n", 2, "\"NV99999999999\" is none"},
+    {HEAD2 "GPU0\t X \tNVnan\n", 2, "\"NVnan\" is none of X"},
+    {HEAD2 "GPU0\t X \t0-7\t0\tN/A\n", 2, "\"0-7\" is none of X"}, // a cell is missing
+    {HEAD2 "GPU0\tSYS\t X \n", 2, "the row of GPU0 has no X at its own column"},
+    {HEAD2 "GPU0\t X \t X \n", 2, "the row of GPU0 has an X at a column of another device"},
+    {"GPU0 GPU0 CPU Affinity\n", 1, "two columns are named \"GPU0\""},
     {"GPU0 a b CPU Affinity\nGPU0 X SYS SYS\na SYS X SYS\nb SYS SYS X\nNIC Legend:\n  a: m\n"
      "  b: m\n",
-     "own:1: topology: two nodes are named \"host/m\""},
+     1, "topology: two nodes are named \"host/m\""},
 };
 
 static void test_bad_texts_are_refused_with_line_and_reason(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad_texts / sizeof bad_texts[0]; i++) {
-        struct weft_topology *t = NULL;
-        struct weft_error error = {0};
-        const char *text = bad_texts[i].text;
-        assert_int_equal(
-            weft_topology_import(&weft_importer_nvidia_smi, text, strlen(text), "own", &t, &error),
-            WEFT_INVALID_FORMAT);
-        assert_null(t);
-        if (strncmp(error.text, bad_texts[i].why, strlen(bad_texts[i].why)) != 0)
-            fail_msg("%s\ngives %s", text, error.text);
-    }
+    for (size_t i = 0; i < sizeof bad_texts / sizeof bad_texts[0]; i++)
+        assert_refused(&weft_importer_nvidia_smi, bad_texts[i].text, bad_texts[i].line,
+                       bad_texts[i].why);
 }
 
 /* Cut off after any byte: refused, or (once the matrix is complete) a graph; never half a one. */
@@ -258,12 +242,7 @@ static void test_too_many_devices(void **state)
         fprintf(stream, "GPU%d ", i);
     fputs("CPU Affinity\n", stream);
     fclose(stream);
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    assert_int_equal(
-        weft_topology_import(&weft_importer_nvidia_smi, text, bytes, "own", &t, &error),
-        WEFT_INVALID_FORMAT);
-    assert_non_null(strstr(error.text, "own:1: more than 256 devices"));
+    assert_refused(&weft_importer_nvidia_smi, text, 1, "more than 256 devices");
     free(text);
 }
 

@@ -242,14 +242,6 @@ static void test_narrowest_bridge_counts(void **state)
     end(&m);
 }
 
-static int count_remarks(const struct machine *m, enum weft_remark_kind kind)
-{
-    int count = 0;
-    for (int i = 0; i < m->t->num_remarks; i++)
-        count += m->t->remarks[i].kind == kind;
-    return count;
-}
-
 /* hwloc's figure is the same up to its rounding, or a contradiction that is said. */
 static void test_against_hwloc(void **state)
 {
@@ -264,7 +256,7 @@ static void test_against_hwloc(void **state)
             (struct weft_quantity){differs ? 7876923000 : 15753847000, WEFT_SOURCE_HWLOC};
         read_tree(&m);
         assert_figure(&m, link, 15753846000, 15753846000);
-        assert_int_equal(count_remarks(&m, WEFT_REMARK_CONTRADICTION), differs);
+        assert_int_equal(count_remarks(m.t, WEFT_REMARK_CONTRADICTION, ""), differs);
         end(&m);
     }
 }
@@ -360,7 +352,7 @@ static void test_hidden(void **state)
     read_tree(&m);
     assert_figure(&m, a, -1, -1);
     assert_figure(&m, b, -1, -1);
-    assert_int_equal(count_remarks(&m, WEFT_REMARK_HIDDEN), 2);
+    assert_int_equal(count_remarks(m.t, WEFT_REMARK_HIDDEN, ""), 2);
     assert_non_null(strstr(m.t->remarks[0].text, "1 PCI devices have NUMA node -1"));
     assert_non_null(strstr(m.t->remarks[1].text, "2 PCI devices here show no link speed"));
     end(&m);

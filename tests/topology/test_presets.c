@@ -3,15 +3,11 @@
  * Presets against what their vendors publish: counts of nodes, cables between tiers, ports of
  * switches, bandwidth of a GPU; and strings that name a preset wrongly.
  */
-#include "tests/topology/compare.h"
+#include "tests/topology/graphs.h"
+#include "tests/topology/load.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "topology/load.h"
 #include "topology/presets.h"
 #include "topology/route.h"
-#include "topology/synthetic.h"
 
 static struct weft_topology *made(const char *text)
 {
@@ -222,18 +218,11 @@ static void test_mi250_wiring(void **state)
     weft_topology_destroy(&t);
 }
 
-/* The real file of such a machine, where its reader is built in, has the same links. */
+/* The real file of such a machine has the same links. */
 static void test_mi250_file(void **state)
 {
     (void)state;
-    struct weft_topology *file = NULL, *t = NULL;
-    struct weft_error error = {0};
-    if (weft_topology_load(WEFT_SHARED_DATA "/topodata/rccl/topo_16p1h.xml", &file, &error) !=
-        WEFT_OK) {
-        print_message("%s: skipped\n", error.text);
-        skip();
-    }
-    t = made("mi250");
+    struct weft_topology *file = load_real("rccl/topo_16p1h.xml"), *t = made("mi250");
     const struct weft_topology *graphs[] = {file, t};
     int links[2][16][16] = {{{0}}};
     for (int g = 0; g < 2; g++)
@@ -273,18 +262,8 @@ static const struct {
 static void test_bad(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct weft_topology *t = NULL;
-        struct weft_error error = {0};
-        char column[32];
-        snprintf(column, sizeof column, "column %d:", bad[i].column);
-        assert_int_equal(weft_topology_from_synthetic(bad[i].text, &t, &error),
-                         WEFT_INVALID_FORMAT);
-        assert_null(t);
-        if (!strstr(error.text, column) || !strstr(error.text, bad[i].why))
-            fail_msg("\"%s\": \"%s\" names not %s and %s", bad[i].text, error.text, column,
-                     bad[i].why);
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_synthetic_refused(bad[i].text, bad[i].column, bad[i].why);
 }
 
 int main(void)

@@ -3,37 +3,11 @@
  * Slurm's topology.conf: the real files come back as they were, what is refused names its line,
  * and what is written of networks that are no tree holds every host exactly once.
  */
-#include "tests/topology/compare.h"
-
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/topology/load.h"
 
 #include "base/json.h"
 #include "topology/findings.h"
-#include "topology/forms.h"
-#include "topology/load.h"
 #include "topology/synthetic.h"
-
-static struct weft_topology *read_text(const char *text)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    const struct weft_importer *importer = weft_importer_find("slurm");
-    assert_non_null(importer);
-    if (weft_topology_import(importer, text, strlen(text), "slurm", &t, &error) != WEFT_OK)
-        fail_msg("%s\n%s", text, error.text);
-    return t;
-}
-
-static struct weft_topology *load(const char *source)
-{
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    if (weft_topology_load(source, &t, &error) != WEFT_OK)
-        fail_msg("%s: %s", source, error.text);
-    return t;
-}
 
 /* What the form makes of the graph, in fresh memory; NULL with a sentence where it cannot. */
 static char *written_as(const char *form, const struct weft_topology *t, struct weft_error *error)
@@ -75,8 +49,8 @@ static const struct {
     const char *file, *form;
     int hosts, leaves, spines, cores, islands;
 } real[] = {
-    {"expected.slinky-oci-sim-tree.conf", "slurm-tree", 96, 12, 6, 1, 1},
-    {"expected.slinky-dra-block.conf", "slurm-block", 96, 0, 0, 0, 96},
+    {"topograph/expected.slinky-oci-sim-tree.conf", "slurm-tree", 96, 12, 6, 1, 1},
+    {"topograph/expected.slinky-dra-block.conf", "slurm-block", 96, 0, 0, 0, 96},
 };
 
 static void test_real_files(void **state)
@@ -86,12 +60,9 @@ static void test_real_files(void **state)
         char path[512], *text;
         size_t bytes;
         int islands;
-        snprintf(path, sizeof path, "%s/topodata/topograph/%s", WEFT_SHARED_DATA, real[i].file);
-        if (access(path, R_OK) != 0) {
-            print_message("no %s: skipped\n", path);
-            skip();
-        }
-        assert_int_equal(weft_file_read(path, 1 << 20, &text, &bytes, NULL), WEFT_OK);
+        assert_int_equal(weft_file_read(real_path(real[i].file, path, sizeof path), 1 << 20, &text,
+                                        &bytes, NULL),
+                         WEFT_OK);
         struct weft_topology *t = load(path); // recognised
         const int counts[][2] = {{WEFT_NODE_HOST, real[i].hosts},
                                  {WEFT_NODE_LEAF, real[i].leaves},
@@ -111,7 +82,7 @@ static void test_real_files(void **state)
         char *again = written_as(real[i].form, t, NULL);
         assert_non_null(again);
         assert_non_null(strstr(again, text)); // to the byte, after a comment of ours
-        struct weft_topology *back = read_text(again);
+        struct weft_topology *back = imported(&weft_importer_slurm, again);
         char *json_back = written(back, &bytes);
         assert_string_equal(json, json_back);
         weft_topology_destroy(&t);
@@ -128,15 +99,15 @@ static void test_real_files(void **state)
 static void test_syntax(void **state)
 {
     (void)state;
-    struct weft_topology *t =
-        read_text("# comment\r\n"
-                  "switchname = root\tSWITCHES=\"leaf[1-2]\" LinkSpeed=7 # comment\n"
-                  "SwitchName=leaf1 \\\r\n"
-                  "   Nodes=n[08-11,20],m[1-2]x[01-03]-y \\ # comment\n"
-                  "   Foo=bar\n"
-                  "\n"
-                  "#SwitchName=leaf3 Nodes=z\n"
-                  "SwitchName=leaf2 Nodes=login,n08,k[7]");
+    struct weft_topology *t = imported(
+        &weft_importer_slurm, "# comment\r\n"
+                              "switchname = root\tSWITCHES=\"leaf[1-2]\" LinkSpeed=7 # comment\n"
+                              "SwitchName=leaf1 \\\r\n"
+                              "   Nodes=n[08-11,20],m[1-2]x[01-03]-y \\ # comment\n"
+                              "   Foo=bar\n"
+                              "\n"
+                              "#SwitchName=leaf3 Nodes=z\n"
+                              "SwitchName=leaf2 Nodes=login,n08,k[7]");
     static const char *const hosts[] = {"n08",     "n09",     "n10",     "n11",     "n20",
                                         "m1x01-y", "m1x02-y", "m1x03-y", "m2x01-y", "m2x02-y",
                                         "m2x03-y", "login",   "k7"};
@@ -166,10 +137,10 @@ static void test_syntax(void **state)
 static void test_scontrol(void **state)
 {
     (void)state;
-    struct weft_topology *t =
-        read_text("SwitchName=top Level=1 LinkSpeed=1 Nodes=n[1-4] Switches=s[0-1]\n"
-                  "SwitchName=s0 Level=0 LinkSpeed=1 Nodes=n[1-2]\n"
-                  "SwitchName=s1 Level=0 LinkSpeed=1 Nodes=n[3-4]\n");
+    struct weft_topology *t = imported(
+        &weft_importer_slurm, "SwitchName=top Level=1 LinkSpeed=1 Nodes=n[1-4] Switches=s[0-1]\n"
+                              "SwitchName=s0 Level=0 LinkSpeed=1 Nodes=n[1-2]\n"
+                              "SwitchName=s1 Level=0 LinkSpeed=1 Nodes=n[3-4]\n");
     assert_written("slurm-tree", t,
                    "SwitchName=top Switches=s[0-1] LinkSpeed=1\n"
                    "SwitchName=s0 Nodes=n[1-2] LinkSpeed=1\n"
@@ -234,18 +205,8 @@ static const struct {
 static void test_bad(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct weft_topology *t = NULL;
-        struct weft_error error = {0};
-        char place[32];
-        snprintf(place, sizeof place, "input:%d: ", bad[i].line);
-        weft_status status = weft_topology_import(weft_importer_find("slurm"), bad[i].text,
-                                                  strlen(bad[i].text), "input", &t, &error);
-        assert_null(t);
-        if (status != WEFT_INVALID_FORMAT || !strstr(error.text, place) ||
-            !strstr(error.text, bad[i].why))
-            fail_msg("%s\ngives \"%s\", not %s and %s", bad[i].text, error.text, place, bad[i].why);
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_refused(&weft_importer_slurm, bad[i].text, bad[i].line, bad[i].why);
 }
 
 static void test_deep(void **state)
@@ -256,12 +217,7 @@ static void test_deep(void **state)
     for (int i = 1; i < 100; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "SwitchName=s%d Switches=s%d\n",
                                  i, i - 1);
-    struct weft_topology *t = NULL;
-    struct weft_error error = {0};
-    assert_int_equal(
-        weft_topology_import(weft_importer_find("slurm"), text, used, "input", &t, &error),
-        WEFT_INVALID_FORMAT);
-    assert_non_null(strstr(error.text, "48 levels"));
+    assert_refused(&weft_importer_slurm, text, -1, "48 levels");
 }
 
 static void test_matches(void **state)
@@ -426,7 +382,7 @@ static void test_unbalanced(void **state)
                                "SwitchName=l2 Nodes=n[09-10]\n"
                                "SwitchName=l3 Nodes=n[11,13],x\n"
                                "SwitchName=l4 Nodes=n14\n";
-    struct weft_topology *t = read_text(text);
+    struct weft_topology *t = imported(&weft_importer_slurm, text);
     assert_written("slurm-tree", t, text);
     weft_topology_destroy(&t);
 }
@@ -469,7 +425,7 @@ static void test_lists(void **state)
         char text[200], line[200];
         snprintf(text, sizeof text, "SwitchName=s Nodes=%s", lists[i]);
         snprintf(line, sizeof line, "SwitchName=s Nodes=%s\n", wanted[i]);
-        struct weft_topology *t = read_text(text);
+        struct weft_topology *t = imported(&weft_importer_slurm, text);
         assert_written("slurm-tree", t, line);
         weft_topology_destroy(&t);
     }
@@ -494,7 +450,7 @@ static void test_every_host_once(void **state)
         char *text = written_as("slurm-tree", t, &error);
         if (!text)
             fail_msg("%s: %s", cases[i].source, error.text);
-        struct weft_topology *back = read_text(text);
+        struct weft_topology *back = imported(&weft_importer_slurm, text);
         assert_int_equal(weft_topology_count(back, WEFT_NODE_HOST), cases[i].hosts);
         assert_int_equal(weft_topology_count(back, WEFT_NODE_NIC), cases[i].hosts);
         assert_int_equal(weft_topology_count(back, WEFT_NODE_LEAF), cases[i].leaves);
@@ -539,7 +495,7 @@ static void test_blocks(void **state)
                    "# in no block: host3\n");
     weft_topology_destroy(&t);
     static const char text[] = "BlockName=z Nodes=n[1-2]\nBlockName=a Nodes=m\nBlockSizes=1,2\n";
-    t = read_text(text); // the order of blocks has a meaning
+    t = imported(&weft_importer_slurm, text); // the order of blocks has a meaning
     assert_written("slurm-block", t, text);
     weft_topology_destroy(&t);
 }

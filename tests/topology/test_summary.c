@@ -2,13 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0
  * The summary as JSON: counts, GPU islands, links of each GPU, the fabric, remarks, findings.
  */
-#include <unistd.h>
 
 #include "tests/topology/graphs.h"
+#include "tests/topology/load.h"
 
 #include "base/json.h"
 #include "topology/gpu_islands.h"
-#include "topology/load.h"
 #include "topology/summary.h"
 
 static json_t *summary_of(const struct weft_topology *t)
@@ -164,19 +163,9 @@ static void test_bounds(void **state)
     weft_topology_destroy(&t);
 }
 
-/* NULL, with a message, where the file is not there. */
 static json_t *summary_of_file(const char *file)
 {
-    struct weft_topology *t = NULL;
-    struct weft_error error;
-    char path[512];
-    snprintf(path, sizeof path, "%s/topodata/%s", WEFT_SHARED_DATA, file);
-    weft_status status = weft_topology_load(path, &t, &error);
-    if (status == WEFT_NOT_FOUND || (status != WEFT_OK && access(path, R_OK) != 0)) {
-        print_message("no %s: skipped\n", path);
-        return NULL;
-    }
-    assert_int_equal(status, WEFT_OK);
+    struct weft_topology *t = load_real(file);
     json_t *json = summary_of(t);
     weft_topology_destroy(&t);
     return json;
@@ -222,8 +211,6 @@ static void test_real_machines(void **state)
     };
     for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
         json_t *json = summary_of_file(machines[i].file);
-        if (!json)
-            skip();
         assert_int_equal(number(json, "islands"), machines[i].islands);
         assert_int_equal(number(json, "nodes.gpu"), machines[i].gpus);
         assert_int_equal(number(json, "gpu_island_sizes.0"),

@@ -3,16 +3,9 @@
  * Synthetic strings: a table of good ones with what they must give, a table of bad ones with the
  * column and reason they must name, and the largest cluster in time.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/topology/graphs.h"
 
 #include "base/clock.h"
-#include "topology/synthetic.h"
 
 static const struct {
     const char *text;
@@ -94,30 +87,8 @@ static const struct {
 static void test_bad(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct weft_topology *t = NULL;
-        struct weft_error error = {0};
-        char column[32];
-        snprintf(column, sizeof column, "column %d:", bad[i].column);
-        assert_int_equal(weft_topology_from_synthetic(bad[i].text, &t, &error),
-                         WEFT_INVALID_FORMAT);
-        assert_null(t);
-        if (!strstr(error.text, column) || !strstr(error.text, bad[i].why))
-            fail_msg("\"%s\": \"%s\" names not %s and %s", bad[i].text, error.text, column,
-                     bad[i].why);
-    }
-}
-
-static const struct weft_link *link_between(const struct weft_topology *t, const char *a,
-                                            const char *b)
-{
-    int from = weft_topology_find_node(t, a), to = weft_topology_find_node(t, b);
-    for (int i = 0; i < t->num_links; i++)
-        if ((t->links[i].from == from && t->links[i].to == to) ||
-            (t->links[i].from == to && t->links[i].to == from))
-            return &t->links[i];
-    fail_msg("no link between %s and %s", a, b);
-    return NULL;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_synthetic_refused(bad[i].text, bad[i].column, bad[i].why);
 }
 
 static void test_rates_and_dealing(void **state)
@@ -142,7 +113,7 @@ static void test_rates_and_dealing(void **state)
                  {"host1/nic3", "network", 50000000000, WEFT_LINK_NETWORK},
                  {"host1/nic3", "host1/pcie-switch3", -1, WEFT_LINK_PCIE}};
     for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
-        const struct weft_link *link = link_between(t, links[i].a, links[i].b);
+        const struct weft_link *link = link_of(t, links[i].a, links[i].b);
         assert_int_equal(link->kind, links[i].kind);
         assert_true(link->bandwidth.nominal.value == links[i].bandwidth);
         assert_int_equal(link->bandwidth.nominal.source,

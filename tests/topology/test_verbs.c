@@ -36,33 +36,6 @@ static struct weft_topology *machine(const char *form)
     return t;
 }
 
-static int find(const struct weft_topology *t, const char *name)
-{
-    int node = weft_topology_find_node(t, name);
-    if (node < 0)
-        fail_msg("no node %s", name);
-    return node;
-}
-
-static const char *text_of(const struct weft_topology *t, const char *name, const char *key)
-{
-    const char *text = weft_topology_text(t, find(t, name), key);
-    return text ? text : "";
-}
-
-static int64_t number_of(const struct weft_topology *t, const char *name, const char *key)
-{
-    return weft_topology_number(t, find(t, name), key, -1);
-}
-
-static int remarks(const struct weft_topology *t, enum weft_remark_kind kind, const char *part)
-{
-    int count = 0;
-    for (int i = 0; i < t->num_remarks; i++)
-        count += t->remarks[i].kind == kind && strstr(t->remarks[i].text, part);
-    return count;
-}
-
 /* The finding about ports; its severity, -1: none. */
 static int severity_of_down_ports(const struct weft_topology *t, char *sentence, size_t size)
 {
@@ -179,10 +152,11 @@ static void test_second_port(void **state)
     assert_string_equal(text_of(t, "host0/nic0", "process.port_state.2"), "down");
     assert_int_equal(number_of(t, "host0/nic0", "rate_mbps"), 400000);
     assert_int_equal(number_of(t, "host0/nic0", "rate_mbps.2"), -1);
-    assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN,
-                             "port 2 of host0/nic0 is not active: down, physically disabled"),
+    assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN,
+                                   "port 2 of host0/nic0 is not active: down, physically disabled"),
                      1);
-    assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "port 1 of mlx5_1 does not answer: Input"), 1);
+    assert_int_equal(
+        count_remarks(t, WEFT_REMARK_HIDDEN, "port 1 of mlx5_1 does not answer: Input"), 1);
     char sentence[400];
     assert_int_equal(severity_of_down_ports(t, sentence, sizeof sentence), WEFT_SEVERITY_NOTE);
     assert_string_equal(sentence, "1 RDMA port is not active (first: host0/nic0).");
@@ -230,15 +204,15 @@ static void test_rates(void **state)
     assert_int_equal(number_of(t, "host0/nic1", "rate_mbps"), 800000);
     assert_int_equal(weft_topology_attribute(t, find(t, "host0/nic1"), "rate_mbps")->source,
                      WEFT_SOURCE_SYSFS);
-    assert_int_equal(remarks(t, WEFT_REMARK_UNREAD, "speed code 0"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_UNREAD, "speed code 0"), 1);
     weft_topology_destroy(&t);
     // kernel and library disagree
     rdma.devices[1].ports[0].attributes.active_speed = 32;
     t = machine("host:1 numa:2 pcie:2 nic:2@400");
     probe(&rdma, &tree, t);
     assert_int_equal(number_of(t, "host0/nic1", "rate_mbps"), 100000);
-    assert_int_equal(remarks(t, WEFT_REMARK_CONTRADICTION, "sysfs says 800000, verbs says 100000"),
-                     1);
+    assert_int_equal(
+        count_remarks(t, WEFT_REMARK_CONTRADICTION, "sysfs says 800000, verbs says 100000"), 1);
     weft_topology_destroy(&t);
     fake_tree_destroy(&tree);
 }
@@ -263,7 +237,7 @@ static void test_software_device(void **state)
     assert_string_equal(text_of(t, "host0/nic0", "rdma_device"), "rxe0");
     assert_string_equal(text_of(t, "host0/rxe1", "interface"), "dummy7");
     assert_int_equal(t->nodes[find(t, "host0/rxe1")].parent, find(t, "host0"));
-    assert_int_equal(remarks(t, WEFT_REMARK_GUESS, "host0/rxe1 is on no PCI device"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_GUESS, "host0/rxe1 is on no PCI device"), 1);
     int islands;
     assert_int_equal(weft_topology_islands(t, NULL, &islands, NULL), 0);
     assert_int_equal(islands, 1);
@@ -291,7 +265,8 @@ static void test_nothing(void **state)
     assert_int_equal(weft_probe_verbs_with(&verbs, tree.root, t, &error), WEFT_OK);
     assert_int_equal(t->num_remarks, 1);
     assert_int_equal(t->remarks[0].node, find(t, "host0/nic1"));
-    assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "mlx5_7 is there, but may not be used"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "mlx5_7 is there, but may not be used"),
+                     1);
     weft_topology_destroy(&t);
     t = machine(MACHINE);
     rdma.list_errno = ENOSYS;
@@ -342,7 +317,8 @@ static void test_lies(void **state)
     assert_int_equal(strspn(text_of(t, "host0/nic0", "firmware"), "?"), 63);
     assert_string_equal(text_of(t, "host0/nic0", "process.port_state"), "unknown");
     assert_int_equal(number_of(t, "host0/nic0", "rdma_mtu"), -1);
-    assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "not active: unknown, physically unknown"), 1);
+    assert_int_equal(
+        count_remarks(t, WEFT_REMARK_HIDDEN, "not active: unknown, physically unknown"), 1);
     assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 3);
     weft_topology_destroy(&t);
 
@@ -353,7 +329,7 @@ static void test_lies(void **state)
     t = machine("host:1 numa:2 pcie:2 nic:2@400");
     probe(&rdma, &tree, t);
     assert_int_equal(number_of(t, "host0/nic1", "rate_mbps.8"), 400000);
-    assert_int_equal(remarks(t, WEFT_REMARK_UNREAD, "255 ports; 8 are looked at"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_UNREAD, "255 ports; 8 are looked at"), 1);
     weft_topology_destroy(&t);
 
     two_devices(&rdma, &tree);
@@ -361,8 +337,10 @@ static void test_lies(void **state)
     rdma.devices[1].status = EIO;
     t = machine("host:1 numa:2 pcie:2 nic:2@400");
     probe(&rdma, &tree, t);
-    assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "mlx5_0 cannot be opened: Permission"), 1);
-    assert_int_equal(remarks(t, WEFT_REMARK_HIDDEN, "mlx5_1 does not answer: Input/output"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "mlx5_0 cannot be opened: Permission"),
+                     1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_HIDDEN, "mlx5_1 does not answer: Input/output"),
+                     1);
     weft_topology_destroy(&t);
     fake_tree_destroy(&tree);
 }
@@ -491,7 +469,7 @@ static void test_gpudirect_ways(void **state)
     snprintf(config, sizeof config, "sys/devices/%s/0000:02:02.0/config", way);
     fake_tree_bytes(&tree, config, "\0\0", 2); // what others than root see
     t = judged(&tree, true);
-    assert_int_equal(remarks(t, WEFT_REMARK_GUESS, "only root may read"), 1);
+    assert_int_equal(count_remarks(t, WEFT_REMARK_GUESS, "only root may read"), 1);
     assert_string_equal(text_of(t, "host0/nic0", "gpudirect"), "yes");
     weft_topology_destroy(&t);
     make_port(&tree, "0000:02:02.0", way, 0x01);
