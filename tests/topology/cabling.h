@@ -74,6 +74,37 @@ static inline struct weft_link *cable_of(struct weft_topology *t, const char *na
     return NULL;
 }
 
+/* A NIC, of that host; NULL: of none. */
+static inline void assert_host(const struct weft_topology *t, const char *nic, const char *host)
+{
+    int parent = t->nodes[find(t, nic)].parent;
+    if (!host)
+        assert_int_equal(parent, -1);
+    else
+        assert_string_equal(t->nodes[parent].name, host);
+    assert_int_equal(t->nodes[find(t, nic)].kind, WEFT_NODE_NIC);
+}
+
+/* The only link between two ports, whichever way round; port 0: any. */
+static inline const struct weft_link *cable(const struct weft_topology *t, const char *a,
+                                            int a_port, const char *b, int b_port)
+{
+    const struct weft_link *found = NULL;
+    int x = find(t, a), y = find(t, b);
+    for (int i = 0; i < t->num_links; i++) {
+        const struct weft_link *link = &t->links[i];
+        bool is_same = link->from == x && link->from_port == a_port && link->to == y &&
+                       link->to_port == b_port;
+        bool is_turned = link->from == y && link->from_port == b_port && link->to == x &&
+                         link->to_port == a_port;
+        if (!is_same && !is_turned)
+            continue;
+        assert_null(found);
+        found = link;
+    }
+    return found;
+}
+
 /* A fabric of rails: `pods` groups of `rails` leaves, each leaf with the NIC mlx5_R of all hosts of
  * the group, and one cable of 50 GB/s from each leaf to each spine. Hosts nodePP-HH, leaves
  * rack-leaf-RR-PP (rail, pod), hosts on ports from 1, spines spine-S on ports from 33. */

@@ -46,6 +46,7 @@ static inline struct weft_topology *imported(const struct weft_importer *importe
 {
     struct weft_topology *t = NULL;
     struct weft_error error = {0};
+    assert_true(importer->matches(text));
     if (weft_topology_import(importer, text, strlen(text), "input", &t, &error) != WEFT_OK)
         fail_msg("%s\nin\n%s", error.text, text);
     return t;
