@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "topology/diff_private.h"
 
 const char *const weft_difference_names[WEFT_NUM_DIFFERENCE_KINDS] = {
@@ -37,14 +38,11 @@ static weft_status note(struct comparison *c, enum weft_difference_kind kind, co
     d->total += d->total < INT32_MAX;
     if (d->counts[kind]++ >= c->most)
         return WEFT_OK;
-    if (d->num_items == c->room) {
-        int room = c->room ? 2 * c->room : 64;
-        struct weft_difference *items = realloc(d->items, (size_t)room * sizeof *items);
-        if (!items)
-            return no_memory(c);
-        d->items = items;
-        c->room = room;
-    }
+    struct weft_difference *items =
+        weft_array_grow(d->items, d->num_items, &c->room, sizeof *items);
+    if (!items)
+        return no_memory(c);
+    d->items = items;
     struct weft_difference *item = &d->items[d->num_items++];
     *item = (struct weft_difference){kind,           strdup(subject), strdup(key),
                                      strdup(before), strdup(after),   unit};

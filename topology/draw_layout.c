@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "topology/draw_private.h"
 
 enum tier {
@@ -47,16 +48,13 @@ struct map {
 
 int weft_draw_add_box(struct weft_drawing *d, enum weft_draw_style style, int node, int parent)
 {
-    if (d->num_boxes == d->capacity) {
-        int capacity = d->capacity ? d->capacity * 2 : 256;
-        struct weft_draw_box *boxes = realloc(d->boxes, (size_t)capacity * sizeof *boxes);
-        if (!boxes) {
-            weft_fail(d->error, WEFT_OUT_OF_MEMORY, "drawing: no memory");
-            return -1;
-        }
-        d->boxes = boxes;
-        d->capacity = capacity;
+    struct weft_draw_box *boxes =
+        weft_array_grow(d->boxes, d->num_boxes, &d->capacity, sizeof *boxes);
+    if (!boxes) {
+        weft_fail(d->error, WEFT_OUT_OF_MEMORY, "drawing: no memory");
+        return -1;
     }
+    d->boxes = boxes;
     int box = d->num_boxes++;
     d->boxes[box] = (struct weft_draw_box){.style = style,
                                            .node = node,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/array.h"
 #include "topology/fabric_private.h"
 #include "topology/guid.h"
 #include "topology/tiers.h"
@@ -124,18 +125,6 @@ static weft_status grow_index(struct weft_fabric *fabric, struct weft_error *err
     return WEFT_OK;
 }
 
-/* `array` with room for one more; NULL: no memory, and the array is as it was. */
-static void *grown(void *array, int used, int *room, size_t size)
-{
-    if (used < *room)
-        return array;
-    int larger_room = *room ? *room * 2 : 64;
-    void *larger = realloc(array, (size_t)larger_room * size);
-    if (larger)
-        *room = larger_room;
-    return larger;
-}
-
 weft_status weft_fabric_refer(struct weft_fabric *fabric, struct weft_span id, int *device,
                               struct weft_error *error)
 {
@@ -147,8 +136,8 @@ weft_status weft_fabric_refer(struct weft_fabric *fabric, struct weft_span id, i
     }
     if (fabric->num_devices >= MAX_DEVICES)
         return weft_fail(error, WEFT_INVALID_FORMAT, "more than %d devices", MAX_DEVICES);
-    struct fabric_device *devices =
-        grown(fabric->devices, fabric->num_devices, &fabric->room_devices, sizeof *fabric->devices);
+    struct fabric_device *devices = weft_array_grow(fabric->devices, fabric->num_devices,
+                                                    &fabric->room_devices, sizeof *fabric->devices);
     if (!devices)
         return no_memory(error);
     fabric->devices = devices;
@@ -200,8 +189,8 @@ weft_status weft_fabric_state(struct weft_fabric *fabric, const struct weft_fabr
                          port->peer_port, WEFT_FABRIC_MAX_PORT);
     if (fabric->num_ports >= MAX_STATEMENTS)
         return weft_fail(error, WEFT_INVALID_FORMAT, "more than %d ports", MAX_STATEMENTS);
-    struct weft_fabric_port *ports =
-        grown(fabric->ports, fabric->num_ports, &fabric->room_ports, sizeof *fabric->ports);
+    struct weft_fabric_port *ports = weft_array_grow(fabric->ports, fabric->num_ports,
+                                                     &fabric->room_ports, sizeof *fabric->ports);
     if (!ports)
         return no_memory(error);
     fabric->ports = ports;

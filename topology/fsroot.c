@@ -14,15 +14,10 @@
 #include "topology/pcie.h"
 #include "topology/probe.h"
 
-static bool is_folder(const char *path)
+bool weft_fsroot_is_folder(const char *path)
 {
     struct stat status;
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-bool weft_fsroot_is_folder(const char *path)
-{
-    return is_folder(path);
 }
 
 static weft_status read_parts(const char *path, const char *sys, struct weft_topology **topology,
@@ -48,7 +43,7 @@ weft_status weft_fsroot_load(const char *path, struct weft_topology **topology,
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "%.200s: no memory", path);
     weft_status result;
     struct weft_topology *made = NULL;
-    if (!S_ISDIR(status.st_mode) || !is_folder(sys))
+    if (!S_ISDIR(status.st_mode) || !weft_fsroot_is_folder(sys))
         result = weft_fail(error, WEFT_INVALID_ARGUMENT,
                            "%.200s: no copied machine: it takes a folder that holds sys/ and proc/",
                            path);

@@ -9,14 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "topology/pcie.h"
 #include "topology/sysfs.h"
 
 enum {
-    CONFIG_BYTES = 4096, // of a PCIe function; without root only 64 can be read
-    ACS_CAPABILITY = 0x0d,
-    ACS_CONTROL = 6,
-    ACS_REDIRECT = 0x04 | 0x08, // requests, completions
-    MAX_CAPABILITIES = 64,
     MAX_HOPS = 32,
     ADDRESS_BYTES = 16,
     PATH_BYTES = 1024,
@@ -78,18 +74,10 @@ static int read_way(const struct judge *j, const char *address, char way[][ADDRE
 /* Whether the port sends what passes from device to device up to the root complex. */
 static bool redirects(struct judge *j, const char *address)
 {
-    unsigned char config[CONFIG_BYTES];
-    size_t bytes = weft_sysfs_bytes(&j->files, config, sizeof config,
-                                    "sys/bus/pci/devices/%.20s/config", address);
-    size_t at = 0x100;
-    j->is_acs_unknown |= bytes > 0 && bytes <= at;
-    for (int i = 0; i < MAX_CAPABILITIES && at >= 0x100 && at + ACS_CONTROL + 2 <= bytes; i++) {
-        unsigned id = config[at] | (unsigned)config[at + 1] << 8;
-        if (id == ACS_CAPABILITY)
-            return config[at + ACS_CONTROL] & ACS_REDIRECT;
-        at = (config[at + 2] >> 4 | (size_t)config[at + 3] << 4) & ~(size_t)3;
-    }
-    return false;
+    int answer = weft_pcie_redirects(&j->files, "sys/", address);
+    j->is_acs_unknown |=
+        answer < 0 && weft_sysfs_exists(&j->files, "sys/bus/pci/devices/%.20s/config", address);
+    return answer > 0;
 }
 
 /* Ports below the first common one, on both ways. */

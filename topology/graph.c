@@ -11,6 +11,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/array.h"
 #include "topology/graph_private.h"
 
 enum {
@@ -59,19 +60,6 @@ static char *arena_copy(struct weft_topology_private *private, const char *text)
     if (copy)
         memcpy(copy, text, bytes);
     return copy;
-}
-
-/* `array`, moved where needed, with room for one more of `size` bytes; NULL: no memory, and the
- * array is as it was. */
-static void *grown(void *array, int used, int *room, size_t size)
-{
-    if (used < *room)
-        return array;
-    int larger_room = *room ? *room * 2 : 64;
-    void *larger = realloc(array, (size_t)larger_room * size);
-    if (larger)
-        *room = larger_room;
-    return larger;
 }
 
 static weft_status no_memory(struct weft_error *error)
@@ -188,7 +176,8 @@ weft_status weft_topology_add_node(struct weft_topology *t, int kind, const char
     if (t->private->slots[slot] >= 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: two nodes are named \"%s\"",
                          name);
-    struct weft_node *nodes = grown(t->nodes, t->num_nodes, &t->private->room_nodes, sizeof *nodes);
+    struct weft_node *nodes =
+        weft_array_grow(t->nodes, t->num_nodes, &t->private->room_nodes, sizeof *nodes);
     if (!nodes)
         return no_memory(error);
     t->nodes = nodes;
@@ -320,7 +309,8 @@ weft_status weft_topology_add_link(struct weft_topology *t, const struct weft_li
     if (t->num_links >= WEFT_TOPOLOGY_MAX_LINKS)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "topology: more than %d links",
                          WEFT_TOPOLOGY_MAX_LINKS);
-    struct weft_link *links = grown(t->links, t->num_links, &t->private->room_links, sizeof *links);
+    struct weft_link *links =
+        weft_array_grow(t->links, t->num_links, &t->private->room_links, sizeof *links);
     if (!links)
         return no_memory(error);
     t->links = links;
@@ -337,7 +327,7 @@ weft_status weft_topology_add_probe(struct weft_topology *t, const char *name, b
     WEFT_TRY(check_text("a probe name", name, 1, error));
     WEFT_TRY(check_text("a probe's reason", reason, 0, error));
     struct weft_probe_record *probes =
-        grown(t->probes, t->num_probes, &t->private->room_probes, sizeof *probes);
+        weft_array_grow(t->probes, t->num_probes, &t->private->room_probes, sizeof *probes);
     if (!probes)
         return no_memory(error);
     t->probes = probes;
@@ -353,7 +343,7 @@ static weft_status add_remark(struct weft_topology *t, struct weft_remark remark
                               struct weft_error *error)
 {
     struct weft_remark *remarks =
-        grown(t->remarks, t->num_remarks, &t->private->room_remarks, sizeof *remarks);
+        weft_array_grow(t->remarks, t->num_remarks, &t->private->room_remarks, sizeof *remarks);
     if (!remarks)
         return no_memory(error);
     t->remarks = remarks;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "topology/fabric.h"
 #include "topology/forms.h"
 #include "topology/lines.h"
@@ -43,14 +44,10 @@ static weft_status find_system(struct ibutils *u, struct weft_span type, struct 
                                      (int)(known.bytes < 40 ? known.bytes : 40), known.at);
         return WEFT_OK;
     }
-    if (u->num_systems == u->room) {
-        int room = u->room ? u->room * 2 : 256;
-        struct system *systems = realloc(u->systems, (size_t)room * sizeof *systems);
-        if (!systems)
-            return weft_fail(u->error, WEFT_OUT_OF_MEMORY, "ibutils: no memory");
-        u->systems = systems;
-        u->room = room;
-    }
+    struct system *systems = weft_array_grow(u->systems, u->num_systems, &u->room, sizeof *systems);
+    if (!systems)
+        return weft_fail(u->error, WEFT_OUT_OF_MEMORY, "ibutils: no memory");
+    u->systems = systems;
     u->systems[u->num_systems++] = (struct system){.type = type, .name = name, .device = *device};
     return WEFT_OK;
 }

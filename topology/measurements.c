@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/json.h"
 
 enum { MAX_LATENCY_S = 3600 };
@@ -31,14 +32,11 @@ struct weft_measurement *weft_measurements_add(struct weft_measurements *m, cons
 {
     if (m->num_entries >= WEFT_MEASUREMENTS_MAX_ENTRIES)
         return NULL;
-    if (m->num_entries == m->room) {
-        int room = m->room ? m->room * 2 : 16;
-        struct weft_measurement *larger = realloc(m->entries, (size_t)room * sizeof *larger);
-        if (!larger)
-            return NULL;
-        m->entries = larger;
-        m->room = room;
-    }
+    struct weft_measurement *larger =
+        weft_array_grow(m->entries, m->num_entries, &m->room, sizeof *larger);
+    if (!larger)
+        return NULL;
+    m->entries = larger;
     struct weft_measurement *entry = &m->entries[m->num_entries++];
     *entry = (struct weft_measurement){.latency_ps = -1, .least_ps = -1};
     snprintf(entry->what, sizeof entry->what, "%s", what);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "topology/nccl_xml.h"
 #include "topology/pcie.h"
 #include "topology/xml.h"
@@ -172,7 +173,7 @@ static weft_status add_statement(struct weft_nccl_reading *s, const xmlNode *ele
         WEFT_TRY(weft_nccl_read_address(s, element, "target", statement.target));
     WEFT_TRY(weft_nccl_read_class(s, element, "tclass", statement.target_class));
     void *room =
-        weft_nccl_room(s->statements, s->num_statements, &s->room_statements, sizeof statement);
+        weft_array_grow(s->statements, s->num_statements, &s->room_statements, sizeof statement);
     if (!room)
         return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "%.200s: no memory", s->name);
     s->statements = room;

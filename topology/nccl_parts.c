@@ -12,17 +12,6 @@
 
 enum { MAX_KEPT = 16 }; // child elements that one node keeps
 
-void *weft_nccl_room(void *array, int count, int *room, size_t item)
-{
-    if (count < *room)
-        return array;
-    int more = *room ? *room * 2 : 64;
-    void *grown = realloc(array, (size_t)more * item);
-    if (grown)
-        *room = more;
-    return grown;
-}
-
 const xmlNode *weft_nccl_child(const xmlNode *element, const char *name)
 {
     const xmlNode *child = weft_xml_element(element->children);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "topology/forms.h"
 #include "topology/nccl_xml.h"
 #include "topology/xml.h"
@@ -65,7 +66,7 @@ static weft_status add_device(struct reader *r, const xmlNode *pci, const struct
     WEFT_TRY(weft_nccl_read_address(s, pci, "busid", device.address));
     WEFT_TRY(weft_nccl_read_class(s, pci, "class", device.pci_class));
     device.kind = kind_of(pci, device.pci_class, &device.gpu);
-    void *room = weft_nccl_room(s->devices, s->num_devices, &s->room_devices, sizeof device);
+    void *room = weft_array_grow(s->devices, s->num_devices, &s->room_devices, sizeof device);
     if (!room)
         return no_memory(r);
     s->devices = room;

@@ -83,8 +83,6 @@ weft_status weft_nccl_read_address(struct weft_nccl_reading *reading, const xmlN
 /* Copies a class without "0x"; "" where there is none. */
 weft_status weft_nccl_read_class(struct weft_nccl_reading *reading, const xmlNode *element,
                                  const char *key, char *pci_class);
-/* `array` with room for one more than `count`; NULL: no memory, and `array` stays. */
-void *weft_nccl_room(void *array, int count, int *room, size_t item);
 /* The first child element of this name; NULL: none. */
 const xmlNode *weft_nccl_child(const xmlNode *element, const char *name);
 /* Sets "nccl.ELEMENT/N" of `node` to the text of `child`, or remarks on what does not fit. */

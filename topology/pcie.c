@@ -98,3 +98,23 @@ int64_t weft_pcie_bandwidth(const char *speed, int64_t lanes)
 {
     return weft_pcie_payload(weft_pcie_rate(speed), lanes);
 }
+
+int weft_pcie_redirects(const struct weft_sysfs *files, const char *prefix, const char *address)
+{
+    enum { ACS = 0x0d, CONTROL = 6, HEADER_BYTES = 0x100, MAX_STEPS = 64 };
+    enum { REQUESTS = 0x04, COMPLETIONS = 0x08, EGRESS = 0x20 }; // as Linux judges it
+    unsigned char config[4096];
+    size_t bytes = weft_sysfs_bytes(files, config, sizeof config, "%sbus/pci/devices/%.20s/config",
+                                    prefix, address);
+    if (bytes <= HEADER_BYTES)
+        return -1;
+    // the list of extended capabilities
+    size_t at = HEADER_BYTES;
+    for (int i = 0; i < MAX_STEPS && at >= HEADER_BYTES && at + CONTROL + 2 <= bytes; i++) {
+        unsigned id = config[at] | (unsigned)config[at + 1] << 8;
+        if (id == ACS)
+            return (config[at + CONTROL] & (REQUESTS | COMPLETIONS | EGRESS)) != 0;
+        at = (config[at + 2] >> 4 | (size_t)config[at + 3] << 4) & ~(size_t)3;
+    }
+    return 0;
+}

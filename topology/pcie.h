@@ -7,6 +7,7 @@
 #define WEFT_TOPOLOGY_PCIE_H
 
 #include "topology/graph.h"
+#include "topology/sysfs.h"
 
 /* Transfers per second and lane, in millions: "8 GT/s" and "Gen3" are 8000. A number without unit
  * is taken as GT/s. -1: says nothing ("", "Unknown"), or PCI Express has no such rate. */
@@ -27,5 +28,10 @@ int64_t weft_pcie_bandwidth(const char *speed, int64_t lanes);
  * it was, with one HIDDEN remark. Errors: NOT_FOUND (no such root), SYSTEM, OUT_OF_MEMORY. */
 weft_status weft_pcie_read_sysfs(struct weft_topology *topology, const char *root,
                                  struct weft_error *error);
+
+/* Whether the bridge at `address` sends what devices below it say to each other up to the root
+ * complex (ACS): 1, 0, or -1 where its configuration cannot be read in full (it takes root).
+ * `prefix`: from the root of `files` to sysfs, "" or "sys/". */
+int weft_pcie_redirects(const struct weft_sysfs *files, const char *prefix, const char *address);
 
 #endif

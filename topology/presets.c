@@ -13,6 +13,11 @@
 #define MB INT64_C(1000000)
 #define GB INT64_C(1000000000)
 
+/* What machines of PCIe 5 have in common: a switch for each GPU. */
+#define PCIE_5                                                                                     \
+    .packages = 2, .numa = 2, .gpus = 8, .pcie_switches = 8, .pcie = 63 * GB, .gpu_pcie = 63 * GB
+#define DGX_PCIE_5 PCIE_5, .nics = 8, .nic_prefix = "mlx5_", .nic = 50 * GB, .nvlinks = 18
+
 static const struct weft_preset_box dgx_a100 = {
     .product = "NVIDIA DGX A100",
     .gpu_model = "A100",
@@ -32,46 +37,23 @@ static const struct weft_preset_box dgx_a100 = {
 static const struct weft_preset_box dgx_h100 = {
     .product = "NVIDIA DGX H100",
     .gpu_model = "H100",
-    .nic_prefix = "mlx5_",
-    .packages = 2,
-    .numa = 2,
-    .gpus = 8,
-    .nics = 8,
-    .pcie_switches = 8,
-    .pcie = 63 * GB,
-    .gpu_pcie = 63 * GB,
-    .nic = 50 * GB,
+    DGX_PCIE_5,
     .nvswitches = 4,
-    .nvlinks = 18,
     .nvlink = 25 * GB,
 };
 static const struct weft_preset_box dgx_b200 = {
     .product = "NVIDIA DGX B200",
     .gpu_model = "B200",
-    .nic_prefix = "mlx5_",
-    .packages = 2,
-    .numa = 2,
-    .gpus = 8,
-    .nics = 8,
-    .pcie_switches = 8,
-    .pcie = 63 * GB,
-    .gpu_pcie = 63 * GB,
-    .nic = 50 * GB,
+    DGX_PCIE_5,
     .nvswitches = 2,
-    .nvlinks = 18,
     .nvlink = 50 * GB,
 };
 static const struct weft_preset_box p5 = {
     .product = "AWS p5.48xlarge",
     .gpu_model = "H100",
     .nic_prefix = "efa_",
-    .packages = 2,
-    .numa = 2,
-    .gpus = 8,
+    PCIE_5,
     .nics = 32,
-    .pcie_switches = 8,
-    .pcie = 63 * GB,
-    .gpu_pcie = 63 * GB,
     .nic = 12500 * MB,
     .nvswitches = 4,
     .nvlinks = 18,

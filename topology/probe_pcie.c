@@ -17,9 +17,6 @@
 enum {
     MAX_CHAIN = 40, // bridges above a device
     ADDRESS_BYTES = 32,
-    CONFIG_BYTES = 4096,
-    ACS_CAPABILITY = 0x0d,
-    ACS_REDIRECTS = 0x04 | 0x10, // peer-to-peer requests go up to the root complex
 };
 
 /* A device and the bridges above it, from below. */
@@ -106,25 +103,6 @@ static struct port weaker(struct port a, struct port b)
                          lesser(a.lanes_max, b.lanes_max), lesser(a.lanes, b.lanes)};
 }
 
-/* Whether a bridge sends what devices below it say to each other up to the root complex: 1, 0, or
- * -1 where its configuration cannot be read (it takes root). */
-static int redirects(const struct reading *r, const char *address)
-{
-    unsigned char config[CONFIG_BYTES];
-    if (weft_sysfs_bytes(r->sysfs, config, sizeof config, "bus/pci/devices/%s/config", address) <
-        CONFIG_BYTES)
-        return -1;
-    // the list of extended capabilities; its length bounds the walk
-    size_t at = 0x100;
-    for (int steps = 0; steps < 64 && at >= 0x100 && at <= CONFIG_BYTES - 8; steps++) {
-        unsigned id = config[at] | (unsigned)config[at + 1] << 8;
-        if (id == ACS_CAPABILITY)
-            return (config[at + 6] & ACS_REDIRECTS) != 0;
-        at = (config[at + 2] >> 4 | (size_t)config[at + 3] << 4) & 0xffc;
-    }
-    return 0;
-}
-
 /* ---- into the graph ---- */
 
 /* Sources print a different number of digits; that is no contradiction. */
@@ -207,7 +185,7 @@ static weft_status read_isolation(struct reading *r, int node, const struct chai
     }
     int acs = chain->count > 1 ? 0 : -1;
     for (int i = 1; i < chain->count && acs == 0; i++)
-        acs = redirects(r, chain->addresses[i]);
+        acs = weft_pcie_redirects(r->sysfs, "", chain->addresses[i]);
     return acs < 0 ? WEFT_OK : learn_text(r, node, "acs", acs ? "redirects" : "off");
 }
 

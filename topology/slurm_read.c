@@ -15,6 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "topology/forms.h"
 #include "topology/hostlist.h"
 #include "topology/lines.h"
@@ -194,14 +195,10 @@ static weft_status add_entry(struct reader *r, struct entry *entry)
         return weft_lines_refuse(&r->lines, "two %s are named \"%.100s\"",
                                  is_switch ? "switches" : "blocks", key + 1);
     WEFT_TRY(weft_topology_add_node(r->names, WEFT_NODE_SWITCH, key, -1, NULL, r->lines.error));
-    if (r->count == r->room) {
-        int room = r->room ? r->room * 2 : 64;
-        struct entry *entries = realloc(r->entries, (size_t)room * sizeof *entries);
-        if (!entries)
-            return weft_fail(r->lines.error, WEFT_OUT_OF_MEMORY, "%s: no memory", r->lines.name);
-        r->entries = entries;
-        r->room = room;
-    }
+    struct entry *entries = weft_array_grow(r->entries, r->count, &r->room, sizeof *entries);
+    if (!entries)
+        return weft_fail(r->lines.error, WEFT_OUT_OF_MEMORY, "%s: no memory", r->lines.name);
+    r->entries = entries;
     r->entries[r->count++] = *entry;
     return WEFT_OK;
 }
