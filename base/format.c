@@ -41,3 +41,10 @@ const char *weft_format_bytes(int64_t bytes, char *text, size_t size)
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     return format_scaled((double)bytes, 1024, units, 6, text, size);
 }
+
+void weft_make_printable(char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text > 0x7e)
+            *text = '?';
+}

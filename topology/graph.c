@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "base/array.h"
+#include "base/format.h"
 #include "topology/graph_private.h"
 
 enum {
@@ -373,9 +374,7 @@ weft_status weft_topology_add_remark(struct weft_topology *t, enum weft_remark_k
         snprintf(text, sizeof text, "further remarks are left out");
         node = -1;
     }
-    for (char *at = text; *at; at++)
-        if (*at < 0x20 || *at > 0x7e)
-            *at = '?';
+    weft_make_printable(text);
     return add_remark(t, (struct weft_remark){kind, source, node, text}, error);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "topology/nccl_xml.h"
 #include "topology/xml.h"
 
@@ -31,13 +32,6 @@ weft_status weft_nccl_located(struct weft_nccl_reading *s, const xmlNode *elemen
     return WEFT_INVALID_FORMAT;
 }
 
-static void make_printable(char *text)
-{
-    for (; *text; text++)
-        if (*text < 0x20 || *text > 0x7e)
-            *text = '?';
-}
-
 /* ---- the graph ---- */
 
 weft_status weft_nccl_add_node(struct weft_nccl_reading *s, int kind, int host, const char *word,
@@ -45,7 +39,7 @@ weft_status weft_nccl_add_node(struct weft_nccl_reading *s, int kind, int host, 
 {
     char name[WEFT_TOPOLOGY_NAME_BYTES], clean[112];
     snprintf(clean, sizeof clean, "%.100s", word);
-    make_printable(clean);
+    weft_make_printable(clean);
     for (char *slash = clean; (slash = strchr(slash, '/'));) // it ends the host's part of a name
         *slash = '-';
     snprintf(name, sizeof name, "%.100s%s%s", host >= 0 ? s->topology->nodes[host].name : "",
@@ -63,7 +57,7 @@ weft_status weft_nccl_set_text(struct weft_nccl_reading *s, const xmlNode *eleme
             "line %ld: <%.40s> has a text of over %zu bytes for %.60s, which is left out",
             xmlGetLineNo(element), (const char *)element->name, sizeof copy - 1, key);
     snprintf(copy, sizeof copy, "%s", text);
-    make_printable(copy);
+    weft_make_printable(copy);
     return weft_nccl_located(
         s, element,
         weft_topology_set_text(s->topology, node, key, copy, WEFT_SOURCE_FILE, s->error));

@@ -4,10 +4,10 @@
  */
 #include "topology/probe.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "topology/json.h"
 
 const struct weft_probe *const weft_probes[] = {
@@ -19,14 +19,6 @@ const struct weft_probe *const weft_probes[] = {
     &weft_probe_system,
 };
 const int weft_num_probes = sizeof weft_probes / sizeof weft_probes[0];
-
-/* A record's text must be printable and short; library messages need not be. */
-static void clean(char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes && text[i]; i++)
-        if (!isascii((unsigned char)text[i]) || !isprint((unsigned char)text[i]))
-            text[i] = '?';
-}
 
 static bool is_elsewhere(const struct weft_topology *t)
 {
@@ -81,7 +73,7 @@ static weft_status run_probe(struct weft_topology **topology, const struct weft_
     if (status == WEFT_OUT_OF_MEMORY)
         return weft_fail(error, status, "%s", failure.text);
     failure.text[WEFT_TOPOLOGY_NAME_BYTES - 1] = '\0';
-    clean(failure.text, sizeof failure.text);
+    weft_make_printable(failure.text); // library messages need not be
     return weft_topology_add_probe(*topology, probe->name, false, failure.text, error);
 }
 

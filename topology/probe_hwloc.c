@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "topology/forms.h"
 #include "topology/hwloc_import.h"
 #include "topology/probe.h"
@@ -16,20 +17,13 @@
 
 enum { MAX_NUMA = 1024 }; // every two of them are joined
 
-static void make_printable(char *text)
-{
-    for (; *text; text++)
-        if (*text < 0x20 || *text > 0x7e)
-            *text = '?';
-}
-
 weft_status weft_hwloc_add(struct hwloc_import *im, int kind, const char *word, int parent,
                            int *node)
 {
     const char *host = im->host >= 0 ? im->topology->nodes[im->host].name : "";
     char name[WEFT_TOPOLOGY_NAME_BYTES];
     snprintf(name, sizeof name, "%.100s%s%.100s", host, host[0] ? "/" : "", word);
-    make_printable(name);
+    weft_make_printable(name);
     // a twin: an interface may be called numa0
     return weft_topology_add_twin(im->topology, kind, name, parent, node, im->error);
 }
@@ -41,7 +35,7 @@ weft_status weft_hwloc_set_text(struct hwloc_import *im, int node, const char *k
         return WEFT_OK;
     char copy[WEFT_TOPOLOGY_NAME_BYTES];
     snprintf(copy, sizeof copy, "%s", text);
-    make_printable(copy);
+    weft_make_printable(copy);
     for (size_t end = strlen(copy); end > 0 && copy[end - 1] == ' '; end--)
         copy[end - 1] = '\0';
     return weft_topology_set_text(im->topology, node, key, copy, WEFT_SOURCE_HWLOC, im->error);

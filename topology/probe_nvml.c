@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "base/format.h"
 #include "topology/apart.h"
 #include "topology/nvml_import.h"
 #include "topology/pcie.h"
@@ -43,12 +44,10 @@ bool weft_nvml_answered(struct nvml_gpu *gpu, int status, const char *what)
 /* A copy that ends and can be printed, whatever the driver wrote. */
 static void take_text(const char *from, size_t room, char *to)
 {
-    size_t bytes = 0;
-    for (; bytes + 1 < room && from[bytes]; bytes++)
-        to[bytes] = (char)(from[bytes] >= 0x20 && from[bytes] <= 0x7e ? from[bytes] : '?');
-    while (bytes > 0 && to[bytes - 1] == ' ')
-        bytes--;
-    to[bytes] = '\0';
+    snprintf(to, room, "%.*s", (int)room - 1, from);
+    weft_make_printable(to);
+    for (size_t end = strlen(to); end > 0 && to[end - 1] == ' '; end--)
+        to[end - 1] = '\0';
 }
 
 weft_status weft_nvml_set_number(struct nvml_import *im, int node, const char *key,

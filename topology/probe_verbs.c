@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/verbs.h"
 #include "topology/apart.h"
 #include "topology/gpudirect.h"
@@ -53,10 +54,8 @@ struct rdma {
 
 static void take_text(const char *from, size_t room, char *to)
 {
-    size_t bytes = 0;
-    for (; bytes + 1 < room && from[bytes]; bytes++)
-        to[bytes] = (char)(from[bytes] >= 0x20 && from[bytes] <= 0x7e ? from[bytes] : '?');
-    to[bytes] = '\0';
+    snprintf(to, room, "%.*s", (int)room - 1, from);
+    weft_make_printable(to);
 }
 
 static const char *port_key(const struct rdma *rdma, const char *word, char *key)

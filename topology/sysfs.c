@@ -17,6 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/format.h"
+
 weft_status weft_sysfs_open(const char *root, struct weft_sysfs *sysfs, struct weft_error *error)
 {
     int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -82,9 +84,7 @@ static bool read_line(const struct weft_sysfs *sysfs, char *text, size_t size, c
     size_t used = read_plain(file, text, size - 1);
     text[used] = '\0';
     text[strcspn(text, "\n")] = '\0';
-    for (char *at = text; *at; at++)
-        if (*at < 0x20 || *at > 0x7e)
-            *at = '?';
+    weft_make_printable(text);
     return text[0] != '\0';
 }
 

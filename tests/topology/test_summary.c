@@ -186,7 +186,6 @@ static void test_real_fabric(void **state)
     json_decref(json);
 }
 
-#ifndef WEFT_CORE_ONLY
 
 static void check_nvlinks(json_t *json, int gpus, int each)
 {
@@ -221,7 +220,6 @@ static void test_real_machines(void **state)
     }
 }
 
-#endif
 
 int main(void)
 {
@@ -229,9 +227,7 @@ int main(void)
         cmocka_unit_test(test_cluster),       cmocka_unit_test(test_islands),
         cmocka_unit_test(test_fabric),        cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_real_fabric),
-#ifndef WEFT_CORE_ONLY
         cmocka_unit_test(test_real_machines),
-#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
