@@ -69,6 +69,29 @@ static void test_this_machine(void **state)
     weft_topology_destroy(&again);
 }
 
+/* Attributes are something, too: whoever read any from sysfs is not said to have added nothing. */
+static void test_probes_that_added_nothing(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    assert_int_equal(weft_topology_load(NULL, &t, NULL), WEFT_OK);
+    bool has_found = false, has_added = false, has_hwloc = false;
+    for (int i = 0; i < t->num_nodes; i++)
+        for (const struct weft_attribute *a = t->nodes[i].attributes; a; a = a->next)
+            has_found |= a->source == WEFT_SOURCE_SYSFS;
+    for (int i = 0; i < t->num_probes; i++) {
+        const struct weft_probe_record *probe = &t->probes[i];
+        bool has_nothing = strcmp(probe->reason, "added nothing") == 0;
+        has_hwloc |= strcmp(probe->name, "hwloc") == 0 && probe->available;
+        has_added |= probe->available && !has_nothing && strcmp(probe->name, "hwloc") != 0;
+        if (strcmp(probe->name, "system") == 0) // the last resort; hwloc always finds a place
+            assert_int_equal(has_nothing, has_hwloc);
+    }
+    if (has_found)
+        assert_true(has_added);
+    weft_topology_destroy(&t);
+}
+
 static void test_hwloc_xml_file_variable(void **state)
 {
     (void)state;
@@ -323,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_this_machine),
         cmocka_unit_test(test_hwloc_xml_file_variable),
+        cmocka_unit_test(test_probes_that_added_nothing),
 #ifndef WEFT_CORE_ONLY
         cmocka_unit_test(test_real_files),
         cmocka_unit_test(test_own_machine),
