@@ -271,9 +271,12 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
                          (long long)arguments->rank, (long long)arguments->ranks);
     WEFT_TRY(weft_key_check(&arguments->key, error));
     WEFT_TRY(find_forced(arguments, error));
-    const char *source = arguments->topology;
-    WEFT_TRY(weft_topology_load(source ? source : weft_config_environment("WEFT_TOPOLOGY"),
-                                &topology, error));
+    const char *source =
+        arguments->topology ? arguments->topology : weft_config_environment("WEFT_TOPOLOGY");
+    if (source && source[0])
+        WEFT_TRY(weft_topology_load(source, &topology, error));
+    else // as a communicator on this machine does
+        WEFT_TRY(weft_topology_load_processors(&topology, error));
     weft_status status = weft_costs_from_topology(
         topology, (int)arguments->ranks, &explanation.choice.costs, &explanation.origin, error);
     weft_topology_destroy(&topology);

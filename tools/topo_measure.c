@@ -113,7 +113,8 @@ static void print_entry(const struct weft_measurement *entry, FILE *stream)
 
 void weft_topo_print_measurements(const struct weft_measurements *m, FILE *stream)
 {
-    fprintf(stream, "Measured (%s, graph %016llx)\n", m->date, (unsigned long long)m->fingerprint);
+    fprintf(stream, "Measured (%s, processors %016llx)\n", m->date,
+            (unsigned long long)m->fingerprint);
     if (m->note[0])
         fprintf(stream, "%s\n", m->note);
     print_head(stream);

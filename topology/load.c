@@ -99,6 +99,36 @@ static weft_status load_any(const char *source, const struct weft_importer *impo
     return weft_topology_from_synthetic(source, topology, error);
 }
 
+/* What every door does at its end: *made is given away, or destroyed on failure. */
+static weft_status finish(struct weft_topology *made, const char *what, int64_t start_ns,
+                          struct weft_topology **topology, struct weft_error *error)
+{
+    weft_status status = weft_topology_recall(made, error);
+    if (status != WEFT_OK) {
+        weft_topology_destroy(&made);
+        return status;
+    }
+    WEFT_LOG(WEFT_LOG_INFO, "topology of %s: %d nodes, %d links in %.2f ms", what, made->num_nodes,
+             made->num_links, (double)(weft_clock_ns() - start_ns) / 1e6);
+    *topology = made;
+    return WEFT_OK;
+}
+
+weft_status weft_topology_load_processors(struct weft_topology **topology, struct weft_error *error)
+{
+    struct weft_topology *made = NULL;
+    int64_t start_ns = weft_clock_ns();
+    WEFT_TRY(weft_topology_create(&made, error));
+    weft_status status = weft_topology_probe_processors(&made, error);
+    if (status == WEFT_OK)
+        status = weft_topology_sort(made, error);
+    if (status != WEFT_OK) {
+        weft_topology_destroy(&made);
+        return status;
+    }
+    return finish(made, "this machine's processors", start_ns, topology, error);
+}
+
 weft_status weft_topology_load_as(const char *source, const char *form,
                                   struct weft_topology **topology, struct weft_error *error)
 {
@@ -116,17 +146,11 @@ weft_status weft_topology_load_as(const char *source, const char *form,
     int64_t start_ns = weft_clock_ns();
     weft_status status = is_folder ? weft_fsroot_load(source, &made, error)
                                    : load_any(source, importer, &made, error);
-    if (status == WEFT_OK)
-        status = weft_topology_recall(made, error);
     if (status != WEFT_OK) {
         weft_topology_destroy(&made);
         return status;
     }
-    WEFT_LOG(WEFT_LOG_INFO, "topology of %s: %d nodes, %d links in %.2f ms",
-             source && source[0] ? source : "this machine", made->num_nodes, made->num_links,
-             (double)(weft_clock_ns() - start_ns) / 1e6);
-    *topology = made;
-    return WEFT_OK;
+    return finish(made, source && source[0] ? source : "this machine", start_ns, topology, error);
 }
 
 weft_status weft_topology_load(const char *source, struct weft_topology **topology,

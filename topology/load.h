@@ -15,6 +15,10 @@
  * INVALID_FORMAT, NOT_FOUND, SYSTEM, UNSUPPORTED, OUT_OF_MEMORY. */
 weft_status weft_topology_load(const char *source, struct weft_topology **topology,
                                struct weft_error *error);
+/* This machine's processors and memory only, at once (probe.h), with their measured figures: what
+ * the ways between processes of a machine are made of. Errors: SYSTEM, OUT_OF_MEMORY. */
+weft_status weft_topology_load_processors(struct weft_topology **topology,
+                                          struct weft_error *error);
 /* The same with the form of the file forced: the name of an importer (forms.h), "fsroot", or NULL.
  * Besides: INVALID_ARGUMENT for a form that does not exist. */
 weft_status weft_topology_load_as(const char *source, const char *form,

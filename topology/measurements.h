@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * What was timed on the links of one graph: for each way a latency and a curve of times over sizes,
- * filed under the graph's fingerprint. Who times is collectives/comm; here are the data, their file
- * form, the cache, and how they get into the graph.
+ * filed under the fingerprint of the processors. Who times is collectives/comm; here are the data,
+ * their file form, the cache, and how they get into the graph.
  *
  *   {"format": "weft-measurements", "version": 1, "fingerprint": "0123456789abcdef",
  *    "date": "2026-01-31T12:00:00Z", "note": "",
@@ -43,9 +43,9 @@ struct weft_measurement {
 };
 
 struct weft_measurements {
-    uint64_t fingerprint;
-    char date[24];  // UTC, "2026-01-31T12:00:00Z"
-    char note[160]; // about the machine while it was measured
+    uint64_t fingerprint; // weft_topology_processors_fingerprint
+    char date[24];        // UTC, "2026-01-31T12:00:00Z"
+    char note[160];       // about the machine while it was measured
     struct weft_measurement *entries;
     int num_entries;
     int room;
@@ -88,7 +88,7 @@ weft_status weft_measurements_path(const char *folder, uint64_t fingerprint, cha
 weft_status weft_measurements_save(const char *folder, const struct weft_measurements *measurements,
                                    struct weft_error *error);
 /* NOT_FOUND: there is no file. PERMISSION: it is another user's, or others may write it. MISMATCH:
- * it is about another graph, or older than WEFT_MEASUREMENTS_STALE_DAYS at `now` (time(2)).
+ * it is about other processors, or older than WEFT_MEASUREMENTS_STALE_DAYS at `now` (time(2)).
  * Besides: as read. */
 weft_status weft_measurements_load(const char *folder, uint64_t fingerprint, int64_t now,
                                    struct weft_measurements *measurements,

@@ -191,8 +191,8 @@ weft_status weft_measurements_load(const char *folder, uint64_t fingerprint, int
     WEFT_TRY(read_path(path, &made, error));
     weft_status status = check_date(&made, path, now, error);
     if (status == WEFT_OK && made.fingerprint != fingerprint)
-        status = weft_fail(error, WEFT_MISMATCH, "%.200s is about another graph, %016" PRIx64, path,
-                           made.fingerprint);
+        status = weft_fail(error, WEFT_MISMATCH, "%.200s is about other processors, %016" PRIx64,
+                           path, made.fingerprint);
     if (status != WEFT_OK) {
         weft_measurements_free(&made);
         return status;
@@ -210,8 +210,8 @@ weft_status weft_measurements_recall(struct weft_topology *t, struct weft_measur
     // a fingerprint of millions of nodes takes its time: not where nothing was ever measured
     if (find_folder(NULL, folder, sizeof folder, &why) != WEFT_OK || access(folder, F_OK) != 0)
         return WEFT_OK;
-    weft_status status =
-        weft_measurements_load(NULL, weft_topology_fingerprint(t), (int64_t)time(NULL), m, &why);
+    weft_status status = weft_measurements_load(NULL, weft_topology_processors_fingerprint(t),
+                                                (int64_t)time(NULL), m, &why);
     if (status == WEFT_OUT_OF_MEMORY)
         return weft_fail(error, status, "%s", why.text);
     *found = status == WEFT_OK;

@@ -253,6 +253,17 @@ static uint64_t hash_link(const struct weft_topology *t, const struct weft_link 
     return hash;
 }
 
+uint64_t weft_topology_processors_fingerprint(const struct weft_topology *t)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < t->num_nodes; i++) {
+        int kind = t->nodes[i].kind;
+        if (kind == WEFT_NODE_CPU || kind == WEFT_NODE_NUMA || kind == WEFT_NODE_CORE)
+            hash += hash_node(t, &t->nodes[i]);
+    }
+    return hash;
+}
+
 /* Addition commutes, so order does not matter; each part is hashed before it is added. */
 uint64_t weft_topology_fingerprint(const struct weft_topology *t)
 {

@@ -85,3 +85,10 @@ weft_status weft_topology_probe(struct weft_topology **topology, struct weft_err
                 WEFT_TRY(run_probe(topology, weft_probes[i], error));
     return WEFT_OK;
 }
+
+weft_status weft_topology_probe_processors(struct weft_topology **topology,
+                                           struct weft_error *error)
+{
+    WEFT_TRY(run_probe(topology, &weft_probe_hwloc_processors, error));
+    return run_probe(topology, &weft_probe_system, error);
+}

@@ -37,6 +37,11 @@ extern const int weft_num_probes;
 
 /* Runs all probes on *topology (as a rule empty), which may be moved. Errors: OUT_OF_MEMORY. */
 weft_status weft_topology_probe(struct weft_topology **topology, struct weft_error *error);
+/* Processors and memory only, in some milliseconds: no device is looked at, no driver and no
+ * network asked. What it finds has the names that it has in the whole graph. Errors: OUT_OF_MEMORY.
+ */
+weft_status weft_topology_probe_processors(struct weft_topology **topology,
+                                           struct weft_error *error);
 
 /* hwloc's XML export instead of the live machine. Errors: INVALID_FORMAT, UNSUPPORTED (built
  * without hwloc), OUT_OF_MEMORY. `name` is what error sentences call the text. */
@@ -62,6 +67,7 @@ weft_status weft_probe_verbs_with(const struct weft_verbs *verbs, const char *ro
                                   struct weft_topology *topology, struct weft_error *error);
 
 extern const struct weft_probe weft_probe_hwloc;
+extern const struct weft_probe weft_probe_hwloc_processors; // in no phase of weft_probes
 extern const struct weft_probe weft_probe_pcie;
 extern const struct weft_probe weft_probe_ethernet;
 extern const struct weft_probe weft_probe_system;

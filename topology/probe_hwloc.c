@@ -345,7 +345,8 @@ static const char *const unwanted[] = {"opencl", "gl", "pci", "nvml", "cuda"};
 
 /* `xml` NULL: this machine (or HWLOC_XMLFILE, which hwloc honours itself). */
 static weft_status load(struct weft_topology *topology, const char *xml, size_t bytes,
-                        const char *name, bool *is_this_machine, struct weft_error *error)
+                        enum hwloc_type_filter_e devices, const char *name,
+                        bool *is_this_machine, struct weft_error *error)
 {
     hwloc_topology_t hwloc;
     if (bytes >= INT32_MAX)
@@ -359,9 +360,8 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
     // the length that hwloc wants includes the final NUL
     if (xml && hwloc_topology_set_xmlbuffer(hwloc, xml, (int)bytes + 1) != 0)
         status = weft_fail(error, WEFT_INVALID_FORMAT, "%s: hwloc does not accept this XML", name);
-    if (status == WEFT_OK &&
-        (hwloc_topology_set_io_types_filter(hwloc, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
-         hwloc_topology_load(hwloc) != 0))
+    if (status == WEFT_OK && (hwloc_topology_set_io_types_filter(hwloc, devices) != 0 ||
+                              hwloc_topology_load(hwloc) != 0))
         status = weft_fail(error, xml ? WEFT_INVALID_FORMAT : WEFT_SYSTEM,
                            "%s: hwloc cannot load it", name);
     if (status == WEFT_OK)
@@ -374,7 +374,7 @@ static weft_status load(struct weft_topology *topology, const char *xml, size_t 
 weft_status weft_hwloc_load_system(struct weft_topology *topology, const char *name,
                                    bool *is_this_machine, struct weft_error *error)
 {
-    return load(topology, NULL, 0, name, is_this_machine, error);
+    return load(topology, NULL, 0, HWLOC_TYPE_FILTER_KEEP_IMPORTANT, name, is_this_machine, error);
 }
 
 weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *text, size_t bytes,
@@ -386,8 +386,8 @@ weft_status weft_probe_hwloc_xml(struct weft_topology *topology, const char *tex
     WEFT_TRY(weft_hwloc_downgrade_xml(text, bytes, name, &older, &older_bytes, error));
     weft_status status = weft_hwloc_check_xml(text, bytes, name, error);
     if (status == WEFT_OK)
-        status = load(topology, older ? older : text, older ? older_bytes : bytes, name,
-                      &is_this_machine, error);
+        status = load(topology, older ? older : text, older ? older_bytes : bytes,
+                      HWLOC_TYPE_FILTER_KEEP_IMPORTANT, name, &is_this_machine, error);
     free(older);
     return status;
 }
@@ -421,10 +421,11 @@ static bool hwloc_available(const char **reason)
     return true;
 }
 
-static weft_status hwloc_discover(struct weft_topology *topology, struct weft_error *error)
+static weft_status look(struct weft_topology *topology, enum hwloc_type_filter_e devices,
+                        struct weft_error *error)
 {
     bool is_this_machine;
-    WEFT_TRY(weft_hwloc_load_system(topology, "this machine", &is_this_machine, error));
+    WEFT_TRY(load(topology, NULL, 0, devices, "this machine", &is_this_machine, error));
     if (is_this_machine)
         return WEFT_OK;
     int host = 0;
@@ -434,9 +435,26 @@ static weft_status hwloc_discover(struct weft_topology *topology, struct weft_er
                                   WEFT_SOURCE_HWLOC, error);
 }
 
+static weft_status hwloc_discover(struct weft_topology *topology, struct weft_error *error)
+{
+    return look(topology, HWLOC_TYPE_FILTER_KEEP_IMPORTANT, error);
+}
+
 const struct weft_probe weft_probe_hwloc = {
     .name = "hwloc",
     .phase = WEFT_PROBE_PHASE_HOST,
     .available = hwloc_available,
     .discover = hwloc_discover,
+};
+
+static weft_status discover_processors(struct weft_topology *topology, struct weft_error *error)
+{
+    return look(topology, HWLOC_TYPE_FILTER_KEEP_NONE, error);
+}
+
+const struct weft_probe weft_probe_hwloc_processors = {
+    .name = "hwloc",
+    .phase = WEFT_PROBE_PHASE_HOST,
+    .available = hwloc_available,
+    .discover = discover_processors,
 };

@@ -38,3 +38,10 @@ const struct weft_probe weft_probe_hwloc = {
     .available = hwloc_available,
     .discover = hwloc_discover,
 };
+
+const struct weft_probe weft_probe_hwloc_processors = {
+    .name = "hwloc",
+    .phase = WEFT_PROBE_PHASE_HOST,
+    .available = hwloc_available,
+    .discover = hwloc_discover,
+};

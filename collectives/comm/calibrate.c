@@ -69,7 +69,7 @@ weft_status weft_calibrate_machine(const struct weft_topology *topology,
     struct weft_measurements made;
     struct weft_places places;
     WEFT_TRY(weft_places_find(topology, &places, error));
-    weft_measurements_init(&made, weft_topology_fingerprint(topology));
+    weft_measurements_init(&made, weft_topology_processors_fingerprint(topology));
     weft_calibrate_date(&made);
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == WEFT_OK; i++) {

@@ -16,9 +16,9 @@ struct weft_calibrate_options {
 };
 
 /* This machine: memory between NUMA domains, caches between cores, shared memory and TCP through
- * the transports, TCP between the addresses of the interfaces. *measurements is filed under the
- * graph's fingerprint. What cannot be measured here is an entry with the reason. `topology` must
- * be of this machine. Errors: OUT_OF_MEMORY, SYSTEM (no thread). */
+ * the transports, TCP between the addresses of the interfaces. *measurements is filed under
+ * the fingerprint of the processors. What cannot be measured here is an entry with the reason.
+ * `topology` must be of this machine. Errors: OUT_OF_MEMORY, SYSTEM (no thread). */
 weft_status weft_calibrate_machine(const struct weft_topology *topology,
                                    const struct weft_calibrate_options *options,
                                    struct weft_measurements *measurements,

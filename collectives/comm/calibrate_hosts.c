@@ -326,7 +326,7 @@ weft_status weft_calibrate_hosts(weft_comm *comm, const struct weft_topology *to
     for (int i = 0; i < WEFT_INTERFACE_LIMIT; i++)
         t.listeners[i] = -1;
     weft_context_fault_point(comm->context, "calibration", comm->rank);
-    weft_measurements_init(&made, weft_topology_fingerprint(topology));
+    weft_measurements_init(&made, weft_topology_processors_fingerprint(topology));
     weft_calibrate_date(&made);
     weft_status status =
         failed(comm, weft_comm_split(comm, weft_cluster_is_leader(comm) ? 0 : -1, 0, &t.comm, NULL),

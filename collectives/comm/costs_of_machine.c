@@ -1,7 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Where topology and planner meet: the prices of a set of ranks on this machine, or on the topology
- * that WEFT_TOPOLOGY names. Rank 0 asks; everybody uses its answer.
+ * that WEFT_TOPOLOGY names. Rank 0 asks; everybody uses its answer. What moves here is memory of
+ * processes, so processors and memory decide; whoever makes a communicator does not wait for
+ * drivers and networks.
  */
 #include "base/log.h"
 #include "collectives/comm/internal.h"
@@ -15,8 +17,8 @@ weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
     struct weft_cost_origin origin;
     struct weft_error why;
     bool is_given = *context->config.topology;
-    weft_status status =
-        weft_topology_load(is_given ? context->config.topology : NULL, &topology, &why);
+    weft_status status = is_given ? weft_topology_load(context->config.topology, &topology, &why)
+                                  : weft_topology_load_processors(&topology, &why);
     if (status == WEFT_OK) {
         status = weft_costs_from_topology(topology, num_ranks, costs, &origin, &why);
         weft_topology_destroy(&topology);

@@ -39,7 +39,7 @@ static void test_this_machine(void **state)
     if (weft_topology_load(NULL, &t, &error) != WEFT_OK ||
         weft_calibrate_machine(t, &options, &m, &error) != WEFT_OK)
         fail_msg("%s", error.text);
-    assert_true(m.fingerprint == weft_topology_fingerprint(t));
+    assert_true(m.fingerprint == weft_topology_processors_fingerprint(t));
     assert_int_equal(strlen(m.date), 20);
     for (size_t i = 0; i < sizeof with_curves / sizeof with_curves[0]; i++) {
         const struct weft_measurement *entry = entry_of(&m, with_curves[i]);

@@ -195,7 +195,7 @@ static void test_cache(void **state)
     snprintf(deep, sizeof deep, "%s/a/b", folder);
     assert_int_equal(setenv("WEFT_CACHE", deep, 1), 0);
     struct weft_topology *t = two_domains();
-    struct weft_measurements m = sample(weft_topology_fingerprint(t)), back;
+    struct weft_measurements m = sample(weft_topology_processors_fingerprint(t)), back;
     struct weft_error error = {0};
     struct stat status;
     name_ends(&m, t);
@@ -217,12 +217,12 @@ static void test_cache(void **state)
     expect_recalled(0, "can be written by others");
     assert_int_equal(chmod(path, 0600), 0);
 
-    // another graph's file under this graph's name
+    // another machine's file under this one's name
     m.fingerprint++;
     assert_int_equal(weft_measurements_save(NULL, &m, NULL), WEFT_OK);
     assert_int_equal(weft_measurements_path(NULL, m.fingerprint, other, sizeof other, NULL), 0);
     assert_int_equal(rename(other, path), 0);
-    expect_recalled(0, "about another graph");
+    expect_recalled(0, "about other processors");
     m.fingerprint--;
 
     int64_t now = time(NULL), day = 86400;
@@ -248,6 +248,41 @@ static void test_cache(void **state)
     rmdir(deep);
     snprintf(deep, sizeof deep, "%s/a", folder);
     rmdir(deep);
+}
+
+/* Where communicators look: without devices, under the same fingerprint. */
+static void test_processors_alone(void **state)
+{
+    (void)state;
+    struct weft_topology *all = NULL, *processors = NULL;
+    int node;
+    assert_int_equal(setenv("WEFT_CACHE", "none", 1), 0);
+    assert_int_equal(weft_topology_load(NULL, &all, NULL), WEFT_OK);
+    assert_int_equal(weft_topology_load_processors(&processors, NULL), WEFT_OK);
+    uint64_t fingerprint = weft_topology_processors_fingerprint(processors);
+    assert_true(weft_topology_processors_fingerprint(all) == fingerprint);
+    for (int i = 0; i < processors->num_nodes; i++) {
+        int kind = processors->nodes[i].kind;
+        if (kind == WEFT_NODE_NIC || kind == WEFT_NODE_GPU || kind == WEFT_NODE_PCIE_ROOT)
+            fail_msg("%s was looked at", processors->nodes[i].name);
+    }
+    for (int i = 0; i < all->num_nodes; i++)
+        if (all->nodes[i].kind == WEFT_NODE_CORE)
+            assert_true(weft_topology_find_node(processors, all->nodes[i].name) >= 0);
+    // what comes and goes
+    assert_int_equal(weft_topology_add_node(all, WEFT_NODE_NIC, "veth7", -1, &node, NULL), WEFT_OK);
+    assert_int_equal(weft_topology_set_text(all, 0, "nvidia_driver", "1", WEFT_SOURCE_NVML, NULL),
+                     WEFT_OK);
+    assert_true(weft_topology_processors_fingerprint(all) == fingerprint);
+    // what does not
+    for (int i = 0; i < all->num_nodes; i++)
+        if (all->nodes[i].kind == WEFT_NODE_CORE)
+            node = i;
+    assert_int_equal(weft_topology_set_number(all, node, "l2_bytes", 1, WEFT_SOURCE_HWLOC, NULL),
+                     WEFT_OK);
+    assert_true(weft_topology_processors_fingerprint(all) != fingerprint);
+    weft_topology_destroy(&all);
+    weft_topology_destroy(&processors);
 }
 
 static void test_place(void **state)
@@ -276,9 +311,9 @@ int main(void)
         return 1;
     setenv("WEFT_CACHE", folder, 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_into_the_graph), cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_place),
+        cmocka_unit_test(test_there_and_back),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_into_the_graph),   cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_processors_alone), cmocka_unit_test(test_place),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rmdir(folder);
