@@ -33,8 +33,9 @@ weft_status weft_calibrate_hosts(weft_comm *comm, const struct weft_topology *to
                                  const struct weft_calibrate_options *options,
                                  struct weft_measurements *measurements, struct weft_error *error);
 
-/* Hosts for whose NICs no switch was seen: groups of them, as guessed switches. NULL, or nothing
- * about a host: all that is known is that its ranks reach the others. */
+/* Remarks on interfaces that do not reach every host; and hosts for whose NICs no switch was seen:
+ * groups of them, as guessed switches. NULL, or nothing about a host: all that is known is that its
+ * ranks reach the others. */
 weft_status weft_calibrate_group(struct weft_topology *topology,
                                  const struct weft_measurements *measurements,
                                  struct weft_error *error);

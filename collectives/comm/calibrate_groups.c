@@ -79,6 +79,87 @@ static void take_entry(struct grouping *g, const struct weft_measurement *entry)
     }
 }
 
+/* ---- interfaces that do not reach every host ---- */
+
+struct reach {
+    int nic, host; // of the other end
+    bool works;
+    int entry;
+};
+
+static int compare_reaches(const void *x, const void *y)
+{
+    const struct reach *a = x, *b = y;
+    if (a->nic != b->nic)
+        return a->nic < b->nic ? -1 : 1;
+    if (a->host != b->host)
+        return a->host < b->host ? -1 : 1;
+    if (a->works != b->works) // one way that works is enough
+        return a->works ? -1 : 1;
+    return (a->entry > b->entry) - (a->entry < b->entry);
+}
+
+static int list_reaches(const struct weft_topology *t, const struct weft_measurements *m,
+                        struct reach *reaches)
+{
+    int count = 0;
+    for (int i = 0; i < m->num_entries; i++) {
+        const struct weft_measurement *entry = &m->entries[i];
+        int ends[2] = {weft_topology_find_node(t, entry->from),
+                       weft_topology_find_node(t, entry->to)};
+        if (strcmp(entry->what, "tcp-interface") != 0 || ends[0] < 0 || ends[1] < 0)
+            continue;
+        for (int k = 0; k < 2; k++)
+            reaches[count++] =
+                (struct reach){ends[k], weft_topology_ancestor(t, ends[1 - k], WEFT_NODE_HOST),
+                               entry->num_points > 0, i};
+    }
+    if (count)
+        qsort(reaches, (size_t)count, sizeof *reaches, compare_reaches);
+    return count;
+}
+
+/* All of one interface. */
+static weft_status say_reach(struct weft_topology *t, const struct weft_measurements *m,
+                             const struct reach *reaches, int count, struct weft_error *error)
+{
+    int tried = 0, reached = 0, missed = -1;
+    for (int i = 0; i < count; i++) {
+        if (i > 0 && reaches[i].host == reaches[i - 1].host)
+            continue;
+        tried++;
+        reached += reaches[i].works;
+        if (!reaches[i].works && missed < 0)
+            missed = i;
+    }
+    if (missed < 0)
+        return WEFT_OK;
+    int host = reaches[missed].host;
+    return weft_topology_add_remark(t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_MEASURED, reaches[0].nic,
+                                    error, "reaches %d of %d hosts by TCP; not %.60s: %.150s",
+                                    reached, tried, host < 0 ? "one" : t->nodes[host].name,
+                                    m->entries[reaches[missed].entry].note);
+}
+
+static weft_status say_reaches(struct weft_topology *t, const struct weft_measurements *m,
+                               struct weft_error *error)
+{
+    struct reach *reaches = malloc(((size_t)m->num_entries * 2 + 1) * sizeof *reaches);
+    if (!reaches)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
+    int count = list_reaches(t, m, reaches);
+    weft_status status = WEFT_OK;
+    for (int i = 0, end; i < count && status == WEFT_OK; i = end) {
+        for (end = i + 1; end < count && reaches[end].nic == reaches[i].nic;)
+            end++;
+        status = say_reach(t, m, reaches + i, end - i, error);
+    }
+    free(reaches);
+    return status;
+}
+
+/* ---- groups ---- */
+
 static weft_status group(struct grouping *g, const struct weft_measurements *m, bool *has_switch,
                          struct weft_error *error)
 {
@@ -122,8 +203,12 @@ weft_status weft_calibrate_group(struct weft_topology *topology,
                          .ends = malloc(n * sizeof *g.ends)};
     bool *has_switch = calloc(n, sizeof *has_switch);
     weft_status status = g.place && g.ends && has_switch
-                             ? group(&g, measurements, has_switch, error)
+                             ? WEFT_OK
                              : weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
+    if (status == WEFT_OK && measurements)
+        status = say_reaches(topology, measurements, error);
+    if (status == WEFT_OK)
+        status = group(&g, measurements, has_switch, error);
     free(g.place);
     free(g.ends);
     free(g.latency_ps);

@@ -35,6 +35,7 @@ struct tournament {
     struct contender *contenders;
     int listeners[WEFT_INTERFACE_LIMIT]; // of this host's interfaces; -1
     int64_t pair_ns;
+    int max_ways; // of a pair
     struct weft_measurements *measurements;
     struct weft_error *error;
 };
@@ -169,7 +170,7 @@ static weft_status measure_ways(struct tournament *t, int peer, bool leads)
         int64_t budget_ns = t->pair_ns / 2 / (num_ways ? num_ways : 1);
         num_ways = 0;
         for (int i = 0; i < from->num_interfaces; i++)
-            for (int k = 0; k < to->num_interfaces && num_ways < MAX_WAYS; k++) {
+            for (int k = 0; k < to->num_interfaces && num_ways < t->max_ways; k++) {
                 if (from->interfaces[i].is_ipv6 != to->interfaces[k].is_ipv6 ||
                     to->interfaces[k].port == 0)
                     continue;
@@ -236,7 +237,7 @@ static void introduce(struct tournament *t, const weft_comm *comm,
     for (int i = 0; i < self->num_interfaces; i++) {
         weft_interface_name(topology, host, &self->interfaces[i], self->interface_names[i],
                             sizeof self->interface_names[i]);
-        t->listeners[i] = weft_interface_listen(&self->interfaces[i]);
+        t->listeners[i] = weft_interface_listen(&self->interfaces[i], true);
     }
 }
 
@@ -295,9 +296,23 @@ static weft_status collect(struct tournament *t)
     return status;
 }
 
+/* Many hosts: fewer ways of each pair, so that all entries have room. */
+static weft_status limit_ways(struct tournament *t)
+{
+    int64_t n = t->comm->num_ranks, num_pairs = n * (n - 1) / 2;
+    int64_t entries = WEFT_MEASUREMENTS_MAX_ENTRIES / (num_pairs > 0 ? num_pairs : 1);
+    if (entries < 1)
+        return weft_fail(t->error, WEFT_UNSUPPORTED,
+                         "%" PRId64 " hosts have more than %d pairs to measure", n,
+                         WEFT_MEASUREMENTS_MAX_ENTRIES);
+    t->max_ways = entries > MAX_WAYS ? MAX_WAYS : (int)entries - 1;
+    return WEFT_OK;
+}
+
 static weft_status hold(struct tournament *t, const weft_comm *comm,
                         const struct weft_topology *topology)
 {
+    WEFT_TRY(limit_ways(t));
     struct contender *self = calloc(1, sizeof *self);
     t->contenders = calloc((size_t)t->comm->num_ranks, sizeof *t->contenders);
     if (!self || !t->contenders ||

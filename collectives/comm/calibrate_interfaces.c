@@ -63,7 +63,7 @@ static weft_status connect_and_converse(const struct weft_interface *from,
     const int64_t connect_ns = CONNECT_MS * INT64_C(1000000);
     if (getrandom(token, sizeof token, 0) != (ssize_t)sizeof token)
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
-    int listener = weft_interface_listen(&listening);
+    int listener = weft_interface_listen(&listening, false);
     if (listener < 0)
         return weft_fail(error, WEFT_SYSTEM, "cannot listen: %s", strerror(errno));
     weft_status status = WEFT_SYSTEM;

@@ -109,9 +109,11 @@ int weft_interfaces_list(struct weft_interface *interfaces, int limit, bool with
 /* The name of its node below `host`; of none: as it would be called. */
 void weft_interface_name(const struct weft_topology *topology, int host,
                          const struct weft_interface *interface, char *name, size_t size);
-/* Listens on the interface's own address and notes the port. -1: not possible. */
-int weft_interface_listen(struct weft_interface *interface);
-/* Connects from one address to another and says the token; -1 with the reason in `error`. */
+/* Listens on the interface's own address and notes the port. -1: not possible. `bind_device`: only
+ * to what comes in through this interface; a host answers for all its addresses on each of them. */
+int weft_interface_listen(struct weft_interface *interface, bool bind_device);
+/* Connects from one address to another and says the token; -1 with the reason in `error`.
+ * `bind_device`: out through this interface, whatever the routes say. */
 int weft_interface_connect(const struct weft_interface *from, const struct weft_interface *to,
                            bool bind_device, const unsigned char *token, int64_t timeout_ns,
                            struct weft_error *error);

@@ -94,17 +94,21 @@ static socklen_t fill_address(const struct weft_interface *interface, uint16_t p
     return sizeof *in;
 }
 
-static int open_socket(const struct weft_interface *interface)
+static int open_socket(const struct weft_interface *interface, bool bind_device)
 {
-    return socket(interface->is_ipv6 ? AF_INET6 : AF_INET,
-                  SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int made = socket(interface->is_ipv6 ? AF_INET6 : AF_INET,
+                      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (made >= 0 && bind_device) // needs a privilege on old systems; the address then has to do
+        (void)setsockopt(made, SOL_SOCKET, SO_BINDTODEVICE, interface->name,
+                         (socklen_t)strlen(interface->name));
+    return made;
 }
 
-int weft_interface_listen(struct weft_interface *interface)
+int weft_interface_listen(struct weft_interface *interface, bool bind_device)
 {
     struct sockaddr_storage storage;
     socklen_t bytes = fill_address(interface, 0, &storage);
-    int listener = open_socket(interface);
+    int listener = open_socket(interface, bind_device);
     if (listener < 0)
         return -1;
     if (bind(listener, (struct sockaddr *)&storage, bytes) != 0 || listen(listener, 8) != 0 ||
@@ -154,15 +158,12 @@ static weft_status move(int socket, bool is_send, char *data, size_t bytes, int6
 }
 
 static weft_status call(int socket, const struct weft_interface *from,
-                        const struct weft_interface *to, bool bind_device, int64_t deadline_ns,
+                        const struct weft_interface *to, int64_t deadline_ns,
                         struct weft_error *error)
 {
     struct sockaddr_storage own, other;
     socklen_t own_bytes = fill_address(from, 0, &own);
     socklen_t other_bytes = fill_address(to, to->port, &other);
-    if (bind_device) // needs a privilege on old systems; the address alone then has to do
-        (void)setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, from->name,
-                         (socklen_t)strlen(from->name));
     if (bind(socket, (struct sockaddr *)&own, own_bytes) != 0)
         return weft_fail(error, WEFT_SYSTEM, "bind: %s", strerror(errno));
     if (connect(socket, (struct sockaddr *)&other, other_bytes) == 0)
@@ -172,9 +173,12 @@ static weft_status call(int socket, const struct weft_interface *from,
     WEFT_TRY(await(socket, POLLOUT, deadline_ns, error));
     int failure = 0;
     socklen_t length = sizeof failure;
-    if (getsockopt(socket, SOL_SOCKET, SO_ERROR, &failure, &length) != 0 || failure)
-        return weft_fail(error, WEFT_SYSTEM, "%s", strerror(failure));
-    return WEFT_OK;
+    if (getsockopt(socket, SOL_SOCKET, SO_ERROR, &failure, &length) != 0)
+        failure = errno;
+    if (failure == ECONNREFUSED) // a port where somebody listens
+        return weft_fail(error, WEFT_SYSTEM,
+                         "refused: it arrives through another interface, or a firewall rejects it");
+    return failure ? weft_fail(error, WEFT_SYSTEM, "%s", strerror(failure)) : WEFT_OK;
 }
 
 static void no_delay(int socket)
@@ -189,14 +193,18 @@ int weft_interface_connect(const struct weft_interface *from, const struct weft_
 {
     char copy[WEFT_TOKEN_BYTES];
     int64_t deadline_ns = weft_deadline_after(timeout_ns);
-    int made = open_socket(from);
+    int made = open_socket(from, bind_device);
     if (made < 0) {
         weft_fail(error, WEFT_SYSTEM, "socket: %s", strerror(errno));
         return -1;
     }
     memcpy(copy, token, sizeof copy);
-    if (call(made, from, to, bind_device, deadline_ns, error) != WEFT_OK ||
+    if (call(made, from, to, deadline_ns, error) != WEFT_OK ||
         move(made, true, copy, sizeof copy, deadline_ns, error) != WEFT_OK) {
+        char own[INET6_ADDRSTRLEN] = "", other[INET6_ADDRSTRLEN] = "";
+        inet_ntop(from->is_ipv6 ? AF_INET6 : AF_INET, from->ip, own, sizeof own);
+        inet_ntop(to->is_ipv6 ? AF_INET6 : AF_INET, to->ip, other, sizeof other);
+        weft_fail_prefix(error, "%s to %s", own, other);
         close(made);
         return -1;
     }
