@@ -16,7 +16,13 @@
 #include "collectives/comm/cluster.h"
 #include "collectives/comm/internal.h"
 
-enum { ALONE_LIMIT = 8, CONNECT_MS = 500, MAX_WAYS = 16, EXTRA_S = 5 };
+enum {
+    ALONE_LIMIT = 8,
+    CONNECT_MS = 500,       // where the budget has that, ...
+    LEAST_CONNECT_MS = 100, // ... and where it has not
+    MAX_WAYS = 16,
+    EXTRA_S = 5
+};
 
 static const int64_t ms = 1000000, s = 1000000000;
 
@@ -96,6 +102,10 @@ static weft_status measure_messages(struct tournament *t, int peer, bool leads)
 
 /* ---- interfaces ---- */
 
+struct way {
+    int from, to; // interface of the caller, of the other host
+};
+
 static weft_status say(struct tournament *t, int peer, int32_t word)
 {
     return failed(t->comm, weft_send(&word, 1, WEFT_INT32, peer, t->comm, NULL), t->error);
@@ -114,12 +124,15 @@ static weft_status lead_way(struct tournament *t, int peer, int from, int to, in
     const struct weft_calibrate_options slice = {budget_ns, t->options->max_bytes};
     struct weft_error why = {0};
     int32_t is_taken = 0;
+    int64_t patience_ns = budget_ns < LEAST_CONNECT_MS * ms ? LEAST_CONNECT_MS * ms
+                          : budget_ns > CONNECT_MS * ms     ? CONNECT_MS * ms
+                                                            : budget_ns;
     struct weft_measurement *entry = weft_measurements_add(
         t->measurements, "tcp-interface", self->interface_names[from], other->interface_names[to]);
     if (!entry)
         return weft_fail(t->error, WEFT_OUT_OF_MEMORY, "calibration: no memory");
     int caller = weft_interface_connect(&self->interfaces[from], &other->interfaces[to], true,
-                                        other->token, CONNECT_MS * ms, &why);
+                                        other->token, patience_ns, &why);
     weft_status status = say(t, peer, caller >= 0);
     if (status == WEFT_OK && caller >= 0)
         status = hear(t, peer, &is_taken);
@@ -161,24 +174,32 @@ static weft_status follow_way(struct tournament *t, int peer, int to, int64_t bu
     return status;
 }
 
+/* Fills the ways to try; returns how many. Where not all may be tried, those between interfaces of
+ * one place come first: with a rail per NIC these are the ones that there are. */
+static int list_ways(const struct tournament *t, const struct contender *from,
+                     const struct contender *to, struct way *ways)
+{
+    int count = 0;
+    for (int shift = 0; shift < to->num_interfaces; shift++)
+        for (int i = 0; i < from->num_interfaces && count < t->max_ways; i++) {
+            int k = (i + shift) % to->num_interfaces;
+            if (from->interfaces[i].is_ipv6 == to->interfaces[k].is_ipv6 &&
+                to->interfaces[k].port != 0)
+                ways[count++] = (struct way){i, k};
+        }
+    return count;
+}
+
 static weft_status measure_ways(struct tournament *t, int peer, bool leads)
 {
     const struct contender *from = &t->contenders[leads ? t->comm->rank : peer];
     const struct contender *to = &t->contenders[leads ? peer : t->comm->rank];
-    int num_ways = 0;
-    for (int pass = 0; pass < 2; pass++) { // counts, then measures
-        int64_t budget_ns = t->pair_ns / 2 / (num_ways ? num_ways : 1);
-        num_ways = 0;
-        for (int i = 0; i < from->num_interfaces; i++)
-            for (int k = 0; k < to->num_interfaces && num_ways < t->max_ways; k++) {
-                if (from->interfaces[i].is_ipv6 != to->interfaces[k].is_ipv6 ||
-                    to->interfaces[k].port == 0)
-                    continue;
-                num_ways++;
-                if (pass == 1)
-                    WEFT_TRY(leads ? lead_way(t, peer, i, k, budget_ns)
-                                   : follow_way(t, peer, k, budget_ns));
-            }
+    struct way ways[MAX_WAYS];
+    int num_ways = list_ways(t, from, to, ways);
+    for (int i = 0; i < num_ways; i++) {
+        int64_t budget_ns = t->pair_ns / 2 / num_ways;
+        WEFT_TRY(leads ? lead_way(t, peer, ways[i].from, ways[i].to, budget_ns)
+                       : follow_way(t, peer, ways[i].to, budget_ns));
     }
     return WEFT_OK;
 }
