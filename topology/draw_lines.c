@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "topology/draw_private.h"
+#include "topology/findings.h"
 
 struct piece { // a link in one of the two parts of the drawing
     int from, to;
@@ -109,10 +110,9 @@ static bool is_same_line(const struct piece *a, const struct piece *b)
 }
 
 /* By a tenth, as the findings see it. */
-static bool is_slow(const struct weft_figure *figure)
+static bool is_slow(const struct weft_link *link)
 {
-    int64_t should = figure->nominal.value;
-    int64_t does = figure->measured.value >= 0 ? figure->measured.value : figure->current.value;
+    int64_t should = link->bandwidth.nominal.value, does = weft_link_observed(link);
     return should > 0 && does >= 0 && does < should - should / 10;
 }
 
@@ -130,7 +130,7 @@ static void bundle(struct weft_drawing *d, const struct piece *pieces, int count
                                                                .first = i};
         struct weft_draw_line *line = &d->lines[d->num_lines - 1];
         line->count++;
-        line->slow |= is_slow(&link->bandwidth);
+        line->slow |= is_slow(link);
         if (bandwidth.source != WEFT_SOURCE_ASSUMED)
             line->assumed = false;
         line->bandwidth = bandwidth.value > INT64_MAX - line->bandwidth

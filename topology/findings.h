@@ -29,6 +29,10 @@ weft_status weft_topology_findings(const struct weft_topology *topology,
                                    struct weft_findings *findings, struct weft_error *error);
 void weft_findings_free(struct weft_findings *findings);
 
+/* What a link gives now, in bytes per second, as far as that can be told; else -1. What one core or
+ * one TCP stream was timed with is no judgement on memory, sockets and fast networks. */
+int64_t weft_link_observed(const struct weft_link *link);
+
 /* Whether a link is a GPU's PCIe link whose speed now says nothing about what it can do, since idle
  * GPUs lower it to save power: slower than nominal with all its lanes up; where nominal is not
  * known, at a speed that no GPU in use has. */

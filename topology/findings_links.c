@@ -11,6 +11,7 @@
 #include "topology/findings_private.h"
 #include "topology/gpu_islands.h"
 
+static const int64_t ONE_STREAM = 1250000000; // 10 Gbit/s: what one core's TCP certainly fills
 static const int64_t IDLE_BELOW = 5000000000; // less than half of generation 3, 16 lanes
 
 static const char *const labels[WEFT_NUM_LINK_KINDS] = {
@@ -21,12 +22,20 @@ static const char *const labels[WEFT_NUM_LINK_KINDS] = {
 
 /* ---- slow links ---- */
 
-/* What a link does now, as far as it is known and not assumed. */
-static int64_t observed(const struct weft_figure *figure)
+static bool is_judged_by_measuring(const struct weft_link *link)
 {
-    if (figure->measured.value >= 0)
-        return figure->measured.value;
-    return figure->current.source == WEFT_SOURCE_ASSUMED ? -1 : figure->current.value;
+    if (link->bandwidth.measured.value < 0 || link->kind == WEFT_LINK_MEMORY ||
+        link->kind == WEFT_LINK_SOCKET)
+        return false;
+    return link->kind != WEFT_LINK_NETWORK || link->bandwidth.nominal.value <= ONE_STREAM;
+}
+
+int64_t weft_link_observed(const struct weft_link *link)
+{
+    const struct weft_quantity *current = &link->bandwidth.current;
+    if (is_judged_by_measuring(link))
+        return link->bandwidth.measured.value;
+    return current->source == WEFT_SOURCE_ASSUMED ? -1 : current->value;
 }
 
 static bool is_gpu_pcie(const struct weft_topology *t, const struct weft_link *link)
@@ -52,9 +61,9 @@ bool weft_link_may_be_idle(const struct weft_topology *t, const struct weft_link
 /* The share of nominal that a weak link gives; 1: it is not weak. */
 static double weakness(const struct weft_topology *t, const struct weft_link *link)
 {
-    int64_t nominal = link->bandwidth.nominal.value, now = observed(&link->bandwidth);
+    int64_t nominal = link->bandwidth.nominal.value, now = weft_link_observed(link);
     // a measured link loses some per cent to headers
-    double tolerated = link->bandwidth.measured.value >= 0 ? 0.75 : 0.97;
+    double tolerated = is_judged_by_measuring(link) ? 0.75 : 0.97;
     if (nominal <= 0 || now < 0 || (double)now >= tolerated * (double)nominal ||
         weft_link_may_be_idle(t, link))
         return 1;
@@ -82,7 +91,7 @@ static weft_status say_weak_links(struct weft_search *s, struct weft_cuts *cuts,
         return WEFT_OK;
     const struct weft_link *link = &t->links[weakest];
     char is[32], should[32];
-    weft_format_bandwidth(observed(&link->bandwidth), is, sizeof is);
+    weft_format_bandwidth(weft_link_observed(link), is, sizeof is);
     weft_format_bandwidth(link->bandwidth.nominal.value, should, sizeof should);
     return weft_search_say(
         s, WEFT_SEVERITY_WARNING, lost,

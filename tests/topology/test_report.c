@@ -70,6 +70,30 @@ static void test_findings_of_links(void **state)
     weft_topology_destroy(&t);
 }
 
+/* One core and one stream cannot fill these; a slow network they can. */
+static void test_measured_is_no_alarm(void **state)
+{
+    (void)state;
+    char sentence[400];
+    struct weft_topology *t = synthetic("host:2 numa:2@200 core:2 nic:1@400");
+    int slow = -1;
+    for (int i = 0; i < t->num_links; i++) {
+        struct weft_link *link = &t->links[i];
+        bool is_network = link->kind == WEFT_LINK_NETWORK;
+        if (!is_network && link->kind != WEFT_LINK_MEMORY && link->kind != WEFT_LINK_SOCKET)
+            continue;
+        link->bandwidth.nominal = (struct weft_quantity){50000000000, WEFT_SOURCE_FILE};
+        link->bandwidth.measured = (struct weft_quantity){2000000000, WEFT_SOURCE_MEASURED};
+        slow = is_network ? i : slow;
+    }
+    assert_int_equal(severity_of(t, "below-nominal", NULL), -1);
+    assert_true(slow >= 0);
+    t->links[slow].bandwidth.nominal.value = 1250000000;
+    t->links[slow].bandwidth.measured.value = 120000000; // 10 Gbit/s that give 1
+    assert_int_equal(severity_of(t, "below-nominal", sentence), WEFT_SEVERITY_WARNING);
+    weft_topology_destroy(&t);
+}
+
 static void test_findings_of_structure(void **state)
 {
     (void)state;
@@ -405,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_findings_of_links),
+        cmocka_unit_test(test_measured_is_no_alarm),
         cmocka_unit_test(test_findings_of_structure),
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_report),
