@@ -4,6 +4,7 @@
  */
 #include "topology/measurements.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,8 +109,10 @@ weft_status weft_measurements_write(const struct weft_measurements *m, FILE *str
         write_entry(&m->entries[i], stream);
     }
     fputs("]}\n", stream);
-    if (fflush(stream) != 0 || ferror(stream))
-        return weft_fail(error, WEFT_SYSTEM, "the measurements could not be written");
+    int failure = fflush(stream) != 0 ? errno : ferror(stream) ? EIO : 0;
+    if (failure)
+        return weft_fail(error, WEFT_SYSTEM, "the measurements could not be written: %s",
+                         strerror(failure));
     return WEFT_OK;
 }
 

@@ -80,6 +80,8 @@ static weft_status write_file(const struct weft_measurements *m, int descriptor,
         return weft_fail(error, WEFT_SYSTEM, "%.300s: %s", path, strerror(errno));
     }
     weft_status status = weft_measurements_write(m, stream, error);
+    if (status != WEFT_OK)
+        weft_fail_prefix(error, "%.300s", path);
     if (status == WEFT_OK && fsync(descriptor) != 0)
         status = weft_fail(error, WEFT_SYSTEM, "%.300s: %s", path, strerror(errno));
     if (fclose(stream) != 0 && status == WEFT_OK)

@@ -285,6 +285,19 @@ static void test_processors_alone(void **state)
     weft_topology_destroy(&processors);
 }
 
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct weft_measurements m = sample(7);
+    struct weft_error error = {0};
+    FILE *full = fopen("/dev/full", "w");
+    assert_non_null(full);
+    assert_int_equal(weft_measurements_write(&m, full, &error), WEFT_SYSTEM);
+    assert_non_null(strstr(error.text, "No space left"));
+    fclose(full);
+    weft_measurements_free(&m);
+}
+
 static void test_place(void **state)
 {
     (void)state;
@@ -311,9 +324,13 @@ int main(void)
         return 1;
     setenv("WEFT_CACHE", folder, 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_into_the_graph),   cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_processors_alone), cmocka_unit_test(test_place),
+        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_into_the_graph),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_processors_alone),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_place),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rmdir(folder);
