@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Four hosts in two racks on one machine: network and UTS namespaces, veth pairs into two bridges, a
-# slow link between them. `weft topo --cluster` runs in them for real: graphs meet, links are timed,
-# racks are found, a dead rank is named. All of it is inside a network namespace of its own, which
-# ends with this script. Usage: test_cluster.sh WEFT
+# Hosts in two racks on one machine: network and UTS namespaces, veth pairs into two bridges, a slow
+# link between them. `weft topo --cluster` runs in them for real: graphs meet, links are timed, racks
+# are found, a dead rank is named; in the end, so many hosts that several pairs are timed at once. All
+# of it is inside a network namespace of its own, which ends with this script.
+# Usage: test_cluster.sh WEFT
 set -u
-weft=$1
+weft=$(realpath "$1")
 if [ "${TEST_CLUSTER_INSIDE:-}" != yes ]; then
     if ! unshare --net --uts --mount --fork true 2>/dev/null; then
         echo 'cluster: skipped, this user may not make network namespaces'
@@ -55,30 +56,41 @@ for rack in 0 1; do
         exit 77
     }
 done
-for i in 0 1 2 3; do
+in_host() { # HOST COMMAND...
+    local pid=${holders[$1]}
+    shift
+    nsenter -t "$pid" -n -u -m "$@"
+}
+connect() { # HOST INTERFACE BRIDGE ADDRESS
+    ip link add "$2-$1" type veth peer name "$2" netns "${holders[$1]}"
+    ip link set "$2-$1" master "$3" up
+    in_host "$1" ip address add "$4/24" dev "$2"
+    in_host "$1" ip link set "$2" up
+}
+add_host() { # NUMBER
     # sysfs shows the devices of the namespace that mounted it
     unshare --net --uts --mount bash -c 'hostname "$1" && mount -t sysfs sysfs /sys; echo >"$2"
-        exec sleep 600' holder "${hosts[i]}" "$folder/ready$i" &
+        exec sleep 600' holder "${hosts[$1]}" "$folder/ready$1" &
     holders+=($!)
-    for _ in $(seq 100); do [ -e "$folder/ready$i" ] || sleep 0.05; done
-    ip link add "port$i" type veth peer name weft0 netns "${holders[i]}"
-    ip link set "port$i" master "rack$((i / 2))" up
-    nsenter -t "${holders[i]}" -n ip link set lo up
-    nsenter -t "${holders[i]}" -n ip address add "10.77.0.$((i + 1))/24" dev weft0
-    nsenter -t "${holders[i]}" -n ip link set weft0 up
+    for _ in $(seq 200); do [ -e "$folder/ready$1" ] || sleep 0.05; done
+    in_host "$1" ip link set lo up
+    connect "$1" weft0 "rack$(($1 / 2 % 2))" "10.77.0.$(($1 + 1))"
+}
+for i in 0 1 2 3; do
+    add_host $i
 done
 
 # run NAME RANKS_PER_HOST ARGUMENTS...: on all hosts; NAME.out.R, NAME.err.R and codes in $codes.
 # The variables are torchrun's.
 port=29000
 run() {
-    local name=$1 each=$2 pids=() rank
+    local name=$1 each=$2 pids=() rank num_ranks=$((${#holders[@]} * $2))
     shift 2
     port=$((port + 10))
-    for rank in $(seq 0 $((4 * each - 1))); do
+    for rank in $(seq 0 $((num_ranks - 1))); do
         local host=$((rank / each))
         local rank_topology="topology_of_$rank"
-        RANK=$rank WORLD_SIZE=$((4 * each)) MASTER_ADDR=10.77.0.1 MASTER_PORT=$port \
+        RANK=$rank WORLD_SIZE=$num_ranks MASTER_ADDR=10.77.0.1 MASTER_PORT=$port \
             WEFT_SECRET=of-this-test WEFT_BOOTSTRAP_ADDRESS=10.77.0.$((host + 1)) \
             WEFT_CACHE="$folder/cache" WEFT_TOPOLOGY=${!rank_topology:-} \
             timeout -k 5 120 nsenter -t "${holders[host]}" -n -u -m "$weft" topo --cluster "$@" \
@@ -181,16 +193,74 @@ unset topology_of_3
 expect 'a host that cannot be read fails all' ' 2 2 2 2' "$codes"
 expect 'and is named by all' 4 "$(cat "$folder"/bad.err.* | grep -c 'rank 3: .*nodes\[0\]')"
 
+# ---- a second interface that leads to some hosts only ----
+
+ip link add side type bridge && ip link set side up
+connect 0 side0 side 10.88.0.1
+connect 2 side0 side 10.88.0.3
+run ways 1 --measure --time 2s -v
+expect 'all ranks end well' ' 0 0 0 0' "$codes"
+way() { sed -n "s|^tcp-interface $1 -> $2  *||p" "$folder/ways.out.0"; }
+expect_true 'the other interface reaches its like' test -n "$(way alpha/side0 gamma/side0)"
+expect 'and does' '' "$(way alpha/side0 gamma/side0 | grep 'no way')"
+for end in 'alpha/side0 beta/weft0' 'alpha/side0 gamma/weft0' 'alpha/weft0 gamma/side0'; do
+    set -- $end
+    expect_true "$1 does not reach $2, by address" \
+        test -n "$(way "$1" "$2" | grep 'no way: 10\.[78][78]\.0\.1 to 10\.[78][78]\.0\.[23]: ')"
+done
+expect 'the report says so' 1 \
+    "$(grep -c 'alpha/side0: reaches 1 of 3 hosts by TCP; not beta: ' "$folder/ways.out.0")"
+for i in 0 2; do
+    in_host $i ip link delete side0
+done
+
 # ---- machines with one name ----
 
 nsenter -t "${holders[1]}" -u hostname alpha
-run twins 1 --json
+export WEFT_LOG=info
+run twins 2 --json
+unset WEFT_LOG
+for i in 0 1 2 3; do
+    expect "${hosts[i]}: the lowest rank looks, and no other" '1 0' \
+        "$(for rank in $((2 * i)) $((2 * i + 1)); do
+            grep -c 'topology of this machine:' "$folder/twins.err.$rank"
+        done | paste -sd ' ')"
+done
+expect 'prices need no look at devices' 1 \
+    "$(cat "$folder"/twins.err.* | grep -c "topology of this machine's processors:")"
 expect 'still four hosts' 4 "$(kinds "$folder/twins.out.0" host)"
 expect 'told apart' 2 "$(grep -c '"name": "alpha~[0-9a-f]*", "kind": "host"' "$folder/twins.out.0")"
 
+nsenter -t "${holders[1]}" -u hostname beta
+
+# ---- by mpirun, on one host ----
+
+if command -v mpirun >/dev/null; then
+    WEFT_LOG=info WEFT_CACHE=none timeout -k 5 120 mpirun --allow-run-as-root --oversubscribe -n 3 \
+        "$weft" topo --cluster --json >"$folder/mpi.out" 2>"$folder/mpi.err"
+    expect 'mpirun: ends well' 0 $?
+    expect 'mpirun: one host' 1 "$(kinds "$folder/mpi.out" host)"
+    expect 'mpirun: looked at once' 1 "$(grep -c 'topology of this machine:' "$folder/mpi.err")"
+fi
+
+# ---- more hosts than may wait for each other: pairs at the same time ----
+
+hosts+=(h4 h5 h6 h7 h8 h9 h10)
+for i in 4 5 6 7 8 9 10; do
+    add_host $i
+done
+run crowd 1 --measure --time 2s
+expect 'crowd: all ranks end well' "$(printf ' 0%.0s' "${hosts[@]}")" "$codes"
+expect 'crowd: every pair once' 55 \
+    "$(sed -n 's/^tcp \([a-z0-9]*\) -> \([a-z0-9]*\) .*/\1 \2\n\2 \1/p' "$folder/crowd.out.0" |
+        sort -u | awk '$1 < $2' | wc -l)"
+expect 'crowd: and each by its interfaces' 55 \
+    "$(grep -c '^tcp-interface [a-z0-9]*/weft0 -> [a-z0-9]*/weft0 ' "$folder/crowd.out.0")"
+expect 'crowd: all reach all' 0 "$(grep -c 'no way' "$folder/crowd.out.0")"
+
 # ---- nothing is left ----
 
-for i in 0 1 2 3; do
+for i in "${!hosts[@]}"; do
     namespace=$(readlink "/proc/${holders[i]}/ns/net")
     left=''
     for process in /proc/[0-9]*; do
