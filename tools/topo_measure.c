@@ -52,18 +52,14 @@ weft_status weft_topo_check_measuring(const struct weft_topo_measuring *measurin
 
 /* ---- the table ---- */
 
-static const int64_t columns[] = {1,       64,      1 << 10, 4 << 10,  16 << 10, 64 << 10,
-                                  1 << 18, 1 << 20, 4 << 20, 16 << 20, 64 << 20};
-enum { NUM_COLUMNS = sizeof columns / sizeof columns[0] };
-
 static void print_head(FILE *stream)
 {
     fprintf(stream, "%-44s %9s", "", "latency");
-    for (int i = 0; i < NUM_COLUMNS; i++) {
+    for (int i = 0; i < WEFT_CALIBRATE_NUM_SIZES; i++) {
         char text[24], *at = text;
-        weft_format_bytes(columns[i], text, sizeof text);
+        weft_format_bytes(weft_calibrate_sizes[i], text, sizeof text);
         for (const char *from = text; *from; from++) // "64 KiB" as 64K
-            if (*from != ' ' && *from != 'i' && (*from != 'B' || columns[i] < 1024))
+            if (*from != ' ' && *from != 'i' && (*from != 'B' || weft_calibrate_sizes[i] < 1024))
                 *at++ = *from;
         *at = '\0';
         fprintf(stream, " %6s", text);
@@ -104,8 +100,8 @@ static void print_entry(const struct weft_measurement *entry, FILE *stream)
     if (entry->latency_ps >= 0)
         weft_format_latency(entry->latency_ps, latency, sizeof latency);
     fprintf(stream, "%-44s %9s", way, latency);
-    for (int i = 0; entry->num_points > 0 && i < NUM_COLUMNS; i++)
-        print_rate(entry, columns[i], stream);
+    for (int i = 0; entry->num_points > 0 && i < WEFT_CALIBRATE_NUM_SIZES; i++)
+        print_rate(entry, weft_calibrate_sizes[i], stream);
     putc('\n', stream);
     if (entry->note[0])
         fprintf(stream, "%-44s %s\n", "", entry->note);

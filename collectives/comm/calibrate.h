@@ -10,6 +10,9 @@
 
 #include "topology/measurements.h"
 
+enum { WEFT_CALIBRATE_NUM_SIZES = 11 };
+extern const int64_t weft_calibrate_sizes[WEFT_CALIBRATE_NUM_SIZES]; // of the curves, in bytes
+
 struct weft_calibrate_options {
     int64_t budget_ns; // for everything together
     int64_t max_bytes; // the end of the curves

@@ -17,9 +17,8 @@ enum {
     SAMPLE_NS = 40000, // of a batch: a thousand times the clock's own cost
 };
 
-static const int64_t sizes[] = {1,       64,      1 << 10, 4 << 10,  16 << 10, 64 << 10,
-                                1 << 18, 1 << 20, 4 << 20, 16 << 20, 64 << 20};
-enum { NUM_SIZES = sizeof sizes / sizeof sizes[0] };
+const int64_t weft_calibrate_sizes[WEFT_CALIBRATE_NUM_SIZES] = {
+    1, 64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 18, 1 << 20, 4 << 20, 16 << 20, 64 << 20};
 
 struct samples {
     int64_t time_ps[MAX_SAMPLES]; // of one repetition
@@ -122,16 +121,17 @@ weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t sta
 {
     int64_t begin_ns = weft_clock_ns(), end_ns = begin_ns + options->budget_ns;
     int largest = 0, wild = 0, failures = 0; // one may be a hiccup
-    for (int i = 0; i < NUM_SIZES && sizes[i] <= options->max_bytes; i++) {
+    const int64_t *bytes = weft_calibrate_sizes;
+    for (int i = 0; i < WEFT_CALIBRATE_NUM_SIZES && bytes[i] <= options->max_bytes; i++) {
         struct samples s;
         bool fits;
         int64_t now = weft_clock_ns();
-        if (sizes[i] < start)
+        if (bytes[i] < start)
             continue;
-        if (now >= end_ns || !may_fit(entry, sizes[i], end_ns - now))
+        if (now >= end_ns || !may_fit(entry, bytes[i], end_ns - now))
             break;
-        WEFT_TRY(take(sampler, sizes[i], 0, now + (end_ns - now) / (NUM_SIZES - i), end_ns, &s,
-                      &fits, error));
+        WEFT_TRY(take(sampler, bytes[i], 0, now + (end_ns - now) / (WEFT_CALIBRATE_NUM_SIZES - i),
+                      end_ns, &s, &fits, error));
         if (!fits || (s.count < MIN_SAMPLES && entry->num_points > 0)) {
             if (++failures == 2)
                 break;
@@ -141,7 +141,7 @@ weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t sta
             take_latency(&s, entry);
         largest = spread_percent(&s);
         wild += largest > WEFT_CALIBRATE_WILD_PERCENT || is_faster(entry, quantile(&s, 2));
-        entry->curve[entry->num_points++] = (struct weft_curve_point){sizes[i], quantile(&s, 2)};
+        entry->curve[entry->num_points++] = (struct weft_curve_point){bytes[i], quantile(&s, 2)};
     }
     note_spread(entry, largest);
     if (wild * 4 > entry->num_points && !entry->note[0])

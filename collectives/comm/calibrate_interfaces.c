@@ -5,7 +5,6 @@
  * calibrate_hosts.c.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -15,50 +14,50 @@
 
 enum { CONNECT_MS = 500, MAX_INTERFACES = 4, EXTRA_S = 5 };
 
-struct listener_end {
-    int socket;
-    int processor;
-    int64_t timeout_ns, max_bytes;
+struct end {
+    struct weft_socket_channel channel;
+    const struct weft_calibrate_options *options;
+    struct weft_measurement *entry; // NULL: follows
     weft_status status;
     struct weft_error error;
 };
 
-static void *follow_thread(void *argument)
+static void converse(void *argument)
 {
-    struct listener_end *end = argument;
-    struct weft_socket_channel channel = weft_socket_channel_make(end->socket, end->timeout_ns);
-    weft_place_bind(end->processor);
-    end->status = weft_dialogue_follow(&channel.base, end->max_bytes, &end->error);
-    return NULL;
+    struct end *end = argument;
+    struct weft_channel *channel = &end->channel.base;
+    end->status = end->entry ? weft_dialogue_lead(channel, end->options, end->entry, &end->error)
+                             : weft_dialogue_follow(channel, end->options->max_bytes, &end->error);
+    if (end->status != WEFT_OK)
+        (void)shutdown(end->channel.socket, SHUT_RDWR); // ends the other one, too
 }
 
-static weft_status converse(int caller, int called, int processor,
+struct way {
+    const struct weft_interface *from, *to;
+    int processors[2];
+};
+
+static weft_status run_ends(const struct way *way, int caller, int called,
                             const struct weft_calibrate_options *options,
                             struct weft_measurement *entry, struct weft_error *error)
 {
     int64_t timeout_ns = options->budget_ns + EXTRA_S * INT64_C(1000000000);
-    struct listener_end end = {.socket = called,
-                               .processor = processor,
-                               .timeout_ns = timeout_ns,
-                               .max_bytes = options->max_bytes};
-    pthread_t thread;
-    int failed = pthread_create(&thread, NULL, follow_thread, &end);
-    if (failed)
-        return weft_fail(error, WEFT_SYSTEM, "no thread: %s", strerror(failed));
-    struct weft_socket_channel channel = weft_socket_channel_make(caller, timeout_ns);
-    weft_status status = weft_dialogue_lead(&channel.base, options, entry, error);
-    if (status != WEFT_OK)
-        (void)shutdown(caller, SHUT_RDWR); // ends the thread
-    pthread_join(thread, NULL);
-    return status;
+    struct end ends[2] = {
+        {.channel = weft_socket_channel_make(caller, timeout_ns),
+         .options = options,
+         .entry = entry},
+        {.channel = weft_socket_channel_make(called, timeout_ns), .options = options}};
+    const struct weft_placed_work works[2] = {{way->processors[0], converse, &ends[0]},
+                                              {way->processors[1], converse, &ends[1]}};
+    WEFT_TRY(weft_places_run(works, 2, error));
+    return ends[0].status == WEFT_OK ? WEFT_OK
+                                     : weft_fail(error, ends[0].status, "%s", ends[0].error.text);
 }
 
-static weft_status connect_and_converse(const struct weft_interface *from,
-                                        const struct weft_interface *to, int processor,
-                                        const struct weft_calibrate_options *options,
-                                        struct weft_measurement *entry, struct weft_error *error)
+static weft_status measure(const struct way *way, const struct weft_calibrate_options *options,
+                           struct weft_measurement *entry, struct weft_error *error)
 {
-    struct weft_interface listening = *to;
+    struct weft_interface listening = *way->to;
     unsigned char token[WEFT_TOKEN_BYTES];
     const int64_t connect_ns = CONNECT_MS * INT64_C(1000000);
     if (getrandom(token, sizeof token, 0) != (ssize_t)sizeof token)
@@ -67,34 +66,16 @@ static weft_status connect_and_converse(const struct weft_interface *from,
     if (listener < 0)
         return weft_fail(error, WEFT_SYSTEM, "cannot listen: %s", strerror(errno));
     weft_status status = WEFT_SYSTEM;
-    int caller = weft_interface_connect(from, &listening, false, token, connect_ns, error);
+    int caller = weft_interface_connect(way->from, &listening, false, token, connect_ns, error);
     int called = caller < 0 ? -1 : weft_interface_accept(listener, token, connect_ns, error);
     if (called >= 0)
-        status = converse(caller, called, processor, options, entry, error);
+        status = run_ends(way, caller, called, options, entry, error);
     if (called >= 0)
         close(called);
     if (caller >= 0)
         close(caller);
     close(listener);
     return status;
-}
-
-struct caller {
-    const struct weft_interface *from, *to;
-    int processor, other_processor;
-    const struct weft_calibrate_options *options;
-    struct weft_measurement *entry;
-};
-
-static void *call_thread(void *argument)
-{
-    struct caller *caller = argument;
-    struct weft_error why = {0};
-    weft_place_bind(caller->processor);
-    if (connect_and_converse(caller->from, caller->to, caller->other_processor, caller->options,
-                             caller->entry, &why) != WEFT_OK)
-        snprintf(caller->entry->note, sizeof caller->entry->note, "%.150s", why.text);
-    return NULL;
 }
 
 weft_status weft_calibrate_interfaces(const struct weft_topology *t,
@@ -123,20 +104,16 @@ weft_status weft_calibrate_interfaces(const struct weft_topology *t,
                 continue;
             weft_interface_name(t, host, &interfaces[i], from, sizeof from);
             weft_interface_name(t, host, &interfaces[k], to, sizeof to);
-            struct caller caller = {&interfaces[i],
-                                    &interfaces[k],
-                                    has_cores ? places->cores[a].processor : -1,
-                                    has_cores ? places->cores[b].processor : -1,
-                                    &slice,
-                                    weft_measurements_add(m, "tcp-interface", from, to)};
-            if (!caller.entry)
+            struct weft_measurement *entry = weft_measurements_add(m, "tcp-interface", from, to);
+            if (!entry)
                 return weft_fail(error, WEFT_OUT_OF_MEMORY, "calibration: no memory");
-            pthread_t thread; // so that the binding ends with it
-            int failed = pthread_create(&thread, NULL, call_thread, &caller);
-            if (failed)
-                return weft_fail(error, WEFT_SYSTEM, "calibration: no thread: %s",
-                                 strerror(failed));
-            pthread_join(thread, NULL);
+            const struct way way = {&interfaces[i],
+                                    &interfaces[k],
+                                    {has_cores ? places->cores[a].processor : -1,
+                                     has_cores ? places->cores[b].processor : -1}};
+            struct weft_error why = {0};
+            if (measure(&way, &slice, entry, &why) != WEFT_OK)
+                snprintf(entry->note, sizeof entry->note, "%.150s", why.text);
         }
     return WEFT_OK;
 }

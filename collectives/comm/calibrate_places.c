@@ -2,14 +2,19 @@
  * SPDX-License-Identifier: Apache-2.0
  * Which cores of the graph this process may use, and where threads are put.
  */
+#include <assert.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "collectives/comm/calibrate_private.h"
 
-enum { MAX_NUMA = 16, MAX_CORES = 4096 };
+enum { MAX_NUMA = 16, MAX_CORES = 4096, MAX_WORKS = 2 };
 
-void weft_place_bind(int processor)
+/* ---- threads ---- */
+
+static void bind_thread(int processor)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -18,6 +23,54 @@ void weft_place_bind(int processor)
     CPU_SET(processor, &set);
     (void)sched_setaffinity(0, sizeof set, &set); // of this thread
 }
+
+struct gate {
+    pthread_mutex_t lock; // until all threads are there, or one could not be made
+    bool is_open;
+};
+
+struct placed_thread {
+    pthread_t id;
+    struct gate *gate;
+    const struct weft_placed_work *work;
+};
+
+static void *run_thread(void *argument)
+{
+    const struct placed_thread *thread = argument;
+    bind_thread(thread->work->processor);
+    pthread_mutex_lock(&thread->gate->lock);
+    bool is_open = thread->gate->is_open;
+    pthread_mutex_unlock(&thread->gate->lock);
+    if (is_open)
+        thread->work->run(thread->work->argument);
+    return NULL;
+}
+
+weft_status weft_places_run(const struct weft_placed_work *works, int count,
+                            struct weft_error *error)
+{
+    struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct placed_thread threads[MAX_WORKS];
+    int num_threads = 0, failed = 0;
+    assert(count <= MAX_WORKS);
+    pthread_mutex_lock(&gate.lock);
+    while (num_threads < count && !failed) {
+        struct placed_thread *thread = &threads[num_threads];
+        *thread = (struct placed_thread){.gate = &gate, .work = &works[num_threads]};
+        failed = pthread_create(&thread->id, NULL, run_thread, thread);
+        num_threads += !failed;
+    }
+    gate.is_open = !failed;
+    pthread_mutex_unlock(&gate.lock);
+    for (int i = 0; i < num_threads; i++)
+        pthread_join(threads[i].id, NULL);
+    pthread_mutex_destroy(&gate.lock);
+    return failed ? weft_fail(error, WEFT_SYSTEM, "calibration: no thread: %s", strerror(failed))
+                  : WEFT_OK;
+}
+
+/* ---- places ---- */
 
 static int index_of(const struct weft_places *places, int node)
 {

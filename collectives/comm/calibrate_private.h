@@ -68,8 +68,16 @@ int weft_places_core(const struct weft_places *places, int numa, int which);
  * itself), and with the first core of each other domain. false: there is none for `pair`. */
 int weft_places_num_pairs(const struct weft_places *places);
 bool weft_places_pair(const struct weft_places *places, int pair, int *a, int *b);
-/* Binds the calling thread; failure is harmless (the place is then not certain). */
-void weft_place_bind(int processor);
+
+struct weft_placed_work {
+    int processor; // not possible, or -1: anywhere
+    void (*run)(void *argument);
+    void *argument;
+};
+/* Runs each in a thread of its own on its processor, all or none, and waits for all. Errors: SYSTEM
+ * (no thread; nothing ran). */
+weft_status weft_places_run(const struct weft_placed_work *works, int count,
+                            struct weft_error *error);
 
 /* ---- what is measured ---- */
 
@@ -79,7 +87,7 @@ typedef weft_status weft_calibrator(const struct weft_topology *topology,
                                     struct weft_measurements *measurements,
                                     struct weft_error *error);
 weft_calibrator weft_calibrate_memory;     // calibrate_memory.c
-weft_calibrator weft_calibrate_cores;      // calibrate_memory.c
+weft_calibrator weft_calibrate_cores;      // calibrate_cores.c
 weft_calibrator weft_calibrate_transports; // calibrate_transports.c
 weft_calibrator weft_calibrate_interfaces; // calibrate_interfaces.c
 

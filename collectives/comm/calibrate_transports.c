@@ -4,7 +4,6 @@
  * the same calls that the executor makes. So these figures are what a plan gets, protocol included.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/random.h>
@@ -26,7 +25,6 @@ struct end {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     unsigned char address[WEFT_ADDRESS_BYTES];
     int side; // 0 leads
-    int processor;
     uint32_t sent, received;
     const struct weft_calibrate_options *options;
     struct weft_measurement *entry;
@@ -126,7 +124,7 @@ static weft_status open_end(struct end *end, struct weft_error *error)
     return WEFT_OK;
 }
 
-static weft_status converse(struct end *end)
+static weft_status talk(struct end *end)
 {
     const char *reason = "";
     if (!end->transport->reachable(end->device, end->peer->address, &reason))
@@ -140,26 +138,10 @@ static weft_status converse(struct end *end)
     return status;
 }
 
-static void *end_thread(void *argument)
+static void converse(void *argument)
 {
     struct end *end = argument;
-    weft_place_bind(end->processor);
-    end->status = converse(end);
-    return NULL;
-}
-
-static weft_status run_threads(struct end *ends, struct weft_error *error)
-{
-    pthread_t threads[2];
-    int num_threads = 0, failed = 0;
-    for (; num_threads < 2 && !failed; num_threads += !failed)
-        failed = pthread_create(&threads[num_threads], NULL, end_thread, &ends[num_threads]);
-    for (int i = 0; i < num_threads; i++) // one alone ends at the deadline of its first message
-        pthread_join(threads[i], NULL);
-    if (failed)
-        return weft_fail(error, WEFT_SYSTEM, "calibration: no thread: %s", strerror(failed));
-    return ends[0].status != WEFT_OK ? weft_fail(error, ends[0].status, "%s", ends[0].error.text)
-                                     : WEFT_OK;
+    end->status = talk(end);
 }
 
 static weft_status measure(const struct weft_transport *transport, const struct weft_topology *t,
@@ -173,8 +155,9 @@ static weft_status measure(const struct weft_transport *transport, const struct 
                               t->nodes[places->cores[b].node].name);
     if (!entry)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "calibration: no memory");
-    struct end ends[2] = {{.side = 0, .processor = places->cores[a].processor},
-                          {.side = 1, .processor = places->cores[b].processor}};
+    struct end ends[2] = {{.side = 0}, {.side = 1}};
+    const struct weft_placed_work works[2] = {{places->cores[a].processor, converse, &ends[0]},
+                                              {places->cores[b].processor, converse, &ends[1]}};
     weft_status status = WEFT_OK;
     for (int i = 0; i < 2 && status == WEFT_OK; i++) {
         ends[i].transport = transport;
@@ -184,7 +167,9 @@ static weft_status measure(const struct weft_transport *transport, const struct 
         status = open_end(&ends[i], &why);
     }
     if (status == WEFT_OK)
-        status = run_threads(ends, &why);
+        status = weft_places_run(works, 2, &why);
+    if (status == WEFT_OK && ends[0].status != WEFT_OK)
+        status = weft_fail(&why, ends[0].status, "%s", ends[0].error.text);
     for (int i = 0; i < 2; i++)
         if (ends[i].device)
             transport->close(&ends[i].device);

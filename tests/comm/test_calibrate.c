@@ -145,7 +145,7 @@ static void test_tokens(void **state)
     struct weft_interface loopback = {.name = "lo", .ip = {127, 0, 0, 1}};
     unsigned char right[WEFT_TOKEN_BYTES] = {1}, wrong[WEFT_TOKEN_BYTES] = {2};
     struct weft_error error = {0};
-    int listener = weft_interface_listen(&loopback);
+    int listener = weft_interface_listen(&loopback, true);
     assert_true(listener >= 0);
     int stranger = weft_interface_connect(&loopback, &loopback, false, wrong, 1000 * ms, &error);
     int honest = weft_interface_connect(&loopback, &loopback, false, right, 1000 * ms, &error);
