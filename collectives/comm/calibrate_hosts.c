@@ -51,15 +51,6 @@ static weft_status failed(const weft_comm *comm, weft_status status, struct weft
     return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "%s", weft_comm_error_text(comm));
 }
 
-/* A barrier that waits as long as others may measure. */
-static weft_status wait_for_all(weft_comm *comm, int64_t timeout_ns, struct weft_error *error)
-{
-    const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
-                                  .collective = WEFT_BARRIER,
-                                  .timeout_ns = comm->timeout_ns + timeout_ns};
-    return failed(comm, weft_submit(comm, &barrier, NULL), error);
-}
-
 /* ---- messages of the library ---- */
 
 struct comm_channel {
@@ -235,10 +226,10 @@ static weft_status play(struct tournament *t)
             if (a < n && b < n)
                 WEFT_TRY(measure_pair(t, a, b));
             if (n <= ALONE_LIMIT)
-                WEFT_TRY(wait_for_all(t->comm, longest_ns, t->error));
+                WEFT_TRY(weft_cluster_wait(t->comm, longest_ns, t->error));
         }
         if (n > ALONE_LIMIT)
-            WEFT_TRY(wait_for_all(t->comm, longest_ns, t->error));
+            WEFT_TRY(weft_cluster_wait(t->comm, longest_ns, t->error));
     }
     return WEFT_OK;
 }
@@ -375,7 +366,7 @@ weft_status weft_calibrate_hosts(weft_comm *comm, const struct weft_topology *to
     free(t.contenders);
     weft_comm_destroy(&t.comm);
     if (status == WEFT_OK) // ranks beside the hosts' lowest wait here for all of it
-        status = wait_for_all(comm, 20 * options->budget_ns + 600 * s, error);
+        status = weft_cluster_wait(comm, 20 * options->budget_ns + 600 * s, error);
     else
         weft_comm_abort(comm);
     if (status != WEFT_OK) {

@@ -16,6 +16,8 @@
 #include "topology/merge.h"
 
 static const int64_t all_limit_bytes = INT64_C(4) << 30; // of everybody's pieces
+// A host's driver may be sick, its subnet large. Who dies is noticed without any deadline.
+static const int64_t longest_probe_ns = INT64_C(600000000000);
 
 static uint64_t host_of(const struct weft_comm *comm, int rank)
 {
@@ -33,6 +35,15 @@ bool weft_cluster_is_leader(const weft_comm *comm)
 static weft_status comm_failed(const weft_comm *comm, weft_status status, struct weft_error *error)
 {
     return weft_fail(error, status, "%s", weft_comm_error_text(comm));
+}
+
+weft_status weft_cluster_wait(weft_comm *comm, int64_t timeout_ns, struct weft_error *error)
+{
+    const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
+                                  .collective = WEFT_BARRIER,
+                                  .timeout_ns = comm->timeout_ns + timeout_ns};
+    weft_status status = weft_submit(comm, &barrier, NULL);
+    return status == WEFT_OK ? WEFT_OK : comm_failed(comm, status, error);
 }
 
 /* ---- exchange ---- */
@@ -245,6 +256,12 @@ weft_status weft_cluster_gather(weft_comm *comm, const char *source,
     weft_status status = WEFT_OK;
     if (weft_cluster_is_leader(comm))
         status = describe_host(comm, source, &text, &bytes, error);
+    struct weft_error late = {0};
+    weft_status waited = weft_cluster_wait(comm, longest_probe_ns, &late);
+    if (waited != WEFT_OK) {
+        free(text);
+        return weft_fail(error, waited, "%s", late.text);
+    }
     const char *mine = status != WEFT_OK ? error->text : text ? text : "";
     status = weft_cluster_exchange(
         comm, mine, status == WEFT_OK ? (int64_t)bytes : -(int64_t)status, &all, &pieces, error);

@@ -19,6 +19,9 @@ weft_status weft_cluster_gather(weft_comm *comm, const char *source,
 /* Whether this rank is the lowest of its host. */
 bool weft_cluster_is_leader(const weft_comm *comm);
 
+/* Collective: until all are here, up to the communicator's deadline and `timeout_ns` more. */
+weft_status weft_cluster_wait(weft_comm *comm, int64_t timeout_ns, struct weft_error *error);
+
 /* Collective: whether all have the same graph. `status` not OK: this rank has none, and *error says
  * why; every rank then gets that error. MISMATCH names the first rank that differs from rank 0. */
 weft_status weft_cluster_agree(weft_comm *comm, const struct weft_topology *topology,

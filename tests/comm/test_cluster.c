@@ -8,10 +8,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "collectives/comm/cluster.h"
+#include "collectives/comm/internal.h"
 #include "tests/comm/processes.h"
 #include "topology/synthetic.h"
 
@@ -42,6 +44,23 @@ static int gather_nothing(struct rank_process *p)
     if (status != WEFT_NOT_FOUND || t)
         return 1;
     return strcmp(error.text, "rank 0: /no/such/file: no such file") == 0 ? 0 : 2;
+}
+
+/* A driver that takes its time on one host: the others wait longer than for an operation. */
+static int gather_late(struct rank_process *p)
+{
+    struct weft_topology *t = NULL;
+    struct weft_error error;
+    const struct timespec late = {.tv_sec = 3, .tv_nsec = 500000000};
+    if (p->create_status != WEFT_OK)
+        return 1;
+    p->comm->timeout_ns = INT64_C(2000000000);
+    if (p->rank == 0)
+        nanosleep(&late, NULL);
+    if (weft_cluster_gather(p->comm, "host:1 core:2", &t, &error) != WEFT_OK)
+        return 2;
+    weft_topology_destroy(&t);
+    return 0;
 }
 
 static int exchange(struct rank_process *p)
@@ -107,6 +126,7 @@ static void test_gather(void **state)
     run(1, gather, NULL, "one rank");
     run(4, gather, NULL, "four ranks");
     run(3, gather_nothing, NULL, "no file");
+    run(2, gather_late, NULL, "a slow host");
 }
 
 static void test_exchange(void **state)
