@@ -3,16 +3,17 @@
 # Hosts in two racks on one machine: network and UTS namespaces, veth pairs into two bridges, a slow
 # link between them. `weft topo --cluster` runs in them for real: graphs meet, links are timed, racks
 # are found, a dead rank is named; in the end, so many hosts that several pairs are timed at once. All
-# of it is inside a network namespace of its own, which ends with this script.
+# of it is inside namespaces of its own, with processes, which end with this script however it ends.
 # Usage: test_cluster.sh WEFT
 set -u
 weft=$(realpath "$1")
 if [ "${TEST_CLUSTER_INSIDE:-}" != yes ]; then
-    if ! unshare --net --uts --mount --fork true 2>/dev/null; then
+    apart=(unshare --net --uts --mount --pid --mount-proc --kill-child)
+    if ! "${apart[@]}" true 2>/dev/null; then
         echo 'cluster: skipped, this user may not make network namespaces'
         exit 77
     fi
-    TEST_CLUSTER_INSIDE=yes exec unshare --net --uts --mount --fork "$0" "$@"
+    TEST_CLUSTER_INSIDE=yes exec "${apart[@]}" "$0" "$@"
 fi
 
 failures=0
