@@ -9,6 +9,8 @@
 #include "collectives/comm/calibrate.h"
 #include "topology/grouping.h"
 
+enum { MAX_SAID = 16 }; // remarks on interfaces; the rest is counted
+
 struct grouping {
     struct weft_topology *topology;
     int *place; // by node: index of a host, -1: no host to be grouped
@@ -119,21 +121,25 @@ static int list_reaches(const struct weft_topology *t, const struct weft_measure
     return count;
 }
 
-/* All of one interface. */
+/* The first try of a host that none of one interface's ways reaches; -1: there is none. */
+static int find_missed(const struct reach *reaches, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!reaches[i].works && (i == 0 || reaches[i].host != reaches[i - 1].host))
+            return i;
+    return -1;
+}
+
+/* All tries of one interface, of which one is missed. */
 static weft_status say_reach(struct weft_topology *t, const struct weft_measurements *m,
                              const struct reach *reaches, int count, struct weft_error *error)
 {
-    int tried = 0, reached = 0, missed = -1;
-    for (int i = 0; i < count; i++) {
-        if (i > 0 && reaches[i].host == reaches[i - 1].host)
-            continue;
-        tried++;
-        reached += reaches[i].works;
-        if (!reaches[i].works && missed < 0)
-            missed = i;
-    }
-    if (missed < 0)
-        return WEFT_OK;
+    int tried = 0, reached = 0, missed = find_missed(reaches, count);
+    for (int i = 0; i < count; i++)
+        if (i == 0 || reaches[i].host != reaches[i - 1].host) {
+            tried++;
+            reached += reaches[i].works;
+        }
     int host = reaches[missed].host;
     return weft_topology_add_remark(t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_MEASURED, reaches[0].nic,
                                     error, "reaches %d of %d hosts by TCP; not %.60s: %.150s",
@@ -147,13 +153,22 @@ static weft_status say_reaches(struct weft_topology *t, const struct weft_measur
     struct reach *reaches = malloc(((size_t)m->num_entries * 2 + 1) * sizeof *reaches);
     if (!reaches)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
-    int count = list_reaches(t, m, reaches);
+    int count = list_reaches(t, m, reaches), before = t->num_remarks, num_more = 0;
     weft_status status = WEFT_OK;
     for (int i = 0, end; i < count && status == WEFT_OK; i = end) {
         for (end = i + 1; end < count && reaches[end].nic == reaches[i].nic;)
             end++;
-        status = say_reach(t, m, reaches + i, end - i, error);
+        if (find_missed(reaches + i, end - i) < 0)
+            continue;
+        if (t->num_remarks - before < MAX_SAID)
+            status = say_reach(t, m, reaches + i, end - i, error);
+        else
+            num_more++;
     }
+    if (status == WEFT_OK && num_more > 0)
+        status =
+            weft_topology_add_remark(t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_MEASURED, -1, error,
+                                     "%d more interfaces do not reach every host by TCP", num_more);
     free(reaches);
     return status;
 }
