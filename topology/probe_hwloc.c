@@ -345,8 +345,8 @@ static const char *const unwanted[] = {"opencl", "gl", "pci", "nvml", "cuda"};
 
 /* `xml` NULL: this machine (or HWLOC_XMLFILE, which hwloc honours itself). */
 static weft_status load(struct weft_topology *topology, const char *xml, size_t bytes,
-                        enum hwloc_type_filter_e devices, const char *name,
-                        bool *is_this_machine, struct weft_error *error)
+                        enum hwloc_type_filter_e devices, const char *name, bool *is_this_machine,
+                        struct weft_error *error)
 {
     hwloc_topology_t hwloc;
     if (bytes >= INT32_MAX)
