@@ -1,6 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See fabric_records.h. The lines, by example:
+ * Reads what `ibnetdiscover` prints, a whole InfiniBand subnet as seen from one port, and the net
+ * files of ibsim, the simulator of such subnets: the same records of a device and a line for each
+ * cabled port, but with names in place of GUIDs, and widths and speeds as options. By example:
  *
  *   sysimgguid=0x2c5eab0300b87b40                      assignments, for the record that follows
  *   switchguid=0x2c5eab0300b87b40(2c5eab0300b87b40)
@@ -10,12 +12,11 @@
  *   Ca 1 "H-e09d7303007a4bd8"  # "host mlx5_0"
  *   [1](e09d7303007a4bd8) "S-2c5eab0300b87b40"[1]  # lid 647 lmc 0 "sw1" lid 73 4xNDR
  */
-#include "topology/fabric_records.h"
-
 #include <ctype.h>
 #include <string.h>
 
 #include "topology/fabric.h"
+#include "topology/forms.h"
 #include "topology/lines.h"
 
 struct unread {
@@ -423,8 +424,8 @@ static weft_status read_all(struct reader *r, struct weft_topology *topology)
                                     r->unread.line, r->unread.first);
 }
 
-weft_status weft_fabric_read_records(const char *text, const char *name, bool is_simulator,
-                                     struct weft_topology *topology, struct weft_error *error)
+static weft_status read_records(const char *text, const char *name, bool is_simulator,
+                                struct weft_topology *topology, struct weft_error *error)
 {
     struct reader r = {.lines = weft_lines_start(text, name, error),
                        .error = error,
@@ -440,18 +441,23 @@ weft_status weft_fabric_read_records(const char *text, const char *name, bool is
     return status;
 }
 
-bool weft_fabric_looks_like_records(const char *text, bool *has_guid)
+/* ---- the two forms ---- */
+
+enum form { NO_RECORDS, OF_IBNETDISCOVER, OF_IBSIM };
+
+/* By the first line that is neither empty nor a comment: it starts a record, or is one of the
+ * assignments before it. */
+static enum form form_of(const char *text)
 {
     struct weft_lines lines = weft_lines_start(text, "", NULL);
     static const char *const keys[] = {
         "vendid=", "devid=", "sysimgguid=", "switchguid=", "caguid=", "rtguid=", "module="};
-    *has_guid = false;
     while (weft_lines_next(&lines)) {
         struct weft_span rest = lines.line, id;
         int64_t ports;
         if (rest.bytes && rest.at[0] == '#' &&
             memmem(rest.at, rest.bytes, "Topology file: generated", 24))
-            return *has_guid = true; // ibnetdiscover's first words; headings may follow
+            return OF_IBNETDISCOVER; // its first words; headings may follow
         if (!rest.bytes || rest.at[0] == '#')
             continue;
         bool is_assignment = false;
@@ -462,15 +468,53 @@ bool weft_fabric_looks_like_records(const char *text, bool *has_guid)
         struct weft_span word = weft_span_word(&rest);
         if (!weft_span_is(word, "Switch") && !weft_span_is(word, "Ca") &&
             !weft_span_is(word, "Hca") && !weft_span_is(word, "Rt"))
-            return false;
+            return NO_RECORDS;
         rest = weft_span_trim(rest);
         if (!weft_span_number(&rest, 1, WEFT_FABRIC_MAX_PORT, &ports) ||
             !weft_span_quoted(&rest, &id))
-            return false;
-        *has_guid =
+            return NO_RECORDS;
+        bool is_guid =
             id.bytes == 18 && (strncmp(id.at, "S-", 2) == 0 || strncmp(id.at, "H-", 2) == 0 ||
                                strncmp(id.at, "R-", 2) == 0);
-        return true;
+        return is_guid ? OF_IBNETDISCOVER : OF_IBSIM;
     }
-    return false;
+    return NO_RECORDS;
 }
+
+static bool ibnetdiscover_matches(const char *text)
+{
+    return form_of(text) == OF_IBNETDISCOVER;
+}
+
+static weft_status ibnetdiscover_read(const char *text, size_t bytes, const char *name,
+                                      struct weft_topology *topology, struct weft_error *error)
+{
+    (void)bytes;
+    return read_records(text, name, false, topology, error);
+}
+
+const struct weft_importer weft_importer_ibnetdiscover = {
+    .name = "ibnetdiscover",
+    .description = "what ibnetdiscover prints: an InfiniBand subnet",
+    .matches = ibnetdiscover_matches,
+    .read = ibnetdiscover_read,
+};
+
+static bool ibsim_matches(const char *text)
+{
+    return form_of(text) == OF_IBSIM;
+}
+
+static weft_status ibsim_read(const char *text, size_t bytes, const char *name,
+                              struct weft_topology *topology, struct weft_error *error)
+{
+    (void)bytes;
+    return read_records(text, name, true, topology, error);
+}
+
+const struct weft_importer weft_importer_ibsim = {
+    .name = "ibsim",
+    .description = "net file of ibsim, the InfiniBand simulator",
+    .matches = ibsim_matches,
+    .read = ibsim_read,
+};

@@ -113,7 +113,7 @@ static weft_status read_cable(struct ibutils *u, struct weft_span rest)
 static weft_status read_line(struct ibutils *u)
 {
     struct weft_span rest = u->lines.line;
-    struct weft_span first = weft_span_word(&rest), after = rest;
+    struct weft_span first = weft_span_word(&rest);
     struct weft_span second = weft_span_word(&rest);
     bool is_cable = second.bytes > 1 && second.at[0] == '-' && second.at[second.bytes - 1] == '>';
     if (is_cable)
@@ -121,7 +121,6 @@ static weft_status read_line(struct ibutils *u)
     if (second.bytes == 0 || weft_span_trim(rest).bytes)
         return weft_lines_refuse(&u->lines, "neither a system, \"TYPE NAME\", nor a cable, "
                                             "\"PORT -> TYPE NAME PORT\"");
-    (void)after;
     u->has_own_lines = true;
     return find_system(u, first, second, &u->open);
 }

@@ -94,18 +94,13 @@ static weft_status remark_health(struct nvml_import *im, const struct nvml_gpu *
     return WEFT_OK;
 }
 
-static weft_status set_text(struct nvml_import *im, int node, const char *key, const char *text)
-{
-    return weft_topology_learn_text(im->topology, node, key, text, WEFT_SOURCE_NVML, im->error);
-}
-
 static weft_status read_state(struct nvml_import *im, struct nvml_gpu *gpu,
                               const struct weft_nvml_fabric *fabric)
 {
     static const char *const states[] = {"none", "not started", "in progress", "completed"};
     size_t num_states = sizeof states / sizeof states[0];
-    WEFT_TRY(set_text(im, gpu->node, "fabric_state",
-                      fabric->state < num_states ? states[fabric->state] : "unknown"));
+    WEFT_TRY(weft_nvml_set_text(im, gpu->node, "fabric_state",
+                                fabric->state < num_states ? states[fabric->state] : "unknown"));
     WEFT_TRY(remark_health(im, gpu, fabric->health_mask));
     if (fabric->state == WEFT_NVML_FABRIC_COMPLETED && fabric->status == WEFT_NVML_OK)
         return WEFT_OK;
@@ -128,14 +123,14 @@ weft_status weft_nvml_read_fabric(struct nvml_import *im, struct nvml_gpu *gpu)
     WEFT_TRY(read_state(im, gpu, &fabric));
     if (!is_zero(fabric.cluster, sizeof fabric.cluster)) {
         write_uuid(fabric.cluster, uuid, sizeof uuid);
-        WEFT_TRY(set_text(im, gpu->node, "fabric_cluster", uuid));
+        WEFT_TRY(weft_nvml_set_text(im, gpu->node, "fabric_cluster", uuid));
         WEFT_TRY(weft_nvml_set_number(im, gpu->node, "fabric_clique", fabric.clique, UINT32_MAX));
     }
     const char *reason = reason_against(gpu, &fabric);
     if (reason)
-        return set_text(im, gpu->node, "nvlink_domain_reason", reason);
+        return weft_nvml_set_text(im, gpu->node, "nvlink_domain_reason", reason);
     snprintf(gpu->domain, sizeof gpu->domain, "%.40s.%u", uuid, fabric.clique);
-    WEFT_TRY(set_text(im, gpu->node, "nvlink_domain", gpu->domain));
+    WEFT_TRY(weft_nvml_set_text(im, gpu->node, "nvlink_domain", gpu->domain));
     if (fabric.clique != NO_PARTITION)
         return WEFT_OK;
     return weft_topology_add_remark(

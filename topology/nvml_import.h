@@ -54,6 +54,8 @@ struct nvml_import {
 
 /* Whether the call worked. Remembers a status that speaks of a fault. */
 bool weft_nvml_answered(struct nvml_gpu *gpu, int status, const char *what);
+/* "" sets nothing. */
+weft_status weft_nvml_set_text(struct nvml_import *im, int node, const char *key, const char *text);
 /* Sets a number of 0 to `most`; others are absurd: left out, and remarked. */
 weft_status weft_nvml_set_number(struct nvml_import *im, int node, const char *key,
                                  unsigned long long number, unsigned long long most);

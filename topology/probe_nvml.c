@@ -61,7 +61,7 @@ weft_status weft_nvml_set_number(struct nvml_import *im, int node, const char *k
                                     key, im->topology->nodes[node].name, number);
 }
 
-static weft_status set_text(struct nvml_import *im, int node, const char *key, const char *text)
+weft_status weft_nvml_set_text(struct nvml_import *im, int node, const char *key, const char *text)
 {
     if (!text[0])
         return WEFT_OK;
@@ -164,7 +164,7 @@ static weft_status add_hidden_gpu(struct nvml_import *im, struct nvml_gpu *gpu, 
     char word[32];
     snprintf(word, sizeof word, "gpu%d", index);
     WEFT_TRY(weft_nvml_add_node(im, WEFT_NODE_GPU, word, im->host, &gpu->node));
-    WEFT_TRY(set_text(im, gpu->node, "pci_address", gpu->address));
+    WEFT_TRY(weft_nvml_set_text(im, gpu->node, "pci_address", gpu->address));
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_NUMA)
             continue;
@@ -183,7 +183,7 @@ static weft_status remark_failure(struct nvml_import *im, const struct nvml_gpu 
         return WEFT_OK;
     const char *text = weft_nvml_status_text(gpu->failure);
     if (gpu->node >= 0)
-        WEFT_TRY(set_text(im, gpu->node, "fault", text));
+        WEFT_TRY(weft_nvml_set_text(im, gpu->node, "fault", text));
     return weft_topology_add_remark(im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_NVML, gpu->node,
                                     im->error, "GPU %d (%s), asked for %s: %s (NVML status %d)",
                                     index, gpu->address[0] ? gpu->address : "address not known",
@@ -237,7 +237,7 @@ static weft_status read_texts(struct nvml_import *im, struct nvml_gpu *gpu)
     if (nvml->device_uuid && !gpu->is_lost &&
         weft_nvml_answered(gpu, nvml->device_uuid(gpu->device, raw, sizeof raw), "its UUID")) {
         take_text(raw, sizeof raw, text);
-        WEFT_TRY(set_text(im, gpu->node, "uuid", text));
+        WEFT_TRY(weft_nvml_set_text(im, gpu->node, "uuid", text));
     }
     return WEFT_OK;
 }
@@ -323,7 +323,7 @@ static weft_status read_pcie(struct nvml_import *im, struct nvml_gpu *gpu)
         }
         char text[48];
         snprintf(text, sizeof text, "generation %u, %u lanes", generation, lanes);
-        WEFT_TRY(set_text(im, gpu->node, forms[i].key, text));
+        WEFT_TRY(weft_nvml_set_text(im, gpu->node, forms[i].key, text));
         WEFT_TRY(learn_pcie(im, gpu->node, i == 0, bandwidth));
     }
     return WEFT_OK;
@@ -343,12 +343,12 @@ static weft_status read_instance(struct nvml_import *im, struct nvml_gpu *gpu, i
     WEFT_TRY(weft_nvml_add_node(im, WEFT_NODE_DEVICE, word, gpu->node, &node));
     if (im->nvml->device_name && im->nvml->device_name(device, raw, sizeof raw) == WEFT_NVML_OK) {
         take_text(raw, sizeof raw, text);
-        WEFT_TRY(set_text(im, node, "model", text));
+        WEFT_TRY(weft_nvml_set_text(im, node, "model", text));
     }
     memset(raw, 0, sizeof raw);
     if (im->nvml->device_uuid && im->nvml->device_uuid(device, raw, sizeof raw) == WEFT_NVML_OK) {
         take_text(raw, sizeof raw, text);
-        WEFT_TRY(set_text(im, node, "uuid", text));
+        WEFT_TRY(weft_nvml_set_text(im, node, "uuid", text));
     }
     struct weft_nvml_memory memory = {0};
     if (im->nvml->device_memory && im->nvml->device_memory(device, &memory) == WEFT_NVML_OK)
@@ -363,9 +363,9 @@ static weft_status read_mig(struct nvml_import *im, struct nvml_gpu *gpu)
         !weft_nvml_answered(gpu, im->nvml->mig_mode(gpu->device, &current, &pending), "MIG"))
         return WEFT_OK;
     gpu->is_split = current == 1;
-    WEFT_TRY(set_text(im, gpu->node, "mig", gpu->is_split ? "on" : "off"));
+    WEFT_TRY(weft_nvml_set_text(im, gpu->node, "mig", gpu->is_split ? "on" : "off"));
     if (current != pending && current <= 1 && pending <= 1)
-        WEFT_TRY(set_text(im, gpu->node, "mig_after_reset", pending ? "on" : "off"));
+        WEFT_TRY(weft_nvml_set_text(im, gpu->node, "mig_after_reset", pending ? "on" : "off"));
     if (!gpu->is_split || !im->nvml->mig_max || !im->nvml->mig_by_index ||
         im->nvml->mig_max(gpu->device, &count) != WEFT_NVML_OK)
         return WEFT_OK;
@@ -415,7 +415,7 @@ static weft_status read_all(struct nvml_import *im)
     char raw[WEFT_NVML_VERSION_BYTES] = "", text[WEFT_NVML_VERSION_BYTES];
     if (im->nvml->driver_version && im->nvml->driver_version(raw, sizeof raw) == WEFT_NVML_OK) {
         take_text(raw, sizeof raw, text);
-        WEFT_TRY(set_text(im, im->host, "nvidia_driver", text));
+        WEFT_TRY(weft_nvml_set_text(im, im->host, "nvidia_driver", text));
     }
     im->gpus = calloc(count, sizeof *im->gpus);
     if (!im->gpus)
