@@ -15,6 +15,10 @@
 #include "topology/forms.h"
 #include "topology/load.h"
 
+#ifndef WEFT_SHARED_DATA // the build says where it is
+#define WEFT_SHARED_DATA "../shared"
+#endif
+
 static inline struct weft_topology *load(const char *source)
 {
     struct weft_topology *t = NULL;
