@@ -217,7 +217,7 @@ static void hash_text(uint64_t *hash, const char *text)
 }
 
 /* Facts that are true of the moment, or that take rights to see: a pulled cable, a new address or
- * another user must not orphan what was measured. What a file says of them is what was meant. */
+ * another user must not make another machine of it. What a file says of them is what was meant. */
 static bool is_of_the_moment(const struct weft_attribute *a)
 {
     static const char *const keys[] = {
