@@ -75,8 +75,11 @@ weft_status weft_cuts_create(const struct weft_topology *t, struct weft_cuts **c
     }
     for (int i = t->num_links; i-- > 0;) {
         const struct weft_link *link = &t->links[i];
-        int64_t best = weft_link_bandwidth(link).value;
-        made->capacity[i] = (struct weft_capacity){best, best};
+        struct weft_quantity best = weft_link_bandwidth(link);
+        // an assumed slot must not hide what a cable loses
+        if (link->kind == WEFT_LINK_PCIE && best.source == WEFT_SOURCE_ASSUMED)
+            best.value = INT64_MAX;
+        made->capacity[i] = (struct weft_capacity){best.value, best.value};
         if (link->kind == WEFT_LINK_PCIE && t->nodes[link->to].parent == link->from)
             made->pcie_up[link->to] = i;
         else if (link->kind == WEFT_LINK_PCIE && t->nodes[link->from].parent == link->to)
@@ -114,7 +117,32 @@ static int64_t difference(int64_t should, int64_t is)
 
 /* ---- PCIe ---- */
 
-/* What comes up to `node` from the devices right below it; INT64_MAX: it is a device itself. */
+/* What links of `kind` take out of a node. */
+static int64_t egress(const struct weft_cuts *c, int node, int kind, bool as_it_should)
+{
+    const struct weft_adjacency *a = &c->adjacency;
+    int64_t total = 0;
+    for (int i = a->first[node]; i < a->first[node + 1]; i++)
+        if (c->topology->links[a->link[i]].kind == kind)
+            total = sum(total, capacity_of(c, a->link[i], as_it_should));
+    return total;
+}
+
+/* What a device can take or give by itself: a NIC what its cables carry; others more than any link
+ * here, INT64_MAX. */
+static int64_t device_flow(const struct weft_cuts *c, int node, bool as_it_should)
+{
+    const struct weft_topology *t = c->topology;
+    if (t->nodes[node].kind != WEFT_NODE_NIC)
+        return INT64_MAX;
+    int64_t cables = egress(c, node, WEFT_LINK_NETWORK, as_it_should);
+    if (cables > 0)
+        return cables;
+    int64_t mbps = weft_topology_number(t, node, "rate_mbps", 0);
+    return mbps > 0 && mbps < INT64_MAX / 125000 ? mbps * 125000 : INT64_MAX;
+}
+
+/* What comes up to `node` from the devices below it, each held to the links on its way. */
 static int64_t flow_from_below(const struct weft_cuts *c, int node, bool as_it_should)
 {
     const struct weft_topology *t = c->topology;
@@ -127,9 +155,11 @@ static int64_t flow_from_below(const struct weft_cuts *c, int node, bool as_it_s
         if (link->kind != WEFT_LINK_PCIE || t->nodes[below].parent != node)
             continue;
         is_device = false;
-        flow = sum(flow, capacity_of(c, a->link[i], as_it_should));
+        // containment is 64 levels deep at most
+        flow = sum(flow, smaller(capacity_of(c, a->link[i], as_it_should),
+                                 flow_from_below(c, below, as_it_should)));
     }
-    return is_device ? INT64_MAX : flow;
+    return is_device ? device_flow(c, node, as_it_should) : flow;
 }
 
 /* The flow from what is below `node` to the top of its PCIe tree, with nobody else on the way. */
@@ -260,17 +290,6 @@ static int64_t gpu_flow(struct weft_cuts *c, int source, int kind, bool as_it_sh
             return flow;
         flow = sum(flow, more);
     }
-}
-
-/* What links of `kind` take out of a node. */
-static int64_t egress(const struct weft_cuts *c, int node, int kind, bool as_it_should)
-{
-    const struct weft_adjacency *a = &c->adjacency;
-    int64_t total = 0;
-    for (int i = a->first[node]; i < a->first[node + 1]; i++)
-        if (c->topology->links[a->link[i]].kind == kind)
-            total = sum(total, capacity_of(c, a->link[i], as_it_should));
-    return total;
 }
 
 static int64_t gpu_loss(struct weft_cuts *c, int gpu, int kind)

@@ -1,30 +1,33 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * Finders: cables of the fabric that are missing or slow. What should be is read off the siblings:
- * switches of one pod (leaves and spines that reach each other) are cabled alike, and cables
- * between the same kinds of devices run alike.
+ * Finders: cables of the fabric that are missing. What should be is read off the siblings: switches
+ * of one pod (leaves and spines that reach each other) are cabled alike.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/format.h"
 #include "topology/cables.h"
 #include "topology/findings_private.h"
 #include "topology/sets.h"
 
-enum { MOST_NAMED = 3, MOST_PORTS = 4, MAX_PORTS = 256 };
+enum { MOST_NAMED = 3, MOST_PORTS = 4, MAX_PORTS = 256, MOST_WORK = 50000000 };
 
 /* A switch among its siblings. */
 struct sibling {
     int node, pod, ports;
-    int count;   // cables to the other tier
-    int fullest; // of the siblings
+    int count;    // cables to the other tier
+    int fullest;  // of the siblings
+    int64_t lost; // bytes per second, by the cables that it lacks
 };
 
 struct view {
     const struct weft_topology *topology;
     struct weft_cables cables;
-    int *pod; // by node: the first switch of its pod
+    int *pod;          // by node: the first switch of its pod
+    int *leaves;       // of pod p: leaves[pod_start[p]] to leaves[pod_start[p + 1] - 1]
+    int *pod_start;    // num_nodes + 2
+    int *count;        // by node: scratch, 0 in between
+    int64_t *headroom; // by leaf: bytes per second that come from below and do not fit its uplinks
     struct sibling *siblings;
     int num_siblings;
 };
@@ -33,6 +36,7 @@ static void close_view(struct view *view)
 {
     weft_cables_free(&view->cables);
     free(view->pod);
+    free(view->headroom);
     free(view->siblings);
 }
 
@@ -54,21 +58,60 @@ static void find_pods(struct view *v)
         v->pod[i] = weft_sets_root(v->pod, i);
 }
 
+/* What one side of a leaf carries: cables to spines, or to its NICs and whatever else is below. */
+static int64_t side_of_leaf(const struct view *v, int leaf, bool up)
+{
+    const struct weft_topology *t = v->topology;
+    int64_t total = 0;
+    for (int k = v->cables.starts[leaf]; k < v->cables.starts[leaf + 1]; k++) {
+        int kind = t->nodes[v->cables.ends[k].peer].kind;
+        int64_t value = weft_figure_best(&t->links[v->cables.ends[k].link].bandwidth).value;
+        if (kind == WEFT_NODE_AGGREGATOR || (kind == WEFT_NODE_SPINE) != up || value <= 0)
+            continue;
+        total = value > INT64_MAX - total ? INT64_MAX : total + value;
+    }
+    return total;
+}
+
+/* The leaves of each pod, and what more of uplinks each could use. */
+static void list_leaves(struct view *v)
+{
+    const struct weft_topology *t = v->topology;
+    for (int i = 0; i < t->num_nodes; i++)
+        if (t->nodes[i].kind == WEFT_NODE_LEAF)
+            v->pod_start[v->pod[i] + 2]++;
+    for (int pod = 0; pod < t->num_nodes; pod++)
+        v->pod_start[pod + 2] += v->pod_start[pod + 1];
+    for (int i = 0; i < t->num_nodes; i++) {
+        if (t->nodes[i].kind != WEFT_NODE_LEAF)
+            continue;
+        int64_t up = side_of_leaf(v, i, true), down = side_of_leaf(v, i, false);
+        v->leaves[v->pod_start[v->pod[i] + 1]++] = i;
+        v->headroom[i] = down <= 0 ? INT64_MAX : down > up ? down - up : 0;
+    }
+}
+
 static weft_status open_view(struct weft_search *s, struct view *view)
 {
     const struct weft_topology *t = s->topology;
-    size_t count = (size_t)t->num_nodes + 1;
+    size_t count = (size_t)t->num_nodes + 3;
     *view = (struct view){.topology = t};
-    view->pod = malloc(count * sizeof *view->pod);
+    view->pod = calloc(count * 4, sizeof *view->pod);
     view->siblings = malloc(count * sizeof *view->siblings);
-    weft_status status = view->pod && view->siblings
+    view->headroom = calloc(count, sizeof *view->headroom);
+    weft_status status = view->pod && view->siblings && view->headroom
                              ? weft_cables_list(t, &view->cables, s->error)
                              : weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
-    if (status != WEFT_OK)
+    if (status != WEFT_OK) {
         close_view(view);
-    else
-        find_pods(view);
-    return status;
+        return status;
+    }
+    view->leaves = view->pod + count;
+    view->pod_start = view->pod + 2 * count;
+    view->count = view->pod + 3 * count;
+    find_pods(view);
+    list_leaves(view);
+    return WEFT_OK;
 }
 
 static bool has_kind(const struct weft_topology *t, int kind)
@@ -112,13 +155,46 @@ static int compare_lacks(const void *a, const void *b)
 {
     const struct sibling *x = a, *y = b;
     int lacks_x = x->fullest - x->count, lacks_y = y->fullest - y->count;
+    if (x->lost != y->lost)
+        return x->lost > y->lost ? -1 : 1;
     if (lacks_x != lacks_y)
         return lacks_x > lacks_y ? -1 : 1;
     return x->node < y->node ? -1 : x->node > y->node;
 }
 
-/* Leaves by their uplinks, or spines by their downlinks; those that lack most come first. Returns
- * how many lack any. */
+/* What a leaf would carry more with `missing` bytes per second of further uplinks: nothing, if its
+ * NICs bring no more than its uplinks take. */
+static int64_t gain_of_leaf(const struct view *v, int leaf, int64_t missing)
+{
+    return v->headroom[leaf] < missing ? v->headroom[leaf] : missing;
+}
+
+/* What the leaves that a spine reaches, and those of its pod that it does not, lose together by
+ * having fewer cables to it than the leaf with most. */
+static int64_t loss_of_spine(const struct view *v, int spine, int64_t each)
+{
+    const struct weft_topology *t = v->topology;
+    const int first = v->pod_start[v->pod[spine]], end = v->pod_start[v->pod[spine] + 1];
+    int most = 0;
+    int64_t lost = 0;
+    for (int k = v->cables.starts[spine]; k < v->cables.starts[spine + 1]; k++) {
+        int *count = &v->count[v->cables.ends[k].peer];
+        *count = weft_cables_add(*count, t->links[v->cables.ends[k].link].count);
+    }
+    for (int i = first; i < end; i++)
+        most = v->count[v->leaves[i]] > most ? v->count[v->leaves[i]] : most;
+    for (int i = first; i < end; i++) {
+        int leaf = v->leaves[i], missing = most - v->count[leaf];
+        int64_t gain = gain_of_leaf(v, leaf, times(each, missing));
+        lost = gain > INT64_MAX - lost ? INT64_MAX : lost + gain;
+    }
+    for (int k = v->cables.starts[spine]; k < v->cables.starts[spine + 1]; k++)
+        v->count[v->cables.ends[k].peer] = 0;
+    return lost;
+}
+
+/* Leaves by their uplinks, or spines by their downlinks; those that cost most come first, of equal
+ * ones those that lack most. Returns how many lack any. */
 static int list_siblings(struct view *v, int kind, int other_kind)
 {
     const struct weft_topology *t = v->topology;
@@ -140,6 +216,18 @@ static int list_siblings(struct view *v, int kind, int other_kind)
         bool is_first = i == 0 || one[-1].pod != one->pod || one[-1].ports != one->ports;
         one->fullest = is_first ? one->count : one[-1].fullest;
         lacking += one->count < one->fullest;
+    }
+    qsort(v->siblings, (size_t)v->num_siblings, sizeof *v->siblings, compare_lacks);
+    int64_t work = 0;
+    for (int i = 0; i < lacking && work < MOST_WORK; i++) {
+        struct sibling *one = &v->siblings[i];
+        int64_t each = cable_bandwidth(v, one->node, other_kind);
+        if (kind == WEFT_NODE_LEAF) {
+            one->lost = gain_of_leaf(v, one->node, times(each, one->fullest - one->count));
+            continue;
+        }
+        one->lost = loss_of_spine(v, one->node, each);
+        work += v->pod_start[one->pod + 1] - v->pod_start[one->pod];
     }
     qsort(v->siblings, (size_t)v->num_siblings, sizeof *v->siblings, compare_lacks);
     return lacking;
@@ -223,18 +311,16 @@ weft_status weft_find_missing_uplinks(struct weft_search *s)
         const struct sibling *worst = &v.siblings[0];
         struct weft_sentence sentence = {""};
         weft_sentence_add(&sentence,
-                          "%d of %d leaf switches have fewer uplinks than the fullest beside them; "
+                          "%d of %d leaf switches %s fewer uplinks than the fullest beside them; "
                           "%.60s has %d of %d",
-                          lacking, v.num_siblings, s->topology->nodes[worst->node].name,
-                          worst->count, worst->fullest);
+                          lacking, v.num_siblings, lacking > 1 ? "have" : "has",
+                          s->topology->nodes[worst->node].name, worst->count, worst->fullest);
         add_missing_ports(&v, worst, &sentence);
         for (int i = 1; i < lacking && i < MOST_NAMED; i++)
             weft_sentence_add(&sentence, "; %.60s has %d",
                               s->topology->nodes[v.siblings[i].node].name, v.siblings[i].count);
         weft_sentence_add(&sentence, ".");
-        int64_t each = cable_bandwidth(&v, worst->node, WEFT_NODE_SPINE);
-        status = weft_search_say(s, WEFT_SEVERITY_WARNING,
-                                 times(each, worst->fullest - worst->count), "%s", sentence.text);
+        status = weft_search_say(s, WEFT_SEVERITY_WARNING, worst->lost, "%s", sentence.text);
     }
     close_view(&v);
     return status;
@@ -272,148 +358,35 @@ weft_status weft_find_uneven_spines(struct weft_search *s)
         const struct sibling *worst = &v.siblings[0];
         struct weft_sentence sentence = {""};
         weft_sentence_add(&sentence,
-                          "Uplinks are uneven over spine switches: %d of %d have fewer cables to "
+                          "Uplinks are uneven over spine switches: %d of %d %s fewer cables to "
                           "leaves than the fullest beside them; %.60s has %d of %d",
-                          lacking, v.num_siblings, s->topology->nodes[worst->node].name,
-                          worst->count, worst->fullest);
+                          lacking, v.num_siblings, lacking > 1 ? "have" : "has",
+                          s->topology->nodes[worst->node].name, worst->count, worst->fullest);
         add_unreached(&v, worst, &sentence, reached);
         weft_sentence_add(&sentence, ".");
-        int64_t each = cable_bandwidth(&v, worst->node, WEFT_NODE_LEAF);
-        status = weft_search_say(s, WEFT_SEVERITY_WARNING,
-                                 times(each, worst->fullest - worst->count), "%s", sentence.text);
+        status = weft_search_say(s, WEFT_SEVERITY_WARNING, worst->lost, "%s", sentence.text);
     }
     free(reached);
     close_view(&v);
     return status;
 }
 
-/* ---- cables slower than their siblings ---- */
-
-struct cable {
-    int low_kind, high_kind;
-    const char *device; // what the adapter is, "" where there is none
-    int64_t rate, usual;
-    int link;
-};
-
-static int compare_cables(const void *a, const void *b)
-{
-    const struct cable *x = a, *y = b;
-    if (x->low_kind != y->low_kind)
-        return x->low_kind - y->low_kind;
-    if (x->high_kind != y->high_kind)
-        return x->high_kind - y->high_kind;
-    int devices = strcmp(x->device, y->device);
-    if (devices)
-        return devices;
-    if (x->rate != y->rate)
-        return x->rate > y->rate ? -1 : 1;
-    return x->link < y->link ? -1 : x->link > y->link;
-}
-
-static bool is_same_class(const struct cable *a, const struct cable *b)
-{
-    return a->low_kind == b->low_kind && a->high_kind == b->high_kind &&
-           strcmp(a->device, b->device) == 0;
-}
-
-static const char *device_of(const struct weft_topology *t, int node)
-{
-    static const char *const keys[] = {"ib_device", "pci_id", "model"};
-    for (int i = 0; i < 3; i++) {
-        const char *text = weft_topology_text(t, node, keys[i]);
-        if (text && t->nodes[node].kind == WEFT_NODE_NIC)
-            return text;
-    }
-    return "";
-}
-
-static int list_rates(const struct weft_topology *t, struct cable *cables)
-{
-    int count = 0;
-    for (int i = 0; i < t->num_links; i++) {
-        const struct weft_link *link = &t->links[i];
-        struct weft_quantity rate = link->bandwidth.current;
-        if (link->kind != WEFT_LINK_NETWORK || rate.value <= 0 ||
-            rate.source == WEFT_SOURCE_ASSUMED)
-            continue;
-        int from = t->nodes[link->from].kind, to = t->nodes[link->to].kind;
-        const char *device = device_of(t, link->from);
-        cables[count++] = (struct cable){.low_kind = from < to ? from : to,
-                                         .high_kind = from < to ? to : from,
-                                         .device = device[0] ? device : device_of(t, link->to),
-                                         .rate = rate.value / link->count,
-                                         .link = i};
-    }
-    qsort(cables, (size_t)count, sizeof *cables, compare_cables);
-    return count;
-}
-
-/* Sets `usual` of each cable to what more than half of its class run at; 0: there is no such. */
-static void find_usual(struct cable *cables, int count)
-{
-    for (int first = 0, end; first < count; first = end) {
-        for (end = first; end < count && is_same_class(&cables[first], &cables[end]); end++) {}
-        // sorted: what more than half have is in the middle
-        int64_t middle = cables[first + (end - first) / 2].rate;
-        int votes = 0;
-        for (int i = first; i < end; i++)
-            votes += cables[i].rate == middle;
-        for (int i = first; i < end; i++)
-            cables[i].usual = votes * 2 > end - first && votes > 2 ? middle : 0;
-    }
-}
-
-static int compare_loss(const void *a, const void *b)
-{
-    const struct cable *x = a, *y = b;
-    int64_t loss_x = x->usual - x->rate, loss_y = y->usual - y->rate;
-    if (loss_x != loss_y)
-        return loss_x > loss_y ? -1 : 1;
-    return x->link < y->link ? -1 : x->link > y->link;
-}
-
-static void add_end(const struct weft_topology *t, int node, int port,
-                    struct weft_sentence *sentence)
-{
-    weft_sentence_add(sentence, "%.60s", t->nodes[node].name);
-    if (port > 0)
-        weft_sentence_add(sentence, " port %d", port);
-}
-
-weft_status weft_find_slow_cables(struct weft_search *s)
+weft_status weft_search_loss_without_spines(struct weft_search *s, int missing, int64_t *lost)
 {
     const struct weft_topology *t = s->topology;
-    struct cable *cables = malloc(((size_t)t->num_links + 1) * sizeof *cables);
-    if (!cables)
-        return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
-    int count = list_rates(t, cables), slow = 0;
-    find_usual(cables, count);
-    qsort(cables, (size_t)count, sizeof *cables, compare_loss);
-    while (slow < count && cables[slow].usual > cables[slow].rate)
-        slow++;
-    weft_status status = WEFT_OK;
-    if (slow > 0) {
-        struct weft_sentence sentence = {""};
-        weft_sentence_add(&sentence, "%d of %d network cables run%s below others of their kind",
-                          slow, count, slow > 1 ? "" : "s");
-        for (int i = 0; i < slow && i < MOST_NAMED; i++) {
-            const struct weft_link *link = &t->links[cables[i].link];
-            char is[32], usual[32];
-            weft_sentence_add(&sentence, "%s ", i ? ";" : ":");
-            add_end(t, link->from, link->from_port, &sentence);
-            weft_sentence_add(&sentence, " to ");
-            add_end(t, link->to, link->to_port, &sentence);
-            weft_sentence_add(&sentence, " at %s, not %s",
-                              weft_format_bandwidth(cables[i].rate, is, sizeof is),
-                              weft_format_bandwidth(cables[i].usual, usual, sizeof usual));
-        }
-        weft_sentence_add(&sentence, ".");
-        status = weft_search_say(s, WEFT_SEVERITY_WARNING, cables[0].usual - cables[0].rate, "%s",
-                                 sentence.text);
+    const int spines = weft_topology_count(t, WEFT_NODE_SPINE);
+    struct view v;
+    WEFT_TRY(open_view(s, &v));
+    *lost = 0;
+    for (int i = 0; i < v.pod_start[t->num_nodes]; i++) {
+        int leaf = v.leaves[i];
+        int64_t up = side_of_leaf(&v, leaf, true) / (spines > 0 ? spines : 1);
+        int64_t gain =
+            v.headroom[leaf] == INT64_MAX ? 0 : gain_of_leaf(&v, leaf, times(up, missing));
+        *lost = gain > INT64_MAX - *lost ? INT64_MAX : *lost + gain;
     }
-    free(cables);
-    return status;
+    close_view(&v);
+    return WEFT_OK;
 }
 
 /* ---- more bandwidth down than up ---- */
@@ -426,7 +399,7 @@ weft_status weft_find_oversubscription(struct weft_search *s)
         return WEFT_OK;
     WEFT_TRY(open_view(s, &v));
     int over = 0, leaves = 0, worst = -1;
-    double worst_ratio = 1.0, least_ratio = 1e30;
+    double worst_ratio = 1.0;
     for (int i = 0; i < t->num_nodes; i++) {
         double down = 0, up = 0;
         bool is_told = true; // links without speed and ports need not be single cables
@@ -445,8 +418,9 @@ weft_status weft_find_oversubscription(struct weft_search *s)
             continue;
         leaves++;
         double ratio = down / up;
-        over += ratio > 1.001;
-        least_ratio = ratio < least_ratio ? ratio : least_ratio;
+        if (ratio <= 1.001)
+            continue;
+        over++;
         if (ratio > worst_ratio) {
             worst_ratio = ratio;
             worst = i;
@@ -454,10 +428,11 @@ weft_status weft_find_oversubscription(struct weft_search *s)
     }
     weft_status status = WEFT_OK;
     if (over > 0)
-        status = weft_search_say(s, WEFT_SEVERITY_NOTE, 0,
-                                 "%d of %d leaf switches take in more from their NICs than their "
-                                 "uplinks carry: %.2f to %.2f times as much, most of all %.80s.",
-                                 over, leaves, least_ratio, worst_ratio, t->nodes[worst].name);
+        status = weft_search_say(
+            s, WEFT_SEVERITY_NOTE, 0,
+            "%d of %d leaf switches %s more from the NICs below than the uplinks "
+            "carry: up to %.2f times as much, most of all %.80s.",
+            over, leaves, over > 1 ? "take in" : "takes in", worst_ratio, t->nodes[worst].name);
     close_view(&v);
     return status;
 }

@@ -70,34 +70,43 @@ static double weakness(const struct weft_topology *t, const struct weft_link *li
     return (double)now / (double)nominal;
 }
 
-/* The weak links of one kind: how many, the weakest, and the cut that loses most. */
+/* The weak links of one kind: how many, and that whose cut loses most, of equal ones the weakest.
+ */
 static weft_status say_weak_links(struct weft_search *s, struct weft_cuts *cuts, int kind)
 {
     const struct weft_topology *t = s->topology;
-    int count = 0, weakest = -1;
+    int count = 0, worst = -1;
     double least = 1;
-    int64_t lost = 0;
+    int64_t lost = -1;
     for (int i = 0; i < t->num_links; i++) {
         double share = t->links[i].kind == kind ? weakness(t, &t->links[i]) : 1;
         if (share >= 1)
             continue;
         count++;
         int64_t loss = weft_cuts_loss(cuts, i);
-        lost = loss > lost ? loss : lost;
-        weakest = share < least ? i : weakest;
-        least = share < least ? share : least;
+        if (loss < lost || (loss == lost && share >= least))
+            continue;
+        worst = i;
+        lost = loss;
+        least = share;
     }
     if (count == 0)
         return WEFT_OK;
-    const struct weft_link *link = &t->links[weakest];
+    const struct weft_link *link = &t->links[worst];
     char is[32], should[32];
     weft_format_bandwidth(weft_link_observed(link), is, sizeof is);
     weft_format_bandwidth(link->bandwidth.nominal.value, should, sizeof should);
+    char ports[2][24] = {"", ""};
+    for (int end = 0; end < 2; end++) {
+        int port = end ? link->to_port : link->from_port;
+        if (port > 0)
+            snprintf(ports[end], sizeof ports[end], " port %d", port);
+    }
     return weft_search_say(
         s, WEFT_SEVERITY_WARNING, lost,
-        "%d %s link%s below nominal; the worst, %.80s to %.80s, gives %s of %s (%.0f %%).", count,
-        labels[kind], count > 1 ? "s run" : " runs", t->nodes[link->from].name,
-        t->nodes[link->to].name, is, should, least * 100);
+        "%d %s link%s below nominal; the worst, %.80s%s to %.80s%s, gives %s of %s (%.0f %%).",
+        count, labels[kind], count > 1 ? "s run" : " runs", t->nodes[link->from].name, ports[0],
+        t->nodes[link->to].name, ports[1], is, should, least * 100);
 }
 
 weft_status weft_find_below_nominal(struct weft_search *s)
@@ -163,69 +172,103 @@ static void sum_bandwidth(const struct weft_topology *t, int kind, int64_t *of_n
     }
 }
 
-/* The host of a GPU, or num_nodes: GPUs without a host are held against each other. */
-static int company(const struct weft_topology *t, int gpu)
+/* A GPU among those it is held against: of the same host and model. */
+struct peer {
+    int gpu, host; // host -1: GPUs without one are held against each other
+    const char *model;
+};
+
+static int compare_models(const struct peer *x, const struct peer *y)
 {
-    int host = weft_topology_ancestor(t, gpu, WEFT_NODE_HOST);
-    return host >= 0 ? host : t->num_nodes;
+    if (x->host != y->host)
+        return x->host < y->host ? -1 : 1;
+    return strcmp(x->model, y->model);
 }
 
-static bool is_less(const struct weft_topology *t, const int64_t *sums, const int *best, int gpu)
+static int compare_peers(const void *a, const void *b)
 {
-    return sums[gpu] >= 0 && (double)sums[gpu] < 0.95 * (double)sums[best[company(t, gpu)]];
+    const struct peer *x = a, *y = b;
+    int order = compare_models(x, y);
+    return order ? order : (x->gpu > y->gpu) - (x->gpu < y->gpu);
 }
 
-/* `best` has num_nodes + 1 entries, by host. */
-static weft_status say_uneven(struct weft_search *s, int kind, const int64_t *sums, int *best)
+static int list_peers(const struct weft_topology *t, struct peer *peers)
 {
-    const struct weft_topology *t = s->topology;
-    int gpus = 0, slow = 0, worst = -1;
-    int64_t lost = 0;
-    for (int i = 0; i <= t->num_nodes; i++)
-        best[i] = -1;
-    for (int i = 0; i < t->num_nodes; i++)
-        if (t->nodes[i].kind == WEFT_NODE_GPU) {
-            int *of_host = &best[company(t, i)];
-            *of_host = *of_host < 0 || sums[i] > sums[*of_host] ? i : *of_host;
-        }
+    int count = 0;
     for (int i = 0; i < t->num_nodes; i++) {
         if (t->nodes[i].kind != WEFT_NODE_GPU)
             continue;
-        gpus++;
-        if (!is_less(t, sums, best, i))
-            continue;
-        slow++;
-        int64_t missing = sums[best[company(t, i)]] - sums[i];
-        worst = missing > lost ? i : worst;
-        lost = missing > lost ? missing : lost;
+        const char *id = weft_topology_text(t, i, "pci_id");
+        const char *model = id ? id : weft_topology_text(t, i, "model");
+        peers[count++] = (struct peer){.gpu = i,
+                                       .host = weft_topology_ancestor(t, i, WEFT_NODE_HOST),
+                                       .model = model ? model : ""};
     }
-    if (slow == 0)
-        return WEFT_OK;
-    char least[32], most[32];
-    int other = best[company(t, worst)];
-    return weft_search_say(
-        s, WEFT_SEVERITY_WARNING, lost,
-        "%d of %d GPUs %s less %s bandwidth than others of the same host: %.80s has %s, %.80s %s.",
-        slow, gpus, slow > 1 ? "have" : "has", labels[kind], t->nodes[worst].name,
-        weft_format_bandwidth(sums[worst], least, sizeof least), t->nodes[other].name,
-        weft_format_bandwidth(sums[other], most, sizeof most));
+    qsort(peers, (size_t)count, sizeof *peers, compare_peers);
+    return count;
 }
 
-/* GPUs of a host are bought alike, so one that has less than the best is worth a look. */
+/* The GPUs that have less than the best of their peers. */
+struct uneven {
+    int slow, worst, best; // how many; the worst, and the best of its peers
+    int64_t lost;
+};
+
+static void look_at_peers(const struct peer *peers, int count, const int64_t *sums,
+                          struct uneven *found)
+{
+    int best = peers[0].gpu;
+    for (int i = 1; i < count; i++)
+        best = sums[peers[i].gpu] > sums[best] ? peers[i].gpu : best;
+    for (int i = 0; i < count; i++) {
+        int gpu = peers[i].gpu;
+        if (sums[gpu] < 0 || (double)sums[gpu] >= 0.95 * (double)sums[best])
+            continue;
+        found->slow++;
+        if (sums[best] - sums[gpu] <= found->lost)
+            continue;
+        found->lost = sums[best] - sums[gpu];
+        found->worst = gpu;
+        found->best = best;
+    }
+}
+
+static weft_status say_uneven(struct weft_search *s, int kind, const int64_t *sums,
+                              const struct peer *peers, int count)
+{
+    const struct weft_topology *t = s->topology;
+    struct uneven found = {.worst = -1};
+    for (int first = 0, end; first < count; first = end) {
+        for (end = first; end < count && compare_models(&peers[first], &peers[end]) == 0; end++) {}
+        look_at_peers(peers + first, end - first, sums, &found);
+    }
+    if (found.slow == 0)
+        return WEFT_OK;
+    char least[32], most[32];
+    return weft_search_say(
+        s, WEFT_SEVERITY_WARNING, found.lost,
+        "%d of %d GPUs %s less %s bandwidth than others of the same host: %.80s has %s, %.80s %s.",
+        found.slow, count, found.slow > 1 ? "have" : "has", labels[kind],
+        t->nodes[found.worst].name, weft_format_bandwidth(sums[found.worst], least, sizeof least),
+        t->nodes[found.best].name, weft_format_bandwidth(sums[found.best], most, sizeof most));
+}
+
+/* GPUs of a host and model are bought alike, so one that has less than the best is worth a look. */
 weft_status weft_find_uneven(struct weft_search *s)
 {
     size_t n = (size_t)s->topology->num_nodes + 1;
     int64_t *sums = malloc(n * sizeof *sums);
-    int *best = malloc(n * sizeof *best);
+    struct peer *peers = malloc(n * sizeof *peers);
     weft_status status = WEFT_OK;
-    if (!sums || !best)
+    if (!sums || !peers)
         status = weft_fail(s->error, WEFT_OUT_OF_MEMORY, "findings: no memory");
+    int count = status == WEFT_OK ? list_peers(s->topology, peers) : 0;
     for (int kind = 0; kind < WEFT_NUM_LINK_KINDS && status == WEFT_OK; kind++) {
         sum_bandwidth(s->topology, kind, sums);
-        status = say_uneven(s, kind, sums, best);
+        status = say_uneven(s, kind, sums, peers, count);
     }
     free(sums);
-    free(best);
+    free(peers);
     return status;
 }
 

@@ -47,18 +47,40 @@ weft_status weft_find_uneven(struct weft_search *search);
 weft_status weft_find_dead_nvlinks(struct weft_search *search);
 weft_status weft_find_gpu_groups(struct weft_search *search);
 
+/* findings_pcie.c: PCIe trees that are not what their devices need */
+weft_status weft_find_narrow_uplinks(struct weft_search *search);
+weft_status weft_find_narrow_slots(struct weft_search *search);
+weft_status weft_find_far_nics(struct weft_search *search);
+
 /* findings_fabric.c: cables between switches, and from NICs to them */
 weft_status weft_find_missing_uplinks(struct weft_search *search);
 weft_status weft_find_uneven_spines(struct weft_search *search);
-weft_status weft_find_slow_cables(struct weft_search *search);
 weft_status weft_find_oversubscription(struct weft_search *search);
 
-/* findings_rails.c: what names and places of switches, hosts and NICs on the fabric tell */
+/* What leaves could take in more, all together, if they had `missing` more spines, each joined to
+ * them like the others. Errors: OUT_OF_MEMORY. */
+weft_status weft_search_loss_without_spines(struct weft_search *search, int missing, int64_t *lost);
+
+/* findings_cables.c: cables slower than their siblings */
+weft_status weft_find_slow_cables(struct weft_search *search);
+
+/* findings_names.c: switches that are absent, as the names of the others tell */
 weft_status weft_find_missing_leaf(struct weft_search *search);
+weft_status weft_find_missing_spine(struct weft_search *search);
+
+/* findings_nics.c: NICs without a cable, or with one to another group of switches */
+weft_status weft_find_uncabled_nics(struct weft_search *search);
+weft_status weft_find_other_units(struct weft_search *search);
+/* Sets is_uncabled[i] (num_nodes entries) for each NIC i that has no cable, though others of its
+ * sort in its host have. Errors: OUT_OF_MEMORY. */
+weft_status weft_search_uncabled(struct weft_search *search, bool *is_uncabled);
+
+/* findings_rails.c: what names and places of hosts and NICs on the fabric tell */
 weft_status weft_find_duplicate_guids(struct weft_search *search);
 weft_status weft_find_fewer_nics(struct weft_search *search);
 weft_status weft_find_other_rails(struct weft_search *search);
 weft_status weft_find_unnamed_adapters(struct weft_search *search);
+
 /* findings_devices.c: what drivers say is sick */
 weft_status weft_find_faulty_gpus(struct weft_search *search);
 weft_status weft_find_down_ports(struct weft_search *search);

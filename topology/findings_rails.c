@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Finders: what names and places tell about a fabric. Hosts whose names differ in numbers only are
- * siblings; leaves named by two numbers form a grid; and on a fabric of rails a leaf holds the same
- * NIC of many hosts, so that a NIC among others of another name is on the wrong cable.
+ * siblings; and on a fabric of rails a leaf holds the same NIC of many hosts, so that a NIC among
+ * others of another name is on the wrong cable.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -23,136 +23,6 @@ static const char *last_part(const char *name)
 {
     const char *slash = strrchr(name, '/');
     return slash ? slash + 1 : name;
-}
-
-/* ---- a leaf absent from a grid of names ---- */
-
-struct grid_name {
-    int node;
-    long row, column;
-    int word_at, word_bytes; // the text before the two numbers: "IBLEAF-"
-    int row_digits, column_digits;
-    const char *name;
-};
-
-/* "A09-P1-IBLEAF-03-01": the last two numbers and the word before them. */
-static bool split_grid_name(const char *name, struct grid_name *grid)
-{
-    int at = (int)strlen(name), end;
-    for (end = at; at > 0 && isdigit((unsigned char)name[at - 1]); at--) {}
-    grid->column_digits = end - at;
-    if (grid->column_digits == 0 || grid->column_digits > 6 || at == 0)
-        return false;
-    grid->column = strtol(name + at, NULL, 10);
-    at--; // one separator
-    for (end = at; at > 0 && isdigit((unsigned char)name[at - 1]); at--) {}
-    grid->row_digits = end - at;
-    if (grid->row_digits == 0 || grid->row_digits > 6)
-        return false;
-    grid->row = strtol(name + at, NULL, 10);
-    for (end = at; at > 0 && !isdigit((unsigned char)name[at - 1]); at--) {}
-    grid->word_at = at;
-    grid->word_bytes = end - at;
-    grid->name = name;
-    return true;
-}
-
-static int compare_words(const struct grid_name *x, const struct grid_name *y)
-{
-    int bytes = x->word_bytes < y->word_bytes ? x->word_bytes : y->word_bytes;
-    int order = memcmp(x->name + x->word_at, y->name + y->word_at, (size_t)bytes);
-    return order ? order : x->word_bytes - y->word_bytes;
-}
-
-static int compare_grid(const void *a, const void *b)
-{
-    const struct grid_name *x = a, *y = b;
-    int order = compare_words(x, y);
-    if (order)
-        return order;
-    if (x->column != y->column)
-        return x->column < y->column ? -1 : 1;
-    return x->row == y->row ? 0 : x->row < y->row ? -1 : 1;
-}
-
-static int compare_longs(const void *a, const void *b)
-{
-    const long *x = a, *y = b;
-    return *x == *y ? 0 : *x < *y ? -1 : 1;
-}
-
-/* Sorts `values` and keeps each once; returns how many. */
-static int distinct(long *values, int count)
-{
-    int kept = 0;
-    qsort(values, (size_t)count, sizeof *values, compare_longs);
-    for (int i = 0; i < count; i++)
-        if (kept == 0 || values[kept - 1] != values[i])
-            values[kept++] = values[i];
-    return kept;
-}
-
-/* The names of one word, sorted by column and row: says which squares of the grid are empty, if
- * those are few. */
-static weft_status look_at_grid(struct weft_search *s, const struct grid_name *grid, int count,
-                                long *rows)
-{
-    long *columns = rows + count;
-    for (int i = 0; i < count; i++) {
-        rows[i] = grid[i].row;
-        columns[i] = grid[i].column;
-    }
-    int num_rows = distinct(rows, count), num_columns = distinct(columns, count);
-    int64_t missing = (int64_t)num_rows * num_columns - count;
-    if (num_rows < 2 || num_columns < 2 || missing < 1 || missing * 8 > count)
-        return WEFT_OK;
-    struct weft_sentence sentence = {""};
-    weft_sentence_add(&sentence, "%lld leaf switch%s absent from a grid of %d by %d names:",
-                      (long long)missing, missing > 1 ? "es are" : " is", num_rows, num_columns);
-    int named = 0;
-    for (int i = 0, column = 0; column < num_columns; column++)
-        for (int row = 0; row < num_rows; row++) {
-            if (i < count && grid[i].column == columns[column] && grid[i].row == rows[row]) {
-                while (i < count && grid[i].column == columns[column] && grid[i].row == rows[row])
-                    i++;
-                continue;
-            }
-            // the part before the numbers is that of another leaf of the column
-            const struct grid_name *like = i > 0 && grid[i - 1].column == columns[column]
-                                               ? &grid[i - 1]
-                                               : &grid[i < count ? i : count - 1];
-            if (named++ < MOST_NAMED)
-                weft_sentence_add(&sentence, "%s %.*s%0*ld%c%0*ld", named > 1 ? "," : "",
-                                  like->word_at + like->word_bytes > PART_BYTES
-                                      ? PART_BYTES
-                                      : like->word_at + like->word_bytes,
-                                  like->name, like->row_digits, rows[row],
-                                  like->name[strlen(like->name) - (size_t)like->column_digits - 1],
-                                  like->column_digits, columns[column]);
-        }
-    weft_sentence_add(&sentence, "%s.", named > MOST_NAMED ? " and others" : "");
-    return weft_search_say(s, WEFT_SEVERITY_WARNING, 0, "%s", sentence.text);
-}
-
-weft_status weft_find_missing_leaf(struct weft_search *s)
-{
-    const struct weft_topology *t = s->topology;
-    int count = 0, leaves = weft_topology_count(t, WEFT_NODE_LEAF);
-    struct grid_name *grid = malloc(((size_t)leaves + 1) * sizeof *grid);
-    long *numbers = malloc(((size_t)leaves + 1) * 2 * sizeof *numbers);
-    weft_status status = grid && numbers ? WEFT_OK : no_memory(s);
-    for (int i = 0; status == WEFT_OK && i < t->num_nodes; i++)
-        if (t->nodes[i].kind == WEFT_NODE_LEAF && split_grid_name(t->nodes[i].name, &grid[count]))
-            grid[count++].node = i;
-    if (status == WEFT_OK)
-        qsort(grid, (size_t)count, sizeof *grid, compare_grid);
-    for (int first = 0, end; status == WEFT_OK && first < count; first = end) {
-        for (end = first; end < count && compare_words(&grid[first], &grid[end]) == 0; end++) {}
-        status = look_at_grid(s, grid + first, end - first, numbers);
-    }
-    free(grid);
-    free(numbers);
-    return status;
 }
 
 /* ---- one GUID twice ---- */
@@ -236,8 +106,10 @@ static int compare_hosts(const void *a, const void *b)
     return x->node < y->node ? -1 : x->node > y->node;
 }
 
-/* Hosts with NICs, sorted by family and number of cables. host_of has num_nodes entries. */
-static int list_hosts(const struct weft_topology *t, struct fabric_host *hosts, int *host_of)
+/* Hosts with NICs, sorted by family and number of cables; a cable that is_uncabled misses counts,
+ * since another finding names it. host_of has num_nodes entries. */
+static int list_hosts(const struct weft_topology *t, const bool *is_uncabled,
+                      struct fabric_host *hosts, int *host_of)
 {
     int count = 0;
     for (int i = 0; i < t->num_nodes; i++)
@@ -245,10 +117,12 @@ static int list_hosts(const struct weft_topology *t, struct fabric_host *hosts, 
     for (int i = 0; i < t->num_nodes; i++) {
         int host =
             t->nodes[i].kind == WEFT_NODE_NIC ? weft_topology_ancestor(t, i, WEFT_NODE_HOST) : -1;
+        if (host >= 0 && host_of[host] >= 0)
+            hosts[host_of[host]].cables += is_uncabled[i];
         if (host < 0 || host_of[host] >= 0)
             continue;
         host_of[host] = count;
-        hosts[count] = (struct fabric_host){.node = host};
+        hosts[count] = (struct fabric_host){.node = host, .cables = is_uncabled[i]};
         make_family(t->nodes[host].name, hosts[count].family, sizeof hosts[count].family);
         count++;
     }
@@ -358,15 +232,18 @@ weft_status weft_find_fewer_nics(struct weft_search *s)
         return WEFT_OK;
     struct fabric_host *hosts = malloc((size_t)num_hosts * sizeof *hosts);
     int *host_of = malloc(((size_t)t->num_nodes + 1) * sizeof *host_of);
-    weft_status status = hosts && host_of ? WEFT_OK : no_memory(s);
+    bool *is_uncabled = malloc(((size_t)t->num_nodes + 1) * sizeof *is_uncabled);
+    weft_status status =
+        hosts && host_of && is_uncabled ? weft_search_uncabled(s, is_uncabled) : no_memory(s);
     if (status == WEFT_OK) {
-        int count = list_hosts(t, hosts, host_of);
+        int count = list_hosts(t, is_uncabled, hosts, host_of);
         int lacking = find_lacking(hosts, count);
         if (lacking > 0)
             status = say_fewer_nics(s, hosts, lacking, count);
     }
     free(hosts);
     free(host_of);
+    free(is_uncabled);
     return status;
 }
 

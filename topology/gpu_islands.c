@@ -57,16 +57,34 @@ static weft_status unite_domains(const struct weft_topology *t, int *up, const b
     return WEFT_OK;
 }
 
-/* Numbers the roots of those GPUs that count; `number` has an entry per node. */
+static const char *model_of(const struct weft_topology *t, int gpu)
+{
+    const char *model = weft_topology_text(t, gpu, "model");
+    return model ? model : "";
+}
+
+/* A GPU without links lacks them only where one of its model has some, `linked`: a GPU for the
+ * screen is none of the others. -1: no GPU of the host has any. */
+static bool lacks_links(const struct weft_topology *t, int gpu, int linked)
+{
+    if (linked < 0)
+        return false;
+    const char *own = model_of(t, gpu), *other = model_of(t, linked);
+    return !own[0] || !other[0] || strcmp(own, other) == 0;
+}
+
+/* Numbers the roots of those GPUs that count; `linked_of_host` has a GPU with links of each host,
+ * or -1; `number` has an entry per node. */
 static int number_islands(const struct weft_topology *t, int *up, const bool *is_linked,
-                          const bool *host_has_some, int *island_of, int *number)
+                          const int *linked_of_host, int *island_of, int *number)
 {
     int islands = 0;
     for (int i = 0; i < t->num_nodes; i++)
         number[i] = island_of[i] = -1;
     for (int i = 0; i < t->num_nodes; i++) {
         int host = is_gpu(t, i) ? weft_topology_ancestor(t, i, WEFT_NODE_HOST) : -1;
-        if (!is_gpu(t, i) || !(is_linked[i] || (host >= 0 && host_has_some[host])))
+        if (!is_gpu(t, i) ||
+            !(is_linked[i] || (host >= 0 && lacks_links(t, i, linked_of_host[host]))))
             continue;
         int root = weft_sets_root(up, i);
         if (number[root] < 0)
@@ -80,13 +98,16 @@ weft_status weft_topology_gpu_islands(const struct weft_topology *t, int *island
                                       int *num_islands, struct weft_error *error)
 {
     size_t n = (size_t)t->num_nodes + 1;
-    int *up = malloc(2 * n * sizeof *up);
-    bool *is_linked = calloc(2 * n, sizeof *is_linked);
+    int *up = malloc(3 * n * sizeof *up);
+    bool *is_linked = calloc(n, sizeof *is_linked);
     weft_status status = WEFT_OK;
     if (!up || !is_linked)
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "topology: no memory to find GPU islands");
     if (status == WEFT_OK)
         weft_sets_init(up, t->num_nodes);
+    int *linked_of_host = up ? up + 2 * n : NULL;
+    for (int i = 0; status == WEFT_OK && i < t->num_nodes; i++)
+        linked_of_host[i] = -1;
     for (int i = 0; status == WEFT_OK && i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
         if (link->kind != WEFT_LINK_NVLINK && link->kind != WEFT_LINK_XGMI)
@@ -100,10 +121,10 @@ weft_status weft_topology_gpu_islands(const struct weft_topology *t, int *island
     for (int i = 0; status == WEFT_OK && i < t->num_nodes; i++) {
         int host = is_gpu(t, i) && is_linked[i] ? weft_topology_ancestor(t, i, WEFT_NODE_HOST) : -1;
         if (host >= 0)
-            is_linked[n + (size_t)host] = true; // second half: hosts that have some
+            linked_of_host[host] = i;
     }
     if (status == WEFT_OK)
-        *num_islands = number_islands(t, up, is_linked, is_linked + n, island_of, up + n);
+        *num_islands = number_islands(t, up, is_linked, linked_of_host, island_of, up + n);
     free(up);
     free(is_linked);
     return status;

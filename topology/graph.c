@@ -222,14 +222,16 @@ static weft_status set_attribute(struct weft_topology *t, int node, struct weft_
                          value.key, (long long)value.number);
     }
     struct weft_attribute **place = &t->nodes[node].attributes;
-    int passed = 0;
-    for (; *place && strcmp((*place)->key, value.key) < 0; passed++)
+    int count = 0;
+    for (; *place && strcmp((*place)->key, value.key) < 0; count++)
         place = &(*place)->next;
-    if (passed >= MAX_ATTRIBUTES) // the list is searched from its start
+    bool is_there = *place && strcmp((*place)->key, value.key) == 0;
+    for (const struct weft_attribute *after = *place; after; after = after->next)
+        count++;
+    if (!is_there && count >= MAX_ATTRIBUTES) // lists are searched from their start
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "topology: node \"%s\" has over %d attributes", t->nodes[node].name,
                          MAX_ATTRIBUTES);
-    bool is_there = *place && strcmp((*place)->key, value.key) == 0;
     struct weft_attribute *attribute =
         is_there ? *place : arena_allocate(t->private, sizeof *attribute);
     value.next = is_there ? attribute->next : *place;

@@ -289,8 +289,10 @@ weft_status weft_topology_order(const struct weft_topology *topology, int *order
                                 struct weft_error *error);
 /* Renumbers nodes and links into canonical order: two graphs of the same content become equal. */
 weft_status weft_topology_sort(struct weft_topology *topology, struct weft_error *error);
-/* A hash of nodes, attributes (memory sizes excepted), links and nominal numbers; the same for
- * every order of insertion, and for any current or measured number. */
+/* A hash of nodes, attributes, links and nominal numbers; the same for every order of insertion,
+ * and for any current or measured number. Left out is what changes while the machine stays the
+ * same: memory sizes, states and rates of live ports, rights of the user, interfaces on no device.
+ */
 uint64_t weft_topology_fingerprint(const struct weft_topology *topology);
 /* The same of packages, NUMA domains and cores alone, whose names begin with their host's: it stays
  * when a container's interface comes or goes, or a driver does not answer. */

@@ -55,6 +55,11 @@ static weft_status read_text(const char *text, size_t bytes, const char *path,
                              const struct weft_importer *importer, struct weft_topology **topology,
                              struct weft_error *error)
 {
+    static const char mark[] = "\xef\xbb\xbf"; // which some editors put before UTF-8
+    if (strncmp(text, mark, strlen(mark)) == 0) {
+        text += strlen(mark);
+        bytes -= strlen(mark);
+    }
     const char *kind = binary_kind(text, bytes);
     if (kind)
         return weft_fail(error, WEFT_INVALID_FORMAT, "%.200s:1: this is %s", path, kind);

@@ -216,6 +216,52 @@ static void hash_text(uint64_t *hash, const char *text)
     *hash = XXH3_64bits_withSeed(text, strlen(text), *hash);
 }
 
+/* Facts that are true of the moment, or that take rights to see: a pulled cable, a new address or
+ * another user must not make another machine of it. What a file says of them is what was meant. */
+static bool is_of_the_moment(const struct weft_attribute *a)
+{
+    static const char *const keys[] = {
+        "acs",
+        "bond_slaves",
+        "duplex",
+        "fabric_state",
+        "fault",
+        "gpudirect",
+        "gpudirect_gpus",
+        "gpudirect_reason",
+        "iommu",
+        "iommu_group",
+        "lid",
+        "mtu",
+        "network_functions_without_interface",
+        "nvlink_active",
+        "pcie_lanes",
+        "rate_mbps",
+        "rdma_mtu",
+    };
+    if (strncmp(a->key, "process.", 8) == 0)
+        return true;
+    // memory sizes move a little from boot to boot, and on balloons; they join nothing
+    if (strcmp(a->key, "memory_bytes") == 0)
+        return true;
+    if (a->source == WEFT_SOURCE_FILE)
+        return false;
+    size_t bytes = strcspn(a->key, "."); // "rate_mbps.2" is that of port 2
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (strlen(keys[i]) == bytes && memcmp(a->key, keys[i], bytes) == 0)
+            return true;
+    return false;
+}
+
+/* An interface on no device comes and goes with a container, a tunnel or its address. */
+static bool is_passing(const struct weft_node *node)
+{
+    for (const struct weft_attribute *a = node->attributes; a; a = a->next)
+        if (strcmp(a->key, "interface_kind") == 0)
+            return a->text && strcmp(a->text, "bond") != 0;
+    return false;
+}
+
 static uint64_t hash_node(const struct weft_topology *t, const struct weft_node *node)
 {
     uint64_t hash = 1;
@@ -223,8 +269,7 @@ static uint64_t hash_node(const struct weft_topology *t, const struct weft_node 
     hash_text(&hash, node->name);
     hash_text(&hash, node->parent >= 0 ? t->nodes[node->parent].name : "");
     for (const struct weft_attribute *a = node->attributes; a; a = a->next) {
-        // memory sizes move a little from boot to boot, and on balloons; they join nothing
-        if (strncmp(a->key, "process.", 8) == 0 || strcmp(a->key, "memory_bytes") == 0)
+        if (is_of_the_moment(a))
             continue;
         hash_text(&hash, a->key);
         hash_integer(&hash, a->text ? -1 : a->number);
@@ -268,14 +313,24 @@ uint64_t weft_topology_processors_fingerprint(const struct weft_topology *t)
 uint64_t weft_topology_fingerprint(const struct weft_topology *t)
 {
     uint64_t nodes = 0, links = 0;
-    for (int i = 0; i < t->num_nodes; i++)
+    int num_nodes = 0, num_links = 0;
+    for (int i = 0; i < t->num_nodes; i++) {
+        if (is_passing(&t->nodes[i]))
+            continue;
         nodes += hash_node(t, &t->nodes[i]);
-    for (int i = 0; i < t->num_links; i++)
-        links += hash_link(t, &t->links[i]);
+        num_nodes++;
+    }
+    for (int i = 0; i < t->num_links; i++) {
+        const struct weft_link *link = &t->links[i];
+        if (is_passing(&t->nodes[link->from]) || is_passing(&t->nodes[link->to]))
+            continue;
+        links += hash_link(t, link);
+        num_links++;
+    }
     uint64_t hash = 3;
     hash_integer(&hash, (int64_t)nodes);
     hash_integer(&hash, (int64_t)links);
-    hash_integer(&hash, t->num_nodes);
-    hash_integer(&hash, t->num_links);
+    hash_integer(&hash, num_nodes);
+    hash_integer(&hash, num_links);
     return hash;
 }

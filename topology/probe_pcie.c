@@ -71,21 +71,21 @@ static void read_chain(const struct reading *r, const char *address, struct chai
         snprintf(chain->addresses[chain->count++], ADDRESS_BYTES, "%.31s", address);
 }
 
-/* A virtual function shares the link of its physical one and does not describe it. */
-static struct port read_port(const struct reading *r, const char *address)
+/* The port so many steps above the device at the chain's start, by way of that device's folder: in
+ * copies of machines bridges often have no entry of their own among the devices. A virtual function
+ * shares the link of its physical one and does not describe it. */
+static struct port read_port(const struct reading *r, const struct chain *chain, int steps)
 {
-    const char *function = "";
-    char rate_max[32], rate[32], lanes_max[32], lanes[32];
-    if (weft_sysfs_exists(r->sysfs, "bus/pci/devices/%s/physfn", address))
-        function = "/physfn";
-    weft_sysfs_text(r->sysfs, rate_max, sizeof rate_max, "bus/pci/devices/%s%s/max_link_speed",
-                    address, function);
-    weft_sysfs_text(r->sysfs, lanes_max, sizeof lanes_max, "bus/pci/devices/%s%s/max_link_width",
-                    address, function);
-    weft_sysfs_text(r->sysfs, rate, sizeof rate, "bus/pci/devices/%s%s/current_link_speed", address,
-                    function);
-    weft_sysfs_text(r->sysfs, lanes, sizeof lanes, "bus/pci/devices/%s%s/current_link_width",
-                    address, function);
+    char folder[64 + 4 * MAX_CHAIN], rate_max[32], rate[32], lanes_max[32], lanes[32];
+    int used = snprintf(folder, sizeof folder, "bus/pci/devices/%s", chain->addresses[0]);
+    for (int i = 0; i < steps; i++)
+        used += snprintf(folder + used, sizeof folder - (size_t)used, "/..");
+    if (steps == 0 && weft_sysfs_exists(r->sysfs, "%s/physfn", folder))
+        snprintf(folder + used, sizeof folder - (size_t)used, "/physfn");
+    weft_sysfs_text(r->sysfs, rate_max, sizeof rate_max, "%s/max_link_speed", folder);
+    weft_sysfs_text(r->sysfs, lanes_max, sizeof lanes_max, "%s/max_link_width", folder);
+    weft_sysfs_text(r->sysfs, rate, sizeof rate, "%s/current_link_speed", folder);
+    weft_sysfs_text(r->sysfs, lanes, sizeof lanes, "%s/current_link_width", folder);
     return (struct port){weft_pcie_rate(rate_max), weft_pcie_rate(rate), weft_pcie_lanes(lanes_max),
                          weft_pcie_lanes(lanes)};
 }
@@ -138,15 +138,15 @@ static weft_status read_link(struct reading *r, int node, const struct chain *ch
     struct weft_topology *t = r->topology;
     const char *above = weft_topology_text(t, t->nodes[node].parent, "pci_address");
     int64_t nominal = -1, current = -1;
-    struct port own = read_port(r, chain->addresses[0]);
+    struct port own = read_port(r, chain, 0);
     for (int i = 0; i < chain->count; i += 2) {
         if (above && strcmp(chain->addresses[i], above) == 0)
             break;
-        struct port link = read_port(r, chain->addresses[i]);
+        struct port link = read_port(r, chain, i);
         bool has_partner =
             i + 1 < chain->count && !(above && strcmp(chain->addresses[i + 1], above) == 0);
         if (has_partner)
-            link = weaker(link, read_port(r, chain->addresses[i + 1]));
+            link = weaker(link, read_port(r, chain, i + 1));
         if (i == 0)
             own = link;
         nominal = lesser(nominal, weft_pcie_payload(link.rate_max, link.lanes_max));
@@ -229,9 +229,9 @@ static weft_status read_hosts(struct reading *r)
     if (r->without_speed)
         WEFT_TRY(weft_topology_add_remark(
             t, WEFT_REMARK_HIDDEN, WEFT_SOURCE_SYSFS, r->first_without_speed, r->error,
-            "%d PCI devices here show no link speed: a hypervisor hides it, or they are part of "
-            "the root complex",
-            r->without_speed));
+            "%d PCI device%s no link speed: a hypervisor hides it, or %s part of the root complex",
+            r->without_speed, r->without_speed > 1 ? "s here show" : " here shows",
+            r->without_speed > 1 ? "they are" : "it is"));
     return WEFT_OK;
 }
 

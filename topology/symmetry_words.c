@@ -80,7 +80,7 @@ static int feature_of(const struct weft_topology *t, const struct weft_link *lin
     int kind = t->nodes[node].kind, other = t->nodes[weft_link_other_end(link, node)].kind;
     if (link->kind != WEFT_LINK_NETWORK || tier(kind) == 0)
         return link->kind;
-    if (other == WEFT_NODE_SWITCH)
+    if (other == WEFT_NODE_SWITCH || other == WEFT_NODE_AGGREGATOR)
         return link->kind;
     return tier(other) > tier(kind) ? WEFT_FEATURE_UP : WEFT_FEATURE_DOWN;
 }
@@ -133,8 +133,8 @@ static void say_feature(struct words *w, const char *name, int feature,
             say(w, "%.60s has %" PRId64 " of %" PRId64 " %s", name, is->count, should->count,
                 should->count == 1 ? one : several);
         else
-            say(w, "%.60s has %" PRId64 " %s instead of %" PRId64, name, is->count, several,
-                should->count);
+            say(w, "%.60s has %" PRId64 " %s instead of %" PRId64, name, is->count,
+                is->count == 1 ? one : several, should->count);
         return;
     }
     if (is->bandwidth == should->bandwidth)

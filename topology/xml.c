@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_ATTRIBUTES = 1024 }; // of one element
+
 /* Past blanks, the prolog and comments, at the first '<' of something else; NULL: none. A DOCTYPE
  * is passed too when `past_doctype`. */
 static const char *first_markup(const char *text, bool past_doctype)
@@ -66,6 +68,43 @@ static bool has_known_encoding(const char *text)
     return false;
 }
 
+/* Past one piece of markup that starts at `text`, whose attributes are counted; NULL: it does not
+ * end. */
+static const char *skip_markup(const char *text, int *num_attributes)
+{
+    static const struct {
+        const char *start, *end;
+    } opaque[] = {{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}};
+    *num_attributes = 0;
+    for (size_t i = 0; i < sizeof opaque / sizeof opaque[0]; i++)
+        if (strncmp(text, opaque[i].start, strlen(opaque[i].start)) == 0)
+            return strstr(text + strlen(opaque[i].start), opaque[i].end);
+    for (text++;;) {
+        text += strcspn(text, "\"'>");
+        if (*text == '>' || !*text)
+            return *text ? text : NULL;
+        ++*num_attributes;
+        text = strchr(text + 1, *text); // to the other quote
+        if (!text++)
+            return NULL;
+    }
+}
+
+/* The parser holds each attribute of an element against all before it, so their number is bounded
+ * before it looks. */
+static bool has_sound_elements(const char *text)
+{
+    int num_attributes;
+    for (text = strchr(text, '<'); text; text = strchr(text, '<')) {
+        text = skip_markup(text, &num_attributes);
+        if (num_attributes > MAX_ATTRIBUTES)
+            return false;
+        if (!text)
+            return true; // the parser says what is wrong
+    }
+    return true;
+}
+
 weft_status weft_xml_parse(const char *text, size_t bytes, const char *name, xmlDoc **document,
                            struct weft_error *error)
 {
@@ -77,6 +116,9 @@ weft_status weft_xml_parse(const char *text, size_t bytes, const char *name, xml
     if (!has_known_encoding(text))
         return weft_fail(error, WEFT_INVALID_FORMAT,
                          "%.200s:1: neither UTF-8, ASCII nor ISO-8859-1", name);
+    if (!has_sound_elements(text))
+        return weft_fail(error, WEFT_INVALID_FORMAT, "%.200s:1: an element has over %d attributes",
+                         name, MAX_ATTRIBUTES);
     xmlParserCtxt *context = xmlNewParserCtxt();
     if (!context)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "%.200s: no memory", name);

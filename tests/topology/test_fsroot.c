@@ -95,6 +95,8 @@ static void test_vector_engines(void **state)
     int nic = weft_topology_find_node(t, "ve/enp96s0f0");
     assert_true(nic >= 0 && weft_topology_number(t, nic, "rate_mbps", 0) == 1000);
     assert_true(weft_topology_number(t, nic, "mtu", 0) == 1500);
+    // its slot can do a quarter of what the chip could; the bridge has no entry among the devices
+    assert_true(up_link(t, nic)->bandwidth.nominal.value == 250000000);
     weft_topology_destroy(&t);
 }
 

@@ -333,6 +333,58 @@ static void test_fingerprint_sees(void **state)
     weft_topology_destroy(&t);
 }
 
+/* A pulled cable, a renegotiated rate or another user leave a machine what it is; what a file says
+ * of rates is what it is. */
+static void test_fingerprint_stays(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"rate_mbps", "rate_mbps.2", "mtu", "lid.2", "pcie_lanes"};
+    struct weft_topology *t = sample();
+    uint64_t before = weft_topology_fingerprint(t);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        assert_int_equal(weft_topology_set_number(t, 1, keys[i], 7, WEFT_SOURCE_SYSFS, NULL), 0);
+    assert_int_equal(weft_topology_set_text(t, 0, "acs", "off", WEFT_SOURCE_SYSFS, NULL), 0);
+    int nic, host = 0;
+    assert_int_equal(weft_topology_add_node(t, WEFT_NODE_NIC, "veth", host, &nic, NULL), 0);
+    assert_int_equal(
+        weft_topology_set_text(t, nic, "interface_kind", "veth", WEFT_SOURCE_SYSFS, NULL), 0);
+    join(t, WEFT_LINK_ROOT, nic, 1, 5);
+    assert_true(weft_topology_fingerprint(t) == before);
+    assert_int_equal(
+        weft_topology_set_text(t, nic, "interface_kind", "bond", WEFT_SOURCE_SYSFS, NULL), 0);
+    assert_true(weft_topology_fingerprint(t) != before);
+    weft_topology_destroy(&t);
+    t = sample();
+    assert_int_equal(weft_topology_set_number(t, 1, "rate_mbps", 7, WEFT_SOURCE_FILE, NULL), 0);
+    assert_true(weft_topology_fingerprint(t) != before);
+    assert_int_equal(weft_topology_set_number(t, 1, "lanes", 7, WEFT_SOURCE_SYSFS, NULL), 0);
+    before = weft_topology_fingerprint(t);
+    assert_int_equal(weft_topology_set_number(t, 1, "pcie_lanes_max", 7, WEFT_SOURCE_SYSFS, NULL),
+                     0);
+    assert_true(weft_topology_fingerprint(t) != before);
+    weft_topology_destroy(&t);
+}
+
+/* However the keys come, a node has so many and no more; one that is there can be changed. */
+static void test_attributes_are_bounded(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 2; turn++) {
+        struct weft_topology *t = sample();
+        char key[16];
+        int set = 0;
+        for (; set < 1000; set++) {
+            snprintf(key, sizeof key, "k%04d", turn ? 1000 - set : set);
+            if (weft_topology_set_number(t, 0, key, 1, WEFT_SOURCE_FILE, NULL) != WEFT_OK)
+                break;
+        }
+        assert_in_range(set, 200, 256);
+        snprintf(key, sizeof key, "k%04d", turn ? 1000 - set + 1 : set - 1);
+        assert_int_equal(weft_topology_set_number(t, 0, key, 2, WEFT_SOURCE_FILE, NULL), WEFT_OK);
+        weft_topology_destroy(&t);
+    }
+}
+
 enum { SMALL = 5, SMALL_LINKS = 3 };
 
 /* A graph of few nodes, node i of it put at place[i]. */
@@ -402,11 +454,17 @@ static void test_order_of_building(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build_and_read),    cmocka_unit_test(test_add_refuses),
-        cmocka_unit_test(test_check_refuses),     cmocka_unit_test(test_islands),
-        cmocka_unit_test(test_best_known),        cmocka_unit_test(test_order_and_fingerprint),
-        cmocka_unit_test(test_order_of_building), cmocka_unit_test(test_natural_order),
+        cmocka_unit_test(test_build_and_read),
+        cmocka_unit_test(test_add_refuses),
+        cmocka_unit_test(test_check_refuses),
+        cmocka_unit_test(test_islands),
+        cmocka_unit_test(test_best_known),
+        cmocka_unit_test(test_order_and_fingerprint),
+        cmocka_unit_test(test_order_of_building),
+        cmocka_unit_test(test_natural_order),
         cmocka_unit_test(test_fingerprint_sees),
+        cmocka_unit_test(test_fingerprint_stays),
+        cmocka_unit_test(test_attributes_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

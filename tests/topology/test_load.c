@@ -324,6 +324,63 @@ static void test_bad_files(void **state)
     assert_null(t);
 }
 
+/* Editors of another system put a byte order mark before the text. */
+static void test_byte_order_mark(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"format\": \"weft-topology\", \"version\": 1, \"nodes\": [{\"name\": \"a\", \"kind\": "
+        "\"gpu\"}], \"links\": []}",
+        "node a gpu\r\nnode b gpu\r\nlink a b 1 both\r\n",
+#ifndef WEFT_CORE_ONLY
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<system version=\"1\"><cpu "
+        "numaid=\"0\"/></system>",
+#endif
+    };
+    char path[] = "/tmp/weft-test-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct weft_topology *t = NULL;
+        struct weft_error error = {0};
+        assert_int_equal(ftruncate(file, 0), 0);
+        assert_int_equal(pwrite(file, "\xef\xbb\xbf", 3, 0), 3);
+        assert_int_equal(pwrite(file, texts[i], strlen(texts[i]), 3), strlen(texts[i]));
+        if (weft_topology_load(path, &t, &error) != WEFT_OK)
+            fail_msg("%s: %s", texts[i], error.text);
+        weft_topology_destroy(&t);
+    }
+    close(file);
+    unlink(path);
+}
+
+#ifndef WEFT_CORE_ONLY
+/* libxml2 holds each attribute of an element against all others. */
+static void test_many_attributes(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/weft-test-XXXXXX";
+    struct weft_topology *t = NULL;
+    struct weft_error error = {0};
+    for (int count = 200; count <= 1200; count += 1000) {
+        int file = mkstemp(strcpy(path, "/tmp/weft-test-XXXXXX"));
+        FILE *stream = fdopen(file, "w");
+        assert_non_null(stream);
+        // what is in comments is no attribute
+        fputs("<!-- \"'<x a='1' --><system version='1'><cpu numaid=\"0\"/><cpu numaid='1'", stream);
+        for (int i = 2; i < count; i++)
+            fprintf(stream, " a%d='>'", i);
+        fputs("/></system>", stream);
+        fclose(stream);
+        weft_status status = weft_topology_load(path, &t, &error);
+        unlink(path);
+        assert_true(status == (count < 1024 ? WEFT_OK : WEFT_INVALID_FORMAT));
+        weft_topology_destroy(&t);
+    }
+    assert_non_null(strstr(error.text, "over 1024 attributes"));
+}
+#endif
+
 static void test_own_file(void **state)
 {
     (void)state;
@@ -348,12 +405,14 @@ int main(void)
         cmocka_unit_test(test_hwloc_xml_file_variable),
         cmocka_unit_test(test_probes_that_added_nothing),
 #ifndef WEFT_CORE_ONLY
+        cmocka_unit_test(test_many_attributes),
         cmocka_unit_test(test_real_files),
         cmocka_unit_test(test_own_machine),
         cmocka_unit_test(test_hwloc_xml_file_of_another_machine),
 #endif
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_own_file),
+        cmocka_unit_test(test_byte_order_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
