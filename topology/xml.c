@@ -85,8 +85,9 @@ static const char *skip_markup(const char *text, int *num_attributes)
             return *text ? text : NULL;
         ++*num_attributes;
         text = strchr(text + 1, *text); // to the other quote
-        if (!text++)
+        if (!text)
             return NULL;
+        text++;
     }
 }
 

@@ -262,6 +262,7 @@ static void test_order_of_the_file_does_not_matter(void **state)
 static const struct {
     const char *text, *why;
 } bad_files[] = {
+    {"<system version=\"1", "input:1: "},
     {"<system version=\"1\">", "input:1: "},
     {"<system/>", "input:1: <system>: it has no version"},
     {"<system version=\"3\"><cpu numaid=\"0\"/></system>", "version=\"3\""},
