@@ -162,7 +162,8 @@ weft_status weft_nccl_keep_child(struct weft_nccl_reading *s, const char *elemen
     char text[WEFT_TOPOLOGY_NAME_BYTES], key[64];
     if (child->type == XML_ELEMENT_NODE && element_text(child, text, sizeof text))
         for (int i = 0; i < MAX_KEPT; i++) {
-            snprintf(key, sizeof key, "nccl.%.40s/%d", element, i);
+            // two digits, so that the order of keys is that of the file
+            snprintf(key, sizeof key, "nccl.%.40s/%02d", element, i);
             if (!weft_topology_attribute(s->topology, node, key))
                 return weft_nccl_set_text(s, child, node, key, text);
         }

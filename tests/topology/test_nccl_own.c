@@ -355,9 +355,37 @@ static void test_many_cpus_and_many_twins(void **state)
     free(text);
 }
 
+/* More children than digits: their order is kept, too. */
+static void test_many_unknown_children_keep_their_order(void **state)
+{
+    (void)state;
+    char children[600] = "", text[1200];
+    for (int i = 0; i < 12; i++) {
+        size_t used = strlen(children);
+        snprintf(children + used, sizeof children - used, "<new part=\"%c\"/>", "cabdlkjihgfe"[i]);
+    }
+    snprintf(text, sizeof text,
+             SYSTEM(CPU("0", "<pci busid=\"0000:01:00.0\" class=\"0x030200\">"
+                             "<gpu dev=\"0\">%s</gpu></pci>")),
+             children);
+    struct weft_topology *t = parsed(text);
+    char *xml = exported(&weft_exporter_nccl_xml, t);
+    const char *at = xml;
+    for (int i = 0; i < 12; i++) {
+        char part[32];
+        snprintf(part, sizeof part, "<new part=\"%c\"/>", "cabdlkjihgfe"[i]);
+        at = strstr(at, part);
+        assert_non_null(at);
+    }
+    check_round_trip(t);
+    free(xml);
+    weft_topology_destroy(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_many_unknown_children_keep_their_order),
         cmocka_unit_test(test_links_that_differ_by_side_are_a_contradiction),
         cmocka_unit_test(test_one_hidden_target_among_switches),
         cmocka_unit_test(test_all_switches_hidden_are_guessed_as_one),
