@@ -11,7 +11,7 @@
 #include "topology/nccl_xml.h"
 #include "topology/xml.h"
 
-enum { MAX_KEPT = 16 }; // child elements that one node keeps
+enum { MAX_KEPT = 64 }; // child elements that one node keeps
 
 const xmlNode *weft_nccl_child(const xmlNode *element, const char *name)
 {
