@@ -219,7 +219,11 @@ static weft_status add_statement(struct joiner *j, const struct weft_nccl_statem
     if (statement->kind == WEFT_LINK_C2C)
         return add_c2c(j, statement, cpu);
     const struct weft_nccl_device *target = target_of(j, statement);
-    if (target && target->node != node) {
+    // a network function may be several NICs, and none is the end of such a link
+    bool is_nic = target && s->topology->nodes[target->node].kind == WEFT_NODE_NIC;
+    if (is_nic && statement->kind != WEFT_LINK_PCIE)
+        return keep_hidden(j, statement, "a network function");
+    if (target && target->node != node && !is_nic) {
         add_edge(j, statement, target->node);
         return WEFT_OK;
     }

@@ -382,9 +382,28 @@ static void test_many_unknown_children_keep_their_order(void **state)
     weft_topology_destroy(&t);
 }
 
+/* A function with two ports is two NICs: a link to it would come back at either. */
+static void test_links_to_network_functions_join_nothing(void **state)
+{
+    (void)state;
+    struct weft_topology *t = parsed(SYSTEM(
+        CPU("0", "<pci busid=\"0000:01:00.0\" class=\"0x030200\"><gpu dev=\"0\">"
+                 "<nvlink target=\"0000:02:00.0\" count=\"5\" tclass=\"0x068000\"/></gpu></pci>"
+                 "<pci busid=\"0000:02:00.0\" class=\"0x020000\"><nic><net name=\"b\" dev=\"0\" "
+                 "port=\"1\"/><net name=\"a\" dev=\"1\" port=\"2\"/></nic></pci>")));
+    int gpu = weft_topology_find_node(t, "host/gpu0");
+    assert_int_equal(weft_topology_count(t, WEFT_NODE_NIC), 2);
+    assert_int_equal(weft_topology_number(t, gpu, "hidden_nvlink", 0), 5);
+    for (int i = 0; i < t->num_links; i++)
+        assert_int_not_equal(t->links[i].kind, WEFT_LINK_NVLINK);
+    check_round_trip(t);
+    weft_topology_destroy(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_links_to_network_functions_join_nothing),
         cmocka_unit_test(test_many_unknown_children_keep_their_order),
         cmocka_unit_test(test_links_that_differ_by_side_are_a_contradiction),
         cmocka_unit_test(test_one_hidden_target_among_switches),
