@@ -348,7 +348,7 @@ weft_status weft_bench_check(const struct weft_bench_settings *settings, int num
     };
     if (settings->collective == WEFT_SEND && num_ranks > 1)
         key.root = 1; // the peer
-    return weft_algorithm_require(settings->algorithm, &key, &algorithm, error);
+    return weft_algorithm_require(settings->algorithm, &key, NULL, &algorithm, error);
 }
 
 weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_context *context,

@@ -192,7 +192,7 @@ static weft_status make_plan(const struct arguments *arguments,
         .key = arguments->key,
         .rank = rank,
         .aliasing = is_exchange ? WEFT_OUT_OF_PLACE : WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
-        .costs = explanation->choice.costs,
+        .layout = explanation->choice.layout,
         .algorithm = explanation->chosen->name,
     };
     return weft_plan_make(&request, plan, NULL, error);
@@ -231,16 +231,15 @@ static weft_status dump(const struct arguments *arguments,
     return write_text(arguments->dump, text, error);
 }
 
-static weft_status explain(struct arguments *arguments, struct weft_explanation *explanation,
-                           struct weft_error *error)
+static weft_status explain(struct arguments *arguments, const struct weft_layout *layout,
+                           struct weft_explanation *explanation, struct weft_error *error)
 {
     struct weft_program_facts facts[RANKS_SHOWN];
-    struct weft_costs costs = explanation->choice.costs;
-    WEFT_TRY(weft_choice_make(&arguments->key, &costs, &explanation->choice, error));
+    WEFT_TRY(weft_choice_make(&arguments->key, layout, &explanation->choice, error));
     explanation->chosen = explanation->choice.candidates[0].algorithm;
     if (arguments->algorithm) {
-        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, &explanation->chosen,
-                                        error));
+        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, layout,
+                                        &explanation->chosen, error));
         explanation->is_forced = true;
     }
     if (arguments->dump)
@@ -252,13 +251,13 @@ static weft_status explain(struct arguments *arguments, struct weft_explanation 
     return WEFT_OK;
 }
 
-static weft_status table(const struct arguments *arguments, const struct weft_costs *costs,
+static weft_status table(const struct arguments *arguments, const struct weft_layout *layout,
                          struct weft_error *error)
 {
     json_t *json = NULL;
     if (!arguments->wants_json)
-        return weft_explain_table(&arguments->key, costs, stdout, error);
-    WEFT_TRY(weft_explain_table_json(&arguments->key, costs, &json, error));
+        return weft_explain_table(&arguments->key, layout, stdout, error);
+    WEFT_TRY(weft_explain_table_json(&arguments->key, layout, &json, error));
     return print_json(json, error);
 }
 
@@ -266,6 +265,7 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
 {
     struct weft_explanation explanation = {.bytes = arguments->bytes};
     struct weft_topology *topology = NULL;
+    struct weft_layout *layout = NULL;
     if (arguments->rank >= arguments->ranks)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "rank %lld of %lld ranks",
                          (long long)arguments->rank, (long long)arguments->ranks);
@@ -277,13 +277,14 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
         WEFT_TRY(weft_topology_load(source, &topology, error));
     else // as a communicator on this machine does
         WEFT_TRY(weft_topology_load_processors(&topology, error));
-    weft_status status = weft_costs_from_topology(
-        topology, (int)arguments->ranks, &explanation.choice.costs, &explanation.origin, error);
+    weft_status status = weft_layout_from_topology(topology, (int)arguments->ranks, &layout,
+                                                   &explanation.origin, error);
     weft_topology_destroy(&topology);
     WEFT_TRY(status);
-    if (arguments->wants_table)
-        return table(arguments, &explanation.choice.costs, error);
-    return explain(arguments, &explanation, error);
+    status = arguments->wants_table ? table(arguments, layout, error)
+                                    : explain(arguments, layout, &explanation, error);
+    weft_layout_destroy(&layout);
+    return status;
 }
 
 int weft_command_plan(int argc, char **argv)

@@ -18,6 +18,8 @@
 #include "tools/command.h"
 #include "tools/plan.h"
 
+enum { HOST_RANKS = 8, POD_HOSTS = 32 };
+
 static const double limit_ms = 100, limit_mib = 64;
 
 struct measurement {
@@ -32,6 +34,7 @@ struct scale {
     const char *command;
     int num_ranks;
     bool wants_json;
+    struct weft_layout *layout;
     json_t *rows;
     bool is_bad;
 };
@@ -45,7 +48,8 @@ static int64_t processor_ns(void)
 }
 
 static struct measurement measure_here(const struct weft_algorithm *algorithm,
-                                       const struct weft_key *key, int rank)
+                                       const struct weft_key *key, const struct weft_layout *layout,
+                                       int rank)
 {
     struct weft_error error = {0};
     struct weft_program *program = NULL;
@@ -53,7 +57,7 @@ static struct measurement measure_here(const struct weft_algorithm *algorithm,
     struct rusage usage;
     struct measurement measured = {.rank = rank};
     int64_t start = processor_ns();
-    weft_status status = algorithm->emit(key, rank, WEFT_OUT_OF_PLACE, &program, &error);
+    weft_status status = algorithm->emit(key, layout, rank, WEFT_OUT_OF_PLACE, &program, &error);
     int64_t emitted = processor_ns();
     if (status == WEFT_OK)
         status = weft_plan_create(&program, &plan, &error);
@@ -72,7 +76,8 @@ static struct measurement measure_here(const struct weft_algorithm *algorithm,
 }
 
 static weft_status measure(const struct weft_algorithm *algorithm, const struct weft_key *key,
-                           int rank, struct measurement *measured, struct weft_error *error)
+                           const struct weft_layout *layout, int rank, struct measurement *measured,
+                           struct weft_error *error)
 {
     int ends[2], state;
     if (pipe(ends) != 0)
@@ -81,7 +86,7 @@ static weft_status measure(const struct weft_algorithm *algorithm, const struct 
     pid_t child = fork();
     if (child == 0) {
         close(ends[0]);
-        struct measurement mine = measure_here(algorithm, key, rank);
+        struct measurement mine = measure_here(algorithm, key, layout, rank);
         bool is_told = write(ends[1], &mine, sizeof mine) == (ssize_t)sizeof mine;
         _exit(is_told ? 0 : 1);
     }
@@ -132,7 +137,7 @@ static weft_status check_one(struct scale *scale, const struct weft_algorithm *a
         bool is_pair = key->collective == WEFT_SEND || key->collective == WEFT_RECV;
         if (at >= scale->num_ranks || (is_pair && at == key->root))
             continue;
-        WEFT_TRY(measure(algorithm, key, at, &measured, error));
+        WEFT_TRY(measure(algorithm, key, scale->layout, at, &measured, error));
         if (measured.emit_ms + measured.check_ms > worst.emit_ms + worst.check_ms ||
             measured.status != WEFT_OK)
             worst = measured;
@@ -152,7 +157,7 @@ static weft_status check_all(struct scale *scale, int rank, struct weft_error *e
                                          .num_ranks = scale->num_ranks,
                                          .element_bytes = 4,
                                          .size_class = 26};
-            if (!weft_algorithm_refusal(weft_algorithms[i], &key))
+            if (!weft_algorithm_refusal(weft_algorithms[i], &key, scale->layout))
                 WEFT_TRY(check_one(scale, weft_algorithms[i], &key, rank, error));
         }
     return WEFT_OK;
@@ -161,7 +166,7 @@ static weft_status check_all(struct scale *scale, int rank, struct weft_error *e
 int weft_plan_scale_check(const char *command, int num_ranks, int rank, bool wants_json)
 {
     struct weft_error error = {0};
-    struct scale scale = {command, num_ranks, wants_json, json_array(), false};
+    struct scale scale = {command, num_ranks, wants_json, NULL, json_array(), false};
     if (rank >= num_ranks) {
         weft_fail(&error, WEFT_INVALID_ARGUMENT, "rank %d of %d ranks", rank, num_ranks);
         json_decref(scale.rows);
@@ -173,7 +178,12 @@ int weft_plan_scale_check(const char *command, int num_ranks, int rank, bool wan
                "%-9s %-17s %6s %7s %9s %9s %9s %9s\n",
                num_ranks, limit_ms, limit_mib, "algorithm", "collective", "rank", "steps",
                "emit ms", "check ms", "total ms", "peak MiB");
-    if (check_all(&scale, rank, &error) != WEFT_OK) {
+    weft_status status =
+        weft_layout_assumed(num_ranks, HOST_RANKS, POD_HOSTS, &scale.layout, &error);
+    if (status == WEFT_OK)
+        status = check_all(&scale, rank, &error);
+    weft_layout_destroy(&scale.layout);
+    if (status != WEFT_OK) {
         json_decref(scale.rows);
         return weft_command_fail(command, &error);
     }

@@ -13,20 +13,26 @@
 #include "base/config.h"
 #include "base/dtype.h"
 #include "base/json.h"
-#include "collectives/planner/algorithm.h"
+#include "collectives/planner/choice.h"
 #include "collectives/program/mutate.h"
 #include "collectives/program/oracle.h"
 #include "collectives/program/plan.h"
 #include "collectives/program/program_json.h"
 #include "tools/command.h"
 
-enum { RANKS_LIMIT = 16384, MUTATED_RANKS = 6, WRONG_SHOWN = 20, SIZE_CLASS = 10 };
+enum {
+    RANKS_LIMIT = 16384,
+    MUTATED_RANKS = 6,
+    MUTATED_GROUP = 2,
+    WRONG_SHOWN = 20,
+    SIZE_CLASS = 10
+};
 
 struct arguments {
     char **files;
     int num_files;
     const char *algorithm, *collective;
-    int64_t ranks, root, mutants, seed;
+    int64_t ranks, root, group, mutants, seed;
     bool json, print;
 };
 
@@ -52,6 +58,8 @@ static void take_number(struct argp_state *state, const char *option, char *text
         argp_error(state, "--%s: %s", option, error.text);
 }
 
+enum { OPTION_GROUP = 256 };
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
@@ -67,6 +75,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'r':
         take_number(state, "root", argument, 0, RANKS_LIMIT - 1, &arguments->root);
+        return 0;
+    case OPTION_GROUP:
+        take_number(state, "group", argument, 1, RANKS_LIMIT, &arguments->group);
         return 0;
     case 'm':
         take_number(state, "mutate", argument, 1, 1000000000, &arguments->mutants);
@@ -103,6 +114,7 @@ static const struct argp_option options[] = {
     {"collective", 'c', NULL, OPTION_ALIAS, NULL, 0},
     {"ranks", 'n', "N", 0, "for all of N ranks", 0},
     {"root", 'r', "RANK", 0, "with this root (send and recv: between rank 0 and this one)", 0},
+    {"group", OPTION_GROUP, "N", 0, "with hosts of N consecutive ranks", 0},
     {"print", 'p', NULL, 0, "Print the programs as JSON instead; FILE takes them back", 0},
     {"mutate", 'm', "N", 0,
      "Break the programs of all algorithms in N ways and compare the check with the oracle", 0},
@@ -204,12 +216,15 @@ static bool is_pair(weft_collective collective)
 
 // `key` is that of the collective; of send and recv only the two ends have a program.
 static weft_status emit_set(const struct weft_algorithm *algorithm, const struct weft_key *key,
-                            unsigned aliasing, struct set *set, struct weft_error *error)
+                            int group, unsigned aliasing, struct set *set, struct weft_error *error)
 {
+    struct weft_layout *layout = NULL;
+    weft_status status = WEFT_OK;
     WEFT_TRY(start_set(set, key->num_ranks, error));
+    WEFT_TRY(weft_layout_assumed(key->num_ranks, group, 1, &layout, error));
     snprintf(set->name, sizeof set->name, "%s %s of %d ranks", algorithm->name,
              weft_collective_names[key->collective], key->num_ranks);
-    for (int rank = 0; rank < key->num_ranks; rank++) {
+    for (int rank = 0; rank < key->num_ranks && status == WEFT_OK; rank++) {
         struct weft_key own = *key;
         if (is_pair(key->collective) && rank != 0 && rank != key->root)
             continue;
@@ -217,10 +232,11 @@ static weft_status emit_set(const struct weft_algorithm *algorithm, const struct
             own.collective = rank == 0 ? WEFT_SEND : WEFT_RECV;
             own.root = rank == 0 ? key->root : 0;
         }
-        WEFT_TRY(algorithm->emit(&own, rank, aliasing, &set->programs[rank], error));
-        set->num_programs++;
+        status = algorithm->emit(&own, layout, rank, aliasing, &set->programs[rank], error);
+        set->num_programs += status == WEFT_OK;
     }
-    return WEFT_OK;
+    weft_layout_destroy(&layout);
+    return status;
 }
 
 // Exchanges in and out of place are different programs; the rest serves both.
@@ -246,11 +262,15 @@ static weft_status emit(const struct arguments *arguments, struct set *set,
     if (key.root >= key.num_ranks || (is_pair(key.collective) && key.root == 0))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "--root %d does not fit %d ranks of %s",
                          key.root, key.num_ranks, arguments->collective);
-    const char *why = algorithm->supports(&key);
+    struct weft_layout *layout = NULL;
+    WEFT_TRY(weft_layout_assumed(key.num_ranks, (int)arguments->group, 1, &layout, error));
+    const char *why = weft_algorithm_refusal(algorithm, &key, layout);
+    weft_layout_destroy(&layout);
     if (why)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s cannot do this %s: %s", algorithm->name,
                          arguments->collective, why);
-    return emit_set(algorithm, &key, default_aliasing(key.collective), set, error);
+    return emit_set(algorithm, &key, (int)arguments->group, default_aliasing(key.collective), set,
+                    error);
 }
 
 static bool is_refusal(weft_status status)
@@ -406,9 +426,19 @@ static weft_status add_sets(struct corpus *corpus, const struct weft_algorithm *
         }
         struct set *set = &corpus->sets[corpus->count++];
         *set = (struct set){0};
-        WEFT_TRY(emit_set(algorithm, key, aliasing, set, error));
+        WEFT_TRY(emit_set(algorithm, key, MUTATED_GROUP, aliasing, set, error));
     }
     return WEFT_OK;
+}
+
+static bool is_possible(const struct weft_algorithm *algorithm, const struct weft_key *key)
+{
+    struct weft_layout *layout = NULL;
+    if (weft_layout_assumed(key->num_ranks, MUTATED_GROUP, 1, &layout, NULL) != WEFT_OK)
+        return false;
+    bool is_one = !weft_algorithm_refusal(algorithm, key, layout);
+    weft_layout_destroy(&layout);
+    return is_one;
 }
 
 static weft_status build_corpus(struct corpus *corpus, struct weft_error *error)
@@ -423,7 +453,7 @@ static weft_status build_corpus(struct corpus *corpus, struct weft_error *error)
                                        .element_bytes = 4,
                                        .size_class = SIZE_CLASS};
                 if ((is_pair(collective) && (n > 2 || collective == WEFT_RECV)) ||
-                    weft_algorithms[a]->supports(&key))
+                    !is_possible(weft_algorithms[a], &key))
                     continue;
                 WEFT_TRY(add_sets(corpus, weft_algorithms[a], &key, error));
             }

@@ -13,6 +13,7 @@
 #include "collectives/comm/describe.h"
 #include "collectives/comm/request.h"
 #include "collectives/comm/trace.h"
+#include "collectives/planner/choice.h"
 
 enum {
     PAIR_LANE = 0x8000,
@@ -134,8 +135,9 @@ static void trace(const struct weft_call *call, struct weft_comm *comm, const ch
 static int64_t predict_flat(const struct weft_comm *comm, const struct weft_call *call)
 {
     const struct weft_algorithm *flat = weft_algorithm_find("flat");
-    return flat && !flat->supports(&call->key) ? flat->estimate(&call->key, &comm->costs)
-                                               : INT64_MAX;
+    if (!flat || weft_algorithm_refusal(flat, &call->key, comm->layout))
+        return INT64_MAX;
+    return flat->estimate(&call->key, comm->layout);
 }
 
 static weft_status poll_flat(struct weft_comm *comm, const struct weft_flat_call *flat)

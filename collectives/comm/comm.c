@@ -18,7 +18,7 @@ enum { NEWS_NS = 500000000 }; // how long the control plane has to say why a con
 
 weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
                            int num_ranks, const int *world_ranks, int64_t timeout_ns,
-                           const struct weft_costs *costs, struct weft_comm **comm,
+                           struct weft_layout **layout, struct weft_comm **comm,
                            struct weft_error *error)
 {
     if (weft_comm_find(world, id, epoch))
@@ -33,7 +33,6 @@ weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch
     made->rank = rank;
     made->num_ranks = num_ranks;
     made->timeout_ns = timeout_ns;
-    made->costs = *costs;
     made->flat_bytes = (size_t)world->context->config.flat_bytes;
     made->world_ranks = malloc(n * sizeof *made->world_ranks);
     made->peers = calloc(n, sizeof *made->peers);
@@ -48,6 +47,8 @@ weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch
     world->references++;
     made->next = world->context->comms;
     world->context->comms = made;
+    made->layout = *layout;
+    *layout = NULL;
     *comm = made;
     return WEFT_OK;
 }
@@ -102,6 +103,7 @@ void weft_comm_destroy(weft_comm **comm)
         }
     weft_trace_close(&old->trace);
     weft_plans_destroy(&old->plans);
+    weft_layout_destroy(&old->layout);
     weft_world_release(&old->world);
     free(old->world_ranks);
     free(old->peers);

@@ -105,6 +105,7 @@ static weft_status build_world(struct creation *creation)
                                creation->bootstrap, &creation->control, &world, &context->error));
     int *ranks = malloc((size_t)creation->num_ranks * sizeof *ranks);
     uint64_t *offsets = malloc((size_t)creation->num_ranks * sizeof *offsets);
+    struct weft_layout *layout = NULL;
     weft_status status = WEFT_OUT_OF_MEMORY;
     creation->made.offsets = offsets;
     for (int rank = 0; ranks && offsets && rank < creation->num_ranks; rank++) {
@@ -112,9 +113,12 @@ static weft_status build_world(struct creation *creation)
         offsets[rank] = world->processes[rank].flat_offset;
     }
     if (ranks && offsets)
+        status = weft_layout_of_world(world, &layout, &context->error);
+    if (status == WEFT_OK)
         status = weft_comm_make(world, (uint32_t)world->tag, (uint16_t)(world->tag >> 32),
                                 creation->rank, creation->num_ranks, ranks, creation->timeout_ns,
-                                &world->processes[0].costs, &creation->made.comm, &context->error);
+                                &layout, &creation->made.comm, &context->error);
+    weft_layout_destroy(&layout);
     free(ranks);
     weft_world_release(&world); // the communicator holds it now
     return status;
@@ -337,7 +341,8 @@ static weft_status split_start(struct weft_operation *operation)
     return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
 }
 
-static weft_status count_members(struct split *split, int *num_members, int *rank)
+static weft_status count_members(struct split *split, int *num_members, int *rank,
+                                 struct weft_layout **layout)
 {
     struct weft_comm *parent = split->base.comm;
     int count = 0;
@@ -355,6 +360,7 @@ static weft_status count_members(struct split *split, int *num_members, int *ran
         split->members[at] = i;
         count++;
     }
+    WEFT_TRY(weft_layout_select(parent->layout, split->members, count, layout, &parent->error));
     for (int i = 0; i < count; i++) {
         split->made.offsets[i] = split->all[split->members[i]].flat_offset;
         if (split->members[i] == parent->rank)
@@ -369,12 +375,15 @@ static weft_status make_child(struct split *split)
 {
     struct weft_comm *parent = split->base.comm;
     int num_members = 0, rank = 0;
-    WEFT_TRY(count_members(split, &num_members, &rank));
+    struct weft_layout *layout = NULL;
+    WEFT_TRY(count_members(split, &num_members, &rank, &layout));
     uint64_t name = weft_hash_mix(((uint64_t)parent->id << 16) | parent->epoch, split->number);
     name = weft_hash_mix(name, (uint64_t)split->mine.colour);
-    return weft_comm_make(parent->world, (uint32_t)name, (uint16_t)(name >> 32), rank, num_members,
-                          split->members, parent->timeout_ns, &parent->costs, &split->made.comm,
-                          &parent->error);
+    weft_status status = weft_comm_make(parent->world, (uint32_t)name, (uint16_t)(name >> 32), rank,
+                                        num_members, split->members, parent->timeout_ns, &layout,
+                                        &split->made.comm, &parent->error);
+    weft_layout_destroy(&layout);
+    return status;
 }
 
 static weft_status split_progress(struct weft_operation *operation)

@@ -137,7 +137,7 @@ struct weft_process {
     unsigned char control_address[WEFT_CONTROL_ADDRESS_BYTES];
     uint64_t flat_bytes;  // its WEFT_FLAT_BYTES
     uint64_t flat_offset; // in its exposed memory, for the world's communicator; UINT64_MAX: none
-    struct weft_costs costs; // rank 0's count
+    struct weft_costs costs; // levels: within a host, between hosts; rank 0's count
 };
 
 struct weft_world_peer {
@@ -162,7 +162,8 @@ struct weft_world {
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  uint64_t device_mask, struct weft_control **control,
                                  struct weft_process *process, struct weft_error *error);
-/* Prices for `num_ranks` ranks here: from WEFT_TOPOLOGY or the machine. */
+/* Prices for `num_ranks` ranks here, from WEFT_TOPOLOGY or the machine: two levels, within a host
+ * and between hosts. */
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
                                   struct weft_costs *costs, struct weft_error *error);
 /* From a finished bootstrap; takes `control`. */
@@ -170,6 +171,9 @@ weft_status weft_world_create(struct weft_context *context, const weft_unique_id
                               int num_ranks, const struct weft_bootstrap *bootstrap,
                               struct weft_control **control, struct weft_world **world,
                               struct weft_error *error);
+/* Of all its ranks: in groups by host, at rank 0's prices. */
+weft_status weft_layout_of_world(const struct weft_world *world, struct weft_layout **layout,
+                                 struct weft_error *error);
 void weft_world_release(struct weft_world **world);
 /* Connects on first use. UNSUPPORTED with every transport's reason when no transport reaches it. */
 weft_status weft_world_connect(struct weft_world *world, int peer, struct weft_error *error);
@@ -201,7 +205,7 @@ struct weft_comm {
     _Atomic bool abort_requested;
     weft_status status; // OK until something failed for good
     struct weft_error error;
-    struct weft_costs costs;
+    struct weft_layout *layout; // the same on all ranks
     struct weft_plans *plans;
     struct weft_early_call early[WEFT_EARLY_CALLS];
     unsigned num_early;
@@ -214,10 +218,11 @@ struct weft_comm {
     struct weft_trace *trace;
 };
 
-/* Links a new communicator into the context; flat slots are set up by weft_comm_attach_flat. */
+/* Links a new communicator into the context, and takes the layout on success; flat slots are set up
+ * by weft_comm_attach_flat. */
 weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
                            int num_ranks, const int *world_ranks, int64_t timeout_ns,
-                           const struct weft_costs *costs, struct weft_comm **comm,
+                           struct weft_layout **layout, struct weft_comm **comm,
                            struct weft_error *error);
 /* Once: connects the ranks that share memory. offsets[r]: where rank r's slots are. IN_PROGRESS
  * until everybody is attached. */

@@ -65,11 +65,11 @@ static weft_status make_plan(struct weft_comm *comm, struct weft_plans_entry *en
         .key = entry->key,
         .rank = entry->rank,
         .aliasing = is_exchange ? one : both,
-        .costs = comm->costs,
+        .layout = comm->layout,
         .algorithm = entry->forced ? entry->forced->name : NULL,
     };
     WEFT_TRY(weft_plan_make(&request, &entry->plan, &entry->algorithm, error));
-    entry->predicted_ps = entry->algorithm->estimate(&entry->key, &comm->costs);
+    entry->predicted_ps = entry->algorithm->estimate(&entry->key, comm->layout);
     return WEFT_OK;
 }
 
@@ -88,10 +88,10 @@ static weft_status find_forced(const struct weft_comm *comm, const struct weft_k
 {
     struct weft_forced forced;
     if (name)
-        return weft_algorithm_require(name, key, algorithm, error);
+        return weft_algorithm_require(name, key, comm->layout, algorithm, error);
     WEFT_TRY(weft_forced_parse(comm->context->config.algorithm, &forced, error));
     const struct weft_algorithm *wish = forced.algorithms[key->collective];
-    *algorithm = wish && !weft_algorithm_refusal(wish, key) ? wish : NULL;
+    *algorithm = wish && !weft_algorithm_refusal(wish, key, comm->layout) ? wish : NULL;
     return WEFT_OK;
 }
 

@@ -31,26 +31,32 @@ int weft_size_class(uint64_t bytes)
 }
 
 const char *weft_algorithm_refusal(const struct weft_algorithm *algorithm,
-                                   const struct weft_key *key)
+                                   const struct weft_key *key, const struct weft_layout *layout)
 {
     bool is_pairwise = key->collective == WEFT_ALL_TO_ALL_V || key->collective == WEFT_SEND ||
                        key->collective == WEFT_RECV;
-    const char *reason = algorithm->supports(key);
+    const char *reason = algorithm->supports(key, layout);
     if (!reason && is_pairwise && algorithm->counts != WEFT_COUNTS_PAIRWISE)
         reason = "needs sizes that every rank knows";
     return reason;
 }
 
 static struct weft_candidate price(const struct weft_algorithm *algorithm,
-                                   const struct weft_key *key, const struct weft_costs *costs)
+                                   const struct weft_key *key, const struct weft_layout *layout)
 {
-    struct weft_candidate candidate = {algorithm, weft_algorithm_refusal(algorithm, key), -1, -1};
-    struct weft_costs weightless = *costs;
-    weightless.transfer_ps_per_kib = weightless.combine_ps_per_kib = 0;
-    weightless.copy_ps_per_kib = 0;
+    struct weft_candidate candidate = {algorithm, weft_algorithm_refusal(algorithm, key, layout),
+                                       -1, -1};
+    struct weft_layout weightless = *layout;
+    for (int l = 0; l < layout->costs.num_levels; l++) {
+        struct weft_level_costs *level = &weightless.costs.levels[l];
+        level->crowd_ps_per_mib = 0;
+        for (int i = 0; i < level->message.num_lines; i++)
+            level->message.lines[i].ps_per_mib = 0;
+    }
+    weightless.costs.combine_ps_per_kib = weightless.costs.copy_ps_per_kib = 0;
     if (candidate.reason)
         return candidate;
-    candidate.estimate_ps = algorithm->estimate(key, costs);
+    candidate.estimate_ps = algorithm->estimate(key, layout);
     candidate.latency_ps = algorithm->estimate(key, &weightless);
     if (candidate.latency_ps > candidate.estimate_ps)
         candidate.latency_ps = candidate.estimate_ps;
@@ -74,14 +80,16 @@ static void insert(struct weft_choice *choice, struct weft_candidate candidate)
     choice->num_usable += !candidate.reason;
 }
 
-weft_status weft_choice_make(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_choice_make(const struct weft_key *key, const struct weft_layout *layout,
                              struct weft_choice *choice, struct weft_error *error)
 {
     WEFT_TRY(weft_key_check(key, error));
-    WEFT_TRY(weft_costs_check(costs, error));
-    struct weft_choice made = {.key = *key, .costs = *costs};
+    if (layout->num_ranks != key->num_ranks)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d ranks on a layout of %d", key->num_ranks,
+                         layout->num_ranks);
+    struct weft_choice made = {.key = *key, .layout = layout};
     for (int i = 0; weft_algorithms[i] && i < WEFT_CANDIDATES_LIMIT; i++)
-        insert(&made, price(weft_algorithms[i], key, costs));
+        insert(&made, price(weft_algorithms[i], key, layout));
     if (!made.num_usable)
         return weft_fail(error, WEFT_UNSUPPORTED, "no algorithm does %s of %d ranks",
                          weft_collective_names[key->collective], key->num_ranks);
@@ -90,28 +98,30 @@ weft_status weft_choice_make(const struct weft_key *key, const struct weft_costs
 }
 
 // Names of all algorithms, or of those that can do `key`.
-static void list_names(const struct weft_key *key, char *text, size_t bytes)
+static void list_names(const struct weft_key *key, const struct weft_layout *layout, char *text,
+                       size_t bytes)
 {
     size_t used = 0;
     text[0] = 0;
     for (int i = 0; weft_algorithms[i] && used < bytes; i++)
-        if (!key || !weft_algorithm_refusal(weft_algorithms[i], key))
+        if (!key || !weft_algorithm_refusal(weft_algorithms[i], key, layout))
             used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? " " : "",
                                      weft_algorithms[i]->name);
 }
 
 weft_status weft_algorithm_require(const char *name, const struct weft_key *key,
+                                   const struct weft_layout *layout,
                                    const struct weft_algorithm **algorithm,
                                    struct weft_error *error)
 {
     char possible[256];
     const struct weft_algorithm *found = weft_algorithm_find(name);
-    list_names(key, possible, sizeof possible);
+    list_names(key, layout, possible, sizeof possible);
     if (!found)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "there is no algorithm '%.32s'; possible for %s: %s", name,
                          weft_collective_names[key->collective], possible);
-    const char *reason = weft_algorithm_refusal(found, key);
+    const char *reason = weft_algorithm_refusal(found, key, layout);
     if (reason)
         return weft_fail(error, WEFT_UNSUPPORTED, "%s cannot do this %s: %s; possible: %s", name,
                          weft_collective_names[key->collective], reason, possible);
@@ -129,19 +139,19 @@ static weft_status force_one(char *entry, struct weft_forced *forced, struct wef
     if (colon) {
         *colon = 0;
         WEFT_TRY(weft_collective_from_name(entry, &key.collective, error));
-        WEFT_TRY(weft_algorithm_require(name, &key, &algorithm, error));
+        WEFT_TRY(weft_algorithm_require(name, &key, NULL, &algorithm, error));
         forced->algorithms[key.collective] = algorithm;
         return WEFT_OK;
     }
     if (!algorithm) {
         char names[256];
-        list_names(NULL, names, sizeof names);
+        list_names(NULL, NULL, names, sizeof names);
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no algorithm '%.32s' among: %s",
                          name, names);
     }
     for (int c = 0; c < WEFT_NUM_COLLECTIVES; c++) {
         key.collective = (weft_collective)c;
-        if (!weft_algorithm_refusal(algorithm, &key))
+        if (!weft_algorithm_refusal(algorithm, &key, NULL))
             forced->algorithms[c] = algorithm;
     }
     return WEFT_OK;
@@ -174,12 +184,12 @@ static void prefer(struct weft_choice *choice, const struct weft_algorithm *algo
 
 // A program that fails its check is logged here, where the next one is about to be tried.
 static weft_status try_algorithm(const struct weft_algorithm *algorithm, const struct weft_key *key,
-                                 int rank, unsigned aliasing, struct weft_plan **plan,
-                                 struct weft_error *error)
+                                 const struct weft_layout *layout, int rank, unsigned aliasing,
+                                 struct weft_plan **plan, struct weft_error *error)
 {
     struct weft_error reason = {0};
     struct weft_program *program = NULL;
-    weft_status status = algorithm->emit(key, rank, aliasing, &program, &reason);
+    weft_status status = algorithm->emit(key, layout, rank, aliasing, &program, &reason);
     if (status == WEFT_OK)
         status = weft_plan_create(&program, plan, &reason);
     weft_program_destroy(&program);
@@ -200,7 +210,8 @@ weft_status weft_plan_from_choice(const struct weft_choice *choice, int rank, un
     weft_status status = WEFT_UNPROVED;
     for (int i = 0; i < choice->num_usable && status == WEFT_UNPROVED; i++) {
         const struct weft_algorithm *candidate = choice->candidates[i].algorithm;
-        status = try_algorithm(candidate, &choice->key, rank, aliasing, plan, error);
+        status =
+            try_algorithm(candidate, &choice->key, choice->layout, rank, aliasing, plan, error);
         if (status == WEFT_OK && algorithm)
             *algorithm = candidate;
     }
@@ -217,14 +228,15 @@ weft_status weft_plan_make(const struct weft_plan_request *request, struct weft_
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "rank %d of %d ranks", request->rank,
                          key->num_ranks);
     if (request->algorithm && request->algorithm[0]) {
-        WEFT_TRY(weft_algorithm_require(request->algorithm, key, &used, error));
-        WEFT_TRY(try_algorithm(used, key, request->rank, request->aliasing, plan, error));
+        WEFT_TRY(weft_algorithm_require(request->algorithm, key, request->layout, &used, error));
+        WEFT_TRY(try_algorithm(used, key, request->layout, request->rank, request->aliasing, plan,
+                               error));
         if (algorithm)
             *algorithm = used;
         return WEFT_OK;
     }
     struct weft_choice choice;
-    WEFT_TRY(weft_choice_make(key, &request->costs, &choice, error));
+    WEFT_TRY(weft_choice_make(key, request->layout, &choice, error));
     if (request->decisions)
         prefer(&choice, weft_decisions_algorithm(request->decisions, key));
     return weft_plan_from_choice(&choice, request->rank, request->aliasing, plan, algorithm, error);

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Choosing an algorithm, and the plan that comes of it. A choice is a function of the key and the
- * costs alone, both equal on all ranks, so ranks cannot disagree; ties go to the earlier line of
+ * layout alone, both equal on all ranks, so ranks cannot disagree; ties go to the earlier line of
  * the table. A plan that fails its check is a bug: it is logged, and the next candidate is taken
  * (lane hashes tell should the ranks then differ).
  */
@@ -24,7 +24,7 @@ struct weft_candidate {
 /* Usable candidates first, the cheapest at the front; then the others in table order. */
 struct weft_choice {
     struct weft_key key;
-    struct weft_costs costs;
+    const struct weft_layout *layout;
     int num_candidates;
     int num_usable;
     struct weft_candidate candidates[WEFT_CANDIDATES_LIMIT];
@@ -36,9 +36,10 @@ weft_status weft_key_check(const struct weft_key *key, struct weft_error *error)
 int weft_size_class(uint64_t bytes);
 /* NULL: `algorithm` can do it; else a static sentence why not. */
 const char *weft_algorithm_refusal(const struct weft_algorithm *algorithm,
-                                   const struct weft_key *key);
-/* Errors: INVALID_ARGUMENT (key, costs), UNSUPPORTED (nothing can). */
-weft_status weft_choice_make(const struct weft_key *key, const struct weft_costs *costs,
+                                   const struct weft_key *key, const struct weft_layout *layout);
+/* The layout is borrowed. Errors: INVALID_ARGUMENT (key; not of as many ranks as the layout),
+ * UNSUPPORTED (nothing can). */
+weft_status weft_choice_make(const struct weft_key *key, const struct weft_layout *layout,
                              struct weft_choice *choice, struct weft_error *error);
 
 /* Forced algorithms, one per collective; NULL: the planner chooses. */
@@ -52,6 +53,7 @@ weft_status weft_forced_parse(const char *text, struct weft_forced *forced,
 /* The algorithm of that name if it can do `key`. Errors: INVALID_ARGUMENT (no such name),
  * UNSUPPORTED (why not); both list what is possible. */
 weft_status weft_algorithm_require(const char *name, const struct weft_key *key,
+                                   const struct weft_layout *layout,
                                    const struct weft_algorithm **algorithm,
                                    struct weft_error *error);
 
@@ -66,8 +68,8 @@ struct weft_plan_request {
     struct weft_key key;
     int rank;
     unsigned aliasing; // all_to_all(v): one of them
-    struct weft_costs costs;
-    const struct weft_decisions *decisions; // agreed beforehand; NULL: from the costs
+    const struct weft_layout *layout;
+    const struct weft_decisions *decisions; // agreed beforehand; NULL: from the layout
     const char *algorithm;                  // forced by name; NULL or "": not
 };
 /* The plan of this rank. Errors: INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY, UNPROVED (a forced

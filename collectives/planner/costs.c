@@ -5,6 +5,8 @@
  */
 #include "collectives/planner/costs.h"
 
+#include <stdio.h>
+
 enum { bytes_per_kib = 1024 };
 
 static const int64_t price_limit_ps = INT64_C(3600) * 1000000000000;
@@ -12,53 +14,85 @@ static const int64_t price_limit_ps = INT64_C(3600) * 1000000000000;
 struct weft_costs weft_costs_assumed(int num_ranks, int cores)
 {
     bool has_slots = num_ranks <= 64; // as the flat path does
-    return (struct weft_costs){
-        .message_ps = 1500000,         // 1.5 us from post to completion
-        .transfer_ps_per_kib = 200000, // 5 GB/s: in and out of a shared buffer
+    struct weft_costs costs = {
+        .num_levels = 1,
         .combine_ps_per_kib = 120000,
         .copy_ps_per_kib = 100000,
         .step_ps = 150000,
         .flat_ps = has_slots ? 800000 + INT64_C(100000) * num_ranks : -1,
         .flat_bytes = has_slots ? 4096 : 0,
         .sharing = cores < 1 || num_ranks <= cores ? 1 : (num_ranks + cores - 1) / cores,
-        .crossing = 1,
     };
+    // 1.5 us from post to completion; 5 GB/s: in and out of a shared buffer.
+    weft_level_use_route(&costs.levels[0], 1500000, INT64_C(5242880000));
+    return costs;
 }
 
-void weft_costs_use_route(struct weft_costs *costs, int64_t latency_ps,
+void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
                           int64_t bandwidth_bytes_per_s)
 {
+    struct weft_line *line = &level->message.lines[0];
+    level->message.num_lines = 1;
     if (latency_ps >= 0)
-        costs->message_ps = latency_ps;
+        line->fixed_ps = latency_ps;
     if (bandwidth_bytes_per_s > 0) {
-        __int128 ps = (__int128)bytes_per_kib * 1000000000000 / bandwidth_bytes_per_s;
-        costs->transfer_ps_per_kib = ps < 1                ? 1
-                                     : ps > price_limit_ps ? price_limit_ps
-                                                           : (int64_t)ps;
+        line->ps_per_mib = weft_curve_slope_of(bandwidth_bytes_per_s);
+        if (line->ps_per_mib > price_limit_ps)
+            line->ps_per_mib = price_limit_ps;
+        level->crowd_ps_per_mib = line->ps_per_mib;
     }
+}
+
+struct priced {
+    const char *name;
+    int64_t value;
+    int64_t low;
+};
+
+static weft_status check_prices(const struct priced *prices, size_t count, const char *where,
+                                struct weft_error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (prices[i].value < prices[i].low || prices[i].value > price_limit_ps)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "cost %s%s is %lld", prices[i].name,
+                             where, (long long)prices[i].value);
+    return WEFT_OK;
+}
+
+static weft_status check_level(const struct weft_level_costs *level, int number,
+                               struct weft_error *error)
+{
+    char where[32];
+    snprintf(where, sizeof where, " of level %d", number);
+    const struct priced crowd[] = {{"crowd_ps_per_mib", level->crowd_ps_per_mib, 0}};
+    WEFT_TRY(check_prices(crowd, 1, where, error));
+    if (level->message.num_lines < 1 || level->message.num_lines > WEFT_CURVE_LINES)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a curve of %d lines at level %d",
+                         level->message.num_lines, number);
+    for (int i = 0; i < level->message.num_lines; i++) {
+        const struct priced line[] = {{"fixed_ps", level->message.lines[i].fixed_ps, 0},
+                                      {"ps_per_mib", level->message.lines[i].ps_per_mib, 0}};
+        WEFT_TRY(check_prices(line, 2, where, error));
+    }
+    return WEFT_OK;
 }
 
 weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *error)
 {
-    const struct {
-        const char *name;
-        int64_t value;
-        int64_t low;
-    } rows[] = {
-        {"message_ps", costs->message_ps, 0},
-        {"transfer_ps_per_kib", costs->transfer_ps_per_kib, 0},
+    const struct priced prices[] = {
         {"combine_ps_per_kib", costs->combine_ps_per_kib, 0},
         {"copy_ps_per_kib", costs->copy_ps_per_kib, 0},
         {"step_ps", costs->step_ps, 0},
         {"flat_ps", costs->flat_ps, -1},
         {"flat_bytes", costs->flat_bytes, 0},
+        {"launch_ps", costs->launch_ps, 0},
         {"sharing", costs->sharing, 1},
-        {"crossing", costs->crossing, 1},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].value < rows[i].low || rows[i].value > price_limit_ps)
-            return weft_fail(error, WEFT_INVALID_ARGUMENT, "cost %s is %lld", rows[i].name,
-                             (long long)rows[i].value);
+    if (costs->num_levels < 1 || costs->num_levels > WEFT_LEVELS_LIMIT)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "costs of %d levels", costs->num_levels);
+    WEFT_TRY(check_prices(prices, sizeof prices / sizeof *prices, "", error));
+    for (int l = 0; l < costs->num_levels; l++)
+        WEFT_TRY(check_level(&costs->levels[l], l, error));
     return WEFT_OK;
 }
 
@@ -72,20 +106,23 @@ static __int128 price_bytes(__int128 bytes, int64_t ps_per_kib)
     return (bytes * ps_per_kib + bytes_per_kib - 1) / bytes_per_kib;
 }
 
-__int128 weft_price(const struct weft_key *key, const struct weft_costs *costs,
+__int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
                     const struct weft_load *load)
 {
+    const struct weft_costs *costs = &layout->costs;
+    const struct weft_level_costs *level = &costs->levels[load->level];
     int64_t active = load->active ? load->active : key->num_ranks;
     // Fewer busy ranks share less; never less than alone.
     int64_t sharing = ((int64_t)costs->sharing * active + key->num_ranks - 1) / key->num_ranks;
-    __int128 moved = price_bytes(load->moved, costs->transfer_ps_per_kib);
     __int128 local = price_bytes(load->combined, costs->combine_ps_per_kib) +
                      price_bytes(load->copied, costs->copy_ps_per_kib);
-    __int128 fixed =
-        (__int128)load->messages * costs->message_ps + (__int128)load->steps * costs->step_ps;
-    if (load->crosses)
-        moved *= costs->crossing;
-    return (moved + local + fixed) * (sharing > 1 ? sharing : 1);
+    __int128 moving = 0;
+    if (load->rounds > 0)
+        moving = load->rounds * weft_curve_time(&level->message,
+                                                (load->moved + load->rounds - 1) / load->rounds,
+                                                load->is_crowd ? level->crowd_ps_per_mib : 0);
+    __int128 both = !costs->overlaps ? moving + local : moving > local ? moving : local;
+    return (both + (__int128)load->steps * costs->step_ps) * (sharing > 1 ? sharing : 1);
 }
 
 int64_t weft_price_clamp(__int128 picoseconds)

@@ -12,30 +12,32 @@
 
 /* The work of the busiest rank in one phase. */
 struct weft_load {
-    int64_t messages; // that wait for one another
-    int64_t steps;
-    __int128 moved;    // bytes to or from peers, the larger of the two
+    int level;         // messages cross groups of this level
+    bool is_crowd;     // all ranks of a group do so at once; else few enough not to share a way
+    int64_t rounds;    // messages that wait for one another
+    int64_t steps;     // in all
+    __int128 moved;    // bytes to or from peers, the larger of the two, in all rounds together
     __int128 combined; // bytes
     __int128 copied;   // bytes
     int64_t active;    // ranks busy at the same time; 0: all
-    bool crosses;      // neighbouring ranks leave their host together
 };
 
 enum weft_cost_source { WEFT_COST_ASSUMED, WEFT_COST_ROUTE, WEFT_COST_MEASURED };
 
-/* One machine nobody has measured. `cores` that the ranks share; < 1: as many as ranks. */
+/* One machine nobody has measured, of one level. `cores` that the ranks share; < 1: as many as
+ * ranks. */
 struct weft_costs weft_costs_assumed(int num_ranks, int cores);
-/* Puts a route's price in place of the assumed one. `bandwidth_bytes_per_s` <= 0 or `latency_ps`
- * < 0: not known, what stands stays. */
-void weft_costs_use_route(struct weft_costs *costs, int64_t latency_ps,
+/* Puts a route's price in place of the assumed one at a level. `bandwidth_bytes_per_s` <= 0 or
+ * `latency_ps` < 0: not known, what stands stays. */
+void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
                           int64_t bandwidth_bytes_per_s);
-/* INVALID_ARGUMENT unless every price is usable (not negative, below an hour per message or KiB).
+/* INVALID_ARGUMENT unless every price is usable (not negative, below an hour per message or MiB).
  */
 weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *error);
 
 /* Bytes of the whole logical vector at the lower edge of the key's size class. */
 int64_t weft_key_bytes(const struct weft_key *key);
-__int128 weft_price(const struct weft_key *key, const struct weft_costs *costs,
+__int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
                     const struct weft_load *load);
 /* To int64_t, at least 1. */
 int64_t weft_price_clamp(__int128 picoseconds);

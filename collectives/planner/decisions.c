@@ -28,16 +28,16 @@ static uint8_t index_of(const struct weft_algorithm *algorithm)
     return index;
 }
 
-weft_status weft_decisions_make(int num_ranks, const struct weft_costs *costs,
-                                struct weft_decisions *decisions, struct weft_error *error)
+weft_status weft_decisions_make(const struct weft_layout *layout, struct weft_decisions *decisions,
+                                struct weft_error *error)
 {
-    struct weft_decisions made = {.num_ranks = num_ranks};
+    struct weft_decisions made = {.num_ranks = layout->num_ranks};
     for (int o = 0; o < WEFT_NUM_ORDERS; o++)
         for (int c = 0; c < WEFT_NUM_COLLECTIVES; c++)
             for (int s = 0; s < WEFT_NUM_SIZE_CLASSES; s++) {
                 struct weft_choice choice;
-                struct weft_key key = key_of(num_ranks, o, c, s);
-                WEFT_TRY(weft_choice_make(&key, costs, &choice, error));
+                struct weft_key key = key_of(layout->num_ranks, o, c, s);
+                WEFT_TRY(weft_choice_make(&key, layout, &choice, error));
                 made.algorithms[o][c][s] = index_of(choice.candidates[0].algorithm);
             }
     *decisions = made;
@@ -86,7 +86,8 @@ void weft_decisions_write(const struct weft_decisions *decisions, unsigned char 
     memcpy(bytes + 24, decisions->algorithms, sizeof decisions->algorithms);
 }
 
-static weft_status check_entries(const struct weft_decisions *decisions, struct weft_error *error)
+static weft_status check_entries(const struct weft_decisions *decisions,
+                                 const struct weft_layout *layout, struct weft_error *error)
 {
     int num_algorithms = 0;
     while (weft_algorithms[num_algorithms])
@@ -96,9 +97,10 @@ static weft_status check_entries(const struct weft_decisions *decisions, struct 
             for (int s = 0; s < WEFT_NUM_SIZE_CLASSES; s++) {
                 uint8_t index = decisions->algorithms[o][c][s];
                 struct weft_key key = key_of(decisions->num_ranks, o, c, s);
-                const char *reason = index >= num_algorithms
-                                         ? "is no algorithm"
-                                         : weft_algorithm_refusal(weft_algorithms[index], &key);
+                const char *reason =
+                    index >= num_algorithms
+                        ? "is no algorithm"
+                        : weft_algorithm_refusal(weft_algorithms[index], &key, layout);
                 if (reason)
                     return weft_fail(error, WEFT_INVALID_FORMAT,
                                      "decision table: %s, size class %d: choice %d: %s",
@@ -108,21 +110,22 @@ static weft_status check_entries(const struct weft_decisions *decisions, struct 
 }
 
 weft_status weft_decisions_read(const unsigned char *bytes, size_t num_bytes,
-                                struct weft_decisions *decisions, struct weft_error *error)
+                                const struct weft_layout *layout, struct weft_decisions *decisions,
+                                struct weft_error *error)
 {
     struct weft_decisions read;
     if (num_bytes != WEFT_DECISIONS_BYTES || read_word(bytes) != magic)
         return weft_fail(error, WEFT_INVALID_FORMAT, "not a decision table (%zu bytes)", num_bytes);
     uint64_t num_ranks = read_word(bytes + 8);
-    if (num_ranks < 1 || num_ranks > WEFT_CELLS_LIMIT)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "decision table: %llu ranks",
-                         (unsigned long long)num_ranks);
+    if (num_ranks != (uint64_t)layout->num_ranks)
+        return weft_fail(error, WEFT_INVALID_FORMAT, "decision table: of %llu ranks, not of %d",
+                         (unsigned long long)num_ranks, layout->num_ranks);
     read.num_ranks = (int32_t)num_ranks;
     memcpy(read.algorithms, bytes + 24, sizeof read.algorithms);
     if (read_word(bytes + 16) != weft_decisions_hash(&read))
         return weft_fail(error, WEFT_INVALID_FORMAT,
                          "decision table: damaged, or made with other algorithms");
-    WEFT_TRY(check_entries(&read, error));
+    WEFT_TRY(check_entries(&read, layout, error));
     *decisions = read;
     return WEFT_OK;
 }

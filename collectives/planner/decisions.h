@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * The decision table: which algorithm for every collective, order and size class, at one number of
- * ranks. One rank makes it from its costs and sends it to the others, so that nothing a rank
+ * ranks. One rank makes it from its layout and sends it to the others, so that nothing a rank
  * believes about the machine can make it choose otherwise. The wire form is less than 2 KiB, the
  * same on every machine, and read as hostile.
  */
@@ -24,9 +24,9 @@ struct weft_decisions {
                       [WEFT_NUM_SIZE_CLASSES]; // of the table
 };
 
-/* Errors: INVALID_ARGUMENT (costs, num_ranks). */
-weft_status weft_decisions_make(int num_ranks, const struct weft_costs *costs,
-                                struct weft_decisions *decisions, struct weft_error *error);
+/* Errors: UNSUPPORTED. */
+weft_status weft_decisions_make(const struct weft_layout *layout, struct weft_decisions *decisions,
+                                struct weft_error *error);
 /* NULL if the table is for another number of ranks. */
 const struct weft_algorithm *weft_decisions_algorithm(const struct weft_decisions *decisions,
                                                       const struct weft_key *key);
@@ -34,9 +34,10 @@ const struct weft_algorithm *weft_decisions_algorithm(const struct weft_decision
 uint64_t weft_decisions_hash(const struct weft_decisions *decisions);
 /* Fills bytes[WEFT_DECISIONS_BYTES]. */
 void weft_decisions_write(const struct weft_decisions *decisions, unsigned char *bytes);
-/* Errors: INVALID_FORMAT: not a table, damaged, from a build with other algorithms, or with a
- * choice that cannot be. */
+/* Errors: INVALID_FORMAT: not a table, damaged, from a build with other algorithms, of
+ * another number of ranks, or with a choice that cannot be. */
 weft_status weft_decisions_read(const unsigned char *bytes, size_t num_bytes,
-                                struct weft_decisions *decisions, struct weft_error *error);
+                                const struct weft_layout *layout, struct weft_decisions *decisions,
+                                struct weft_error *error);
 
 #endif

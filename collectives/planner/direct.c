@@ -20,8 +20,9 @@ struct direct {
     int width; // of the reduction; 0: canonical order
 };
 
-static const char *direct_supports(const struct weft_key *key)
+static const char *direct_supports(const struct weft_key *key, const struct weft_layout *layout)
 {
+    (void)layout;
     (void)key;
     return NULL;
 }
@@ -153,9 +154,11 @@ static weft_status write_steps(const struct direct *direct, const struct weft_ke
     return WEFT_OK;
 }
 
-static weft_status direct_emit(const struct weft_key *key, int rank, unsigned aliasing,
-                               struct weft_program **program, struct weft_error *error)
+static weft_status direct_emit(const struct weft_key *key, const struct weft_layout *layout,
+                               int rank, unsigned aliasing, struct weft_program **program,
+                               struct weft_error *error)
 {
+    (void)layout;
     bool is_pair = key->collective == WEFT_SEND || key->collective == WEFT_RECV;
     if (is_pair && key->root == rank)
         return weft_fail(error, WEFT_UNSUPPORTED, "rank %d cannot send to or receive from itself",
@@ -176,32 +179,34 @@ static weft_status direct_emit(const struct weft_key *key, int rank, unsigned al
     return weft_builder_finish(&direct.builder, program, error);
 }
 
-static int64_t direct_estimate(const struct weft_key *key, const struct weft_costs *costs)
+static int64_t direct_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
     int64_t n = key->num_ranks, bytes = weft_key_bytes(key), hop = n > 1;
     int64_t rounds = hop ? weft_emit_fold_rounds(width_of(key), key->num_ranks) : 0;
     __int128 others = (__int128)bytes * (n - 1) / n, whole = (__int128)bytes * (n - 1);
-    struct weft_load load = {.messages = hop, .steps = 2 * n, .moved = others, .crosses = true};
+    int top = weft_layout_top(layout);
+    struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
-        load = (struct weft_load){rounds + hop, 3 * n + rounds, 2 * others, others, 0, 0, true};
+        load =
+            (struct weft_load){top, true, rounds + hop, 3 * n + rounds, 2 * others, others, 0, 0};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
-        load = (struct weft_load){rounds, n + rounds, others, others, 0, 0, true};
+        load = (struct weft_load){top, true, rounds, n + rounds, others, others, 0, 0};
         break;
     case WEFT_REDUCE: // the root is busy, the others only send
-        load = (struct weft_load){rounds, 1 + rounds, whole, whole, 0, 1, true};
+        load = (struct weft_load){top, true, rounds, 1 + rounds, whole, whole, 0, 1};
         break;
     case WEFT_BARRIER:
-        load = (struct weft_load){rounds, n + rounds, whole, whole, 0, 0, true};
+        load = (struct weft_load){top, true, rounds, n + rounds, whole, whole, 0, 0};
         break;
     case WEFT_BROADCAST:
-        load = (struct weft_load){hop, n, whole, 0, 0, 1, true};
+        load = (struct weft_load){top, true, hop, n, whole, 0, 0, 1};
         break;
     case WEFT_SEND:
     case WEFT_RECV:
-        load = (struct weft_load){1, 1, bytes, 0, 0, 2, false};
+        load = (struct weft_load){top, false, 1, 1, bytes, 0, 0, 2};
         break;
     case WEFT_ALL_GATHER:
     case WEFT_ALL_GATHER_V:
@@ -210,7 +215,7 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_cos
         load.copied = bytes / n;
         break;
     }
-    return weft_price_clamp(weft_price(key, costs, &load));
+    return weft_price_clamp(weft_price(key, layout, &load));
 }
 
 const struct weft_algorithm weft_algorithm_direct = {

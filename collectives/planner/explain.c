@@ -134,11 +134,32 @@ static void print_candidates(const struct weft_explanation *explanation, FILE *s
     }
 }
 
+static void print_level(const struct weft_explanation *explanation, int number, FILE *stream)
+{
+    const struct weft_layout *layout = explanation->choice.layout;
+    const struct weft_level_costs *costs = &layout->costs.levels[number];
+    const struct weft_level_origin *origin = &explanation->origin.levels[number];
+    fprintf(stream, "    %s %d %s%s: %s\n", number ? "within" : "in each of",
+            layout->levels[number].num_groups, origin->groups,
+            number ? ", between those above" : "", origin->route);
+    for (int i = 0; i < costs->message.num_lines; i++) {
+        char fixed[32], bandwidth[32];
+        const struct weft_line *line = &costs->message.lines[i];
+        weft_format_latency(line->fixed_ps, fixed, sizeof fixed);
+        weft_format_bandwidth(weft_curve_bandwidth(line->ps_per_mib), bandwidth, sizeof bandwidth);
+        fprintf(stream, "      a message %14s [%s] + bytes at %s [%s]\n", fixed,
+                weft_source_names[origin->latency], bandwidth,
+                weft_source_names[origin->bandwidth]);
+    }
+}
+
 static void print_prices(const struct weft_explanation *explanation, FILE *stream)
 {
     struct weft_price_row rows[WEFT_PRICE_ROWS];
-    int num_rows = weft_price_rows(&explanation->choice.costs, &explanation->origin, rows);
+    int num_rows = weft_price_rows(&explanation->choice.layout->costs, rows);
     fputs("\nPrices\n", stream);
+    for (int l = 0; l < explanation->choice.layout->costs.num_levels; l++)
+        print_level(explanation, l, stream);
     for (int i = 0; i < num_rows; i++) {
         char value[32] = "not available";
         if (rows[i].is_time && rows[i].value >= 0)
@@ -147,13 +168,12 @@ static void print_prices(const struct weft_explanation *explanation, FILE *strea
             snprintf(value, sizeof value, "%lld", (long long)rows[i].value);
         fprintf(stream, "    %-34s %14s  [%s]\n", rows[i].meaning, value, rows[i].source);
     }
-    const struct weft_cost_origin *origin = &explanation->origin;
+    const struct weft_layout_origin *origin = &explanation->origin;
     const struct weft_node_kind *kind = &weft_node_kinds[origin->place_kind];
     int num_ranks = explanation->choice.key.num_ranks;
-    fprintf(stream, "    %d %s on %d %s of %d %s; slowest way: %s\n", num_ranks,
-            num_ranks == 1 ? "rank" : "ranks", origin->num_places,
-            origin->num_places == 1 ? kind->name : kind->plural, origin->num_hosts,
-            origin->num_hosts == 1 ? "host" : "hosts", origin->route);
+    fprintf(stream, "    %d %s on %d %s of %d %s\n", num_ranks, num_ranks == 1 ? "rank" : "ranks",
+            origin->num_places, origin->num_places == 1 ? kind->name : kind->plural,
+            origin->num_hosts, origin->num_hosts == 1 ? "host" : "hosts");
 }
 
 static void print_programs(const struct weft_explanation *explanation, FILE *stream)

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #include "collectives/planner/choice.h"
-#include "collectives/planner/costs_topology.h"
+#include "collectives/planner/layout_topology.h"
 
 /* What one rank's program does with `bytes` of logical vector (equal blocks). */
 struct weft_program_facts {
@@ -27,7 +27,7 @@ struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64
 
 struct weft_explanation {
     struct weft_choice choice;
-    struct weft_cost_origin origin;
+    struct weft_layout_origin origin;
     int64_t bytes;                       // asked for; the choice knows the size class only
     const struct weft_algorithm *chosen; // the first candidate, or what was forced
     bool is_forced;
@@ -43,9 +43,9 @@ void weft_explain_text(const struct weft_explanation *explanation, bool verbose,
 json_t *weft_explain_json(const struct weft_explanation *explanation);
 
 /* The winner for every size class from 8 B to 1 GiB, and where it changes. */
-weft_status weft_explain_table(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_explain_table(const struct weft_key *key, const struct weft_layout *layout,
                                FILE *stream, struct weft_error *error);
-weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_layout *layout,
                                     json_t **json, struct weft_error *error);
 
 #endif

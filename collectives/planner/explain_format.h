@@ -8,7 +8,7 @@
 #include "base/format.h"
 #include "collectives/planner/explain.h"
 
-enum { WEFT_PRICE_ROWS = 9 };
+enum { WEFT_PRICE_ROWS = 6 };
 
 struct weft_price_row {
     const char *name; // of the field
@@ -18,8 +18,8 @@ struct weft_price_row {
     bool is_time; // picoseconds; -1: not available
 };
 
-int weft_price_rows(const struct weft_costs *costs, const struct weft_cost_origin *origin,
-                    struct weft_price_row rows[WEFT_PRICE_ROWS]);
+/* What does not depend on the level. */
+int weft_price_rows(const struct weft_costs *costs, struct weft_price_row rows[WEFT_PRICE_ROWS]);
 
 /* The table: one row per size class. */
 enum { WEFT_TABLE_FIRST_CLASS = 3, WEFT_TABLE_LAST_CLASS = 30 };
@@ -27,7 +27,7 @@ struct weft_table_row {
     int size_class;
     struct weft_choice choice;
 };
-weft_status weft_table_row(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_table_row(const struct weft_key *key, const struct weft_layout *layout,
                            int size_class, struct weft_table_row *row, struct weft_error *error);
 
 #endif

@@ -25,11 +25,36 @@ static json_t *candidates_json(const struct weft_choice *choice)
     return list;
 }
 
+static json_t *levels_json(const struct weft_explanation *explanation)
+{
+    const struct weft_layout *layout = explanation->choice.layout;
+    json_t *list = json_array();
+    for (int l = 0; l < layout->costs.num_levels; l++) {
+        const struct weft_level_costs *costs = &layout->costs.levels[l];
+        const struct weft_level_origin *origin = &explanation->origin.levels[l];
+        json_t *lines = json_array();
+        for (int i = 0; i < costs->message.num_lines; i++)
+            json_array_append_new(lines, json_pack("{s:I, s:I}", "fixed_ps",
+                                                   (json_int_t)costs->message.lines[i].fixed_ps,
+                                                   "ps_per_mib",
+                                                   (json_int_t)costs->message.lines[i].ps_per_mib));
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:i, s:o, s:I, s:s, s:s, s:s}", "groups", origin->groups, "num_groups",
+                      layout->levels[l].num_groups, "message", lines, "crowd_ps_per_mib",
+                      (json_int_t)costs->crowd_ps_per_mib, "latency_source",
+                      weft_source_names[origin->latency], "bandwidth_source",
+                      weft_source_names[origin->bandwidth], "slowest_way", origin->route));
+    }
+    return list;
+}
+
 static json_t *prices_json(const struct weft_explanation *explanation)
 {
     struct weft_price_row rows[WEFT_PRICE_ROWS];
-    int num_rows = weft_price_rows(&explanation->choice.costs, &explanation->origin, rows);
+    int num_rows = weft_price_rows(&explanation->choice.layout->costs, rows);
     json_t *prices = json_object();
+    json_object_set_new(prices, "levels", levels_json(explanation));
     for (int i = 0; i < num_rows; i++)
         json_object_set_new(
             prices, rows[i].name,
@@ -61,14 +86,13 @@ json_t *weft_explain_json(const struct weft_explanation *explanation)
     const struct weft_key *key = &choice->key;
     char why[512];
     weft_explain_why(explanation, why, sizeof why);
-    return json_pack(
-        "{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:s, s:o}",
-        "format", "weft-plan-explanation", "version", 1, "collective",
-        weft_collective_names[key->collective], "ranks", key->num_ranks, "root", key->root, "bytes",
-        (json_int_t)explanation->bytes, "size_class", key->size_class, "element_bytes",
-        key->element_bytes, "order",
-        key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
-        explanation->chosen->name, "forced", explanation->is_forced, "why", why, "candidates",
-        candidates_json(choice), "prices", prices_json(explanation), "slowest_way",
-        explanation->origin.route, "programs", programs_json(explanation));
+    return json_pack("{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o}",
+                     "format", "weft-plan-explanation", "version", 2, "collective",
+                     weft_collective_names[key->collective], "ranks", key->num_ranks, "root",
+                     key->root, "bytes", (json_int_t)explanation->bytes, "size_class",
+                     key->size_class, "element_bytes", key->element_bytes, "order",
+                     key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
+                     explanation->chosen->name, "forced", explanation->is_forced, "why", why,
+                     "candidates", candidates_json(choice), "prices", prices_json(explanation),
+                     "programs", programs_json(explanation));
 }

@@ -4,35 +4,29 @@
  */
 #include "collectives/planner/explain_format.h"
 
-int weft_price_rows(const struct weft_costs *costs, const struct weft_cost_origin *origin,
-                    struct weft_price_row rows[WEFT_PRICE_ROWS])
+int weft_price_rows(const struct weft_costs *costs, struct weft_price_row rows[WEFT_PRICE_ROWS])
 {
     const char *assumed = weft_source_names[WEFT_SOURCE_ASSUMED];
-    const char *latency = weft_source_names[origin->latency];
-    const char *bandwidth = weft_source_names[origin->bandwidth];
     const struct weft_price_row all[WEFT_PRICE_ROWS] = {
-        {"message_ps", "one message, end to end", latency, costs->message_ps, true},
-        {"transfer_ps_per_kib", "moving 1 KiB", bandwidth, costs->transfer_ps_per_kib, true},
         {"combine_ps_per_kib", "combining 1 KiB", assumed, costs->combine_ps_per_kib, true},
         {"copy_ps_per_kib", "copying 1 KiB", assumed, costs->copy_ps_per_kib, true},
         {"step_ps", "one step of a program", assumed, costs->step_ps, true},
         {"flat_ps", "one exchange through flat slots", assumed, costs->flat_ps, true},
         {"flat_bytes", "bytes of such a slot", "configuration", costs->flat_bytes, false},
         {"sharing", "ranks that share a core", "placement", costs->sharing, false},
-        {"crossing", "ranks behind one link out of a host", "placement", costs->crossing, false},
     };
     for (int i = 0; i < WEFT_PRICE_ROWS; i++)
         rows[i] = all[i];
     return WEFT_PRICE_ROWS;
 }
 
-weft_status weft_table_row(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_table_row(const struct weft_key *key, const struct weft_layout *layout,
                            int size_class, struct weft_table_row *row, struct weft_error *error)
 {
     struct weft_key at = *key;
     at.size_class = size_class;
     row->size_class = size_class;
-    return weft_choice_make(&at, costs, &row->choice, error);
+    return weft_choice_make(&at, layout, &row->choice, error);
 }
 
 static void print_row(const struct weft_table_row *row, FILE *stream)
@@ -48,20 +42,20 @@ static void print_row(const struct weft_table_row *row, FILE *stream)
     fputc('\n', stream);
 }
 
-weft_status weft_explain_table(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_explain_table(const struct weft_key *key, const struct weft_layout *layout,
                                FILE *stream, struct weft_error *error)
 {
     struct weft_table_row row;
     const struct weft_algorithm *last = NULL;
     char changes[512] = "", size[32];
     size_t used = 0;
-    WEFT_TRY(weft_table_row(key, costs, WEFT_TABLE_FIRST_CLASS, &row, error));
+    WEFT_TRY(weft_table_row(key, layout, WEFT_TABLE_FIRST_CLASS, &row, error));
     fprintf(stream, "%s on %d ranks\n  %8s  %-9s %11s   %s\n",
             weft_collective_names[key->collective], key->num_ranks, "size", "winner", "predicted",
             "then, times slower");
     for (int size_class = WEFT_TABLE_FIRST_CLASS; size_class <= WEFT_TABLE_LAST_CLASS;
          size_class++) {
-        WEFT_TRY(weft_table_row(key, costs, size_class, &row, error));
+        WEFT_TRY(weft_table_row(key, layout, size_class, &row, error));
         print_row(&row, stream);
         if (row.choice.candidates[0].algorithm == last || used >= sizeof changes)
             continue;
@@ -74,14 +68,14 @@ weft_status weft_explain_table(const struct weft_key *key, const struct weft_cos
     return WEFT_OK;
 }
 
-weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_costs *costs,
+weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_layout *layout,
                                     json_t **json, struct weft_error *error)
 {
     json_t *rows = json_array();
     for (int size_class = WEFT_TABLE_FIRST_CLASS; size_class <= WEFT_TABLE_LAST_CLASS;
          size_class++) {
         struct weft_table_row row;
-        weft_status status = weft_table_row(key, costs, size_class, &row, error);
+        weft_status status = weft_table_row(key, layout, size_class, &row, error);
         if (status != WEFT_OK) {
             json_decref(rows);
             return status;

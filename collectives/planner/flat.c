@@ -8,8 +8,9 @@
 #include "collectives/planner/emit.h"
 #include "collectives/planner/one_hop.h"
 
-static const char *flat_supports(const struct weft_key *key)
+static const char *flat_supports(const struct weft_key *key, const struct weft_layout *layout)
 {
+    (void)layout;
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
     case WEFT_BARRIER:
@@ -34,32 +35,35 @@ static int64_t message_bytes(const struct weft_key *key)
     return weft_key_bytes(key) / (has_blocks ? key->num_ranks : 1);
 }
 
-static int64_t flat_estimate(const struct weft_key *key, const struct weft_costs *costs)
+static int64_t flat_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
+    const struct weft_costs *costs = &layout->costs;
     int64_t n = key->num_ranks, bytes = message_bytes(key);
     bool is_reduction = weft_collective_reduces(key->collective);
-    struct weft_load load = {.copied = bytes, .crosses = true};
+    struct weft_load load = {.level = weft_layout_top(layout), .is_crowd = true, .copied = bytes};
     // Slots: write one, read the others. They must have room for the class's upper edge.
     int64_t slot = key->collective == WEFT_ALL_GATHER ? bytes : weft_key_bytes(key);
     if (n > 1 && costs->flat_ps >= 0 && slot <= costs->flat_bytes / 2) {
         load.copied += is_reduction ? 0 : bytes * (n - 1);
         load.combined = is_reduction ? bytes * (n - 1) : 0;
         return weft_price_clamp((__int128)costs->flat_ps * costs->sharing +
-                                weft_price(key, costs, &load));
+                                weft_price(key, layout, &load));
     }
     int rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), key->num_ranks);
     if (n > 1) {
-        load.messages = is_reduction ? rounds : 1;
-        load.steps = n + load.messages + 1;
+        load.rounds = is_reduction ? rounds : 1;
+        load.steps = n + load.rounds + 1;
         load.moved = (__int128)bytes * (n - 1);
         load.combined = is_reduction ? load.moved : 0;
     }
-    return weft_price_clamp(weft_price(key, costs, &load));
+    return weft_price_clamp(weft_price(key, layout, &load));
 }
 
-static weft_status flat_emit(const struct weft_key *key, int rank, unsigned aliasing,
-                             struct weft_program **program, struct weft_error *error)
+static weft_status flat_emit(const struct weft_key *key, const struct weft_layout *layout, int rank,
+                             unsigned aliasing, struct weft_program **program,
+                             struct weft_error *error)
 {
+    (void)layout;
     struct weft_builder *builder = NULL;
     WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
     WEFT_TRY(weft_emit_begin(key, rank, 1, "flat", aliasing, &builder, error));

@@ -35,8 +35,9 @@ struct halving {
     struct weft_label *cells;  // (ranks) labels of one message
 };
 
-static const char *halving_supports(const struct weft_key *key)
+static const char *halving_supports(const struct weft_key *key, const struct weft_layout *layout)
 {
+    (void)layout;
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
     case WEFT_REDUCE_SCATTER:
@@ -254,9 +255,11 @@ static void write_steps(struct halving *halving, const struct weft_key *key)
     }
 }
 
-static weft_status halving_emit(const struct weft_key *key, int rank, unsigned aliasing,
-                                struct weft_program **program, struct weft_error *error)
+static weft_status halving_emit(const struct weft_key *key, const struct weft_layout *layout,
+                                int rank, unsigned aliasing, struct weft_program **program,
+                                struct weft_error *error)
 {
+    (void)layout;
     int n = key->num_ranks;
     uint32_t pieces = key->collective == WEFT_ALL_REDUCE ? (uint32_t)n : 1;
     struct weft_label *labels = malloc(3 * (size_t)n * sizeof *labels);
@@ -281,9 +284,9 @@ static weft_status halving_emit(const struct weft_key *key, int rank, unsigned a
     return status;
 }
 
-// Round by round along the left edge, where intervals are largest. Rounds whose partners live on
-// other hosts load the links out of the host with all their ranks.
-static int64_t halving_estimate(const struct weft_key *key, const struct weft_costs *costs)
+// Round by round along the left edge, where intervals are largest. All ranks of a group cross
+// its links at once, while intervals are wider than groups.
+static int64_t halving_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
     int64_t bytes = weft_key_bytes(key), n = key->num_ranks;
     bool halves = weft_collective_reduces(key->collective);
@@ -291,16 +294,16 @@ static int64_t halving_estimate(const struct weft_key *key, const struct weft_co
     __int128 price = 0;
     for (int64_t interval = n; interval > 1; interval = (interval + 1) / 2) {
         __int128 half = (__int128)bytes * ((interval + 1) / 2) / n;
-        bool crosses = interval > costs->crossing;
+        int level = weft_layout_block_level(layout, interval);
         // The last rank of an odd interval takes in two messages.
         __int128 more = interval % 2 ? 2 : 1;
-        struct weft_load down = {1, 2, half * more, half * more, 0, 0, crosses};
-        struct weft_load up = {1, 2, half * more, 0, 0, 0, crosses};
-        price += halves ? weft_price(key, costs, &down) : 0;
-        price += doubles ? weft_price(key, costs, &up) : 0;
+        struct weft_load down = {level, true, 1, 2, half * more, half * more, 0, 0};
+        struct weft_load up = {level, true, 1, 2, half * more, 0, 0, 0};
+        price += halves ? weft_price(key, layout, &down) : 0;
+        price += doubles ? weft_price(key, layout, &up) : 0;
     }
     struct weft_load own = {.copied = halves ? 0 : bytes / n};
-    return weft_price_clamp(price + weft_price(key, costs, &own));
+    return weft_price_clamp(price + weft_price(key, layout, &own));
 }
 
 const struct weft_algorithm weft_algorithm_halving = {

@@ -16,8 +16,9 @@ struct ring {
     int previous;
 };
 
-static const char *ring_supports(const struct weft_key *key)
+static const char *ring_supports(const struct weft_key *key, const struct weft_layout *layout)
 {
+    (void)layout;
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
     case WEFT_REDUCE_SCATTER:
@@ -175,9 +176,11 @@ static void write_steps(const struct ring *ring, const struct weft_key *key)
     }
 }
 
-static weft_status ring_emit(const struct weft_key *key, int rank, unsigned aliasing,
-                             struct weft_program **program, struct weft_error *error)
+static weft_status ring_emit(const struct weft_key *key, const struct weft_layout *layout, int rank,
+                             unsigned aliasing, struct weft_program **program,
+                             struct weft_error *error)
 {
+    (void)layout;
     int n = key->num_ranks;
     struct weft_folds *folds = weft_folds_create(n, NULL);
     if (!folds)
@@ -196,33 +199,34 @@ static weft_status ring_emit(const struct weft_key *key, int rank, unsigned alia
     return status;
 }
 
-static int64_t ring_estimate(const struct weft_key *key, const struct weft_costs *costs)
+static int64_t ring_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
     int64_t n = key->num_ranks, bytes = weft_key_bytes(key), pieces = pieces_of(key);
     __int128 others = (__int128)bytes * (n - 1) / n;
     // A rank neither receives nor sends in fewer rounds than these.
     int64_t chain = n > 1 ? n - 2 + pieces : 0;
     __int128 chained = (__int128)bytes * chain / pieces;
-    struct weft_load load = {.messages = n - 1, .steps = 2 * (n - 1), .moved = others};
+    int top = weft_layout_top(layout);
+    struct weft_load load = {top, false, n - 1, 2 * (n - 1), others, 0, 0, 0};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
-        load = (struct weft_load){2 * (n - 1), 4 * (n - 1), 2 * others, others, 0, 0, false};
+        load = (struct weft_load){top, false, 2 * (n - 1), 4 * (n - 1), 2 * others, others, 0, 0};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
         load.combined = others;
         break;
     case WEFT_BROADCAST:
-        load = (struct weft_load){chain, 2 * chain, chained, 0, 0, 0, false};
+        load = (struct weft_load){top, false, chain, 2 * chain, chained, 0, 0, 0};
         break;
     case WEFT_REDUCE:
-        load = (struct weft_load){chain, 2 * chain, chained, chained, 0, 0, false};
+        load = (struct weft_load){top, false, chain, 2 * chain, chained, chained, 0, 0};
         break;
     default:
         load.copied = bytes / n;
         break;
     }
-    return weft_price_clamp(weft_price(key, costs, &load));
+    return weft_price_clamp(weft_price(key, layout, &load));
 }
 
 const struct weft_algorithm weft_algorithm_ring = {

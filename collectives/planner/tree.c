@@ -21,8 +21,9 @@ struct tree {
     int width;
 };
 
-static const char *tree_supports(const struct weft_key *key)
+static const char *tree_supports(const struct weft_key *key, const struct weft_layout *layout)
 {
+    (void)layout;
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
     case WEFT_BARRIER:
@@ -143,9 +144,11 @@ static void write_steps(const struct tree *tree, const struct weft_key *key)
     }
 }
 
-static weft_status tree_emit(const struct weft_key *key, int rank, unsigned aliasing,
-                             struct weft_program **program, struct weft_error *error)
+static weft_status tree_emit(const struct weft_key *key, const struct weft_layout *layout, int rank,
+                             unsigned aliasing, struct weft_program **program,
+                             struct weft_error *error)
 {
+    (void)layout;
     struct tree tree = {.num_ranks = key->num_ranks,
                         .rank = rank,
                         .root = root_of(key),
@@ -164,7 +167,7 @@ static weft_status tree_emit(const struct weft_key *key, int rank, unsigned alia
 }
 
 // Level by level, for the pairs of a level work at the same time.
-static int64_t tree_estimate(const struct weft_key *key, const struct weft_costs *costs)
+static int64_t tree_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
     int64_t bytes = weft_key_bytes(key);
     int height = weft_log2_ceil(key->num_ranks);
@@ -173,14 +176,15 @@ static int64_t tree_estimate(const struct weft_key *key, const struct weft_costs
     __int128 price = 0;
     for (int level = 0; level < height; level++) {
         int64_t pairs = (key->num_ranks + (INT64_C(1) << level)) >> (level + 1);
-        struct weft_load up = {1, 2, bytes, bytes, 0, 2 * pairs, false};
-        struct weft_load down = {1, 2, bytes, 0, 0, 2 * pairs, false};
-        price += goes_up ? weft_price(key, costs, &up) : 0;
-        price += goes_down ? weft_price(key, costs, &down) : 0;
+        int at = weft_layout_block_level(layout, INT64_C(2) << level);
+        struct weft_load up = {at, false, 1, 2, bytes, bytes, 0, 2 * pairs};
+        struct weft_load down = {at, false, 1, 2, bytes, 0, 0, 2 * pairs};
+        price += goes_up ? weft_price(key, layout, &up) : 0;
+        price += goes_down ? weft_price(key, layout, &down) : 0;
     }
-    struct weft_load on = {1, 2, bytes, 0, 0, 2, false};
+    struct weft_load on = {weft_layout_top(layout), false, 1, 2, bytes, 0, 0, 2};
     if (key->collective == WEFT_REDUCE && root_of(key) != key->root)
-        price += weft_price(key, costs, &on);
+        price += weft_price(key, layout, &on);
     return weft_price_clamp(price);
 }
 

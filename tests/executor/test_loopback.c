@@ -18,6 +18,7 @@
 #include "collectives/executor/run.h"
 #include "collectives/planner/algorithm.h"
 #include "collectives/program/oracle.h"
+#include "tests/planner/layouts.h"
 
 enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
 
@@ -340,6 +341,7 @@ static void check_request(struct rig *rig, const struct weft_algorithm *algorith
              weft_ops[request->op].name, in_place_mask);
     bool is_exchange =
         request->collective == WEFT_ALL_TO_ALL || request->collective == WEFT_ALL_TO_ALL_V;
+    struct weft_layout *layout = make_test_layout(request->num_ranks, request->num_ranks);
     for (int r = 0; r < request->num_ranks; r++) {
         struct weft_program *program = NULL;
         states[r].is_in_place = in_place_mask >> r & 1;
@@ -347,11 +349,12 @@ static void check_request(struct rig *rig, const struct weft_algorithm *algorith
         unsigned aliasing = WEFT_IN_PLACE | WEFT_OUT_OF_PLACE;
         if (is_exchange)
             aliasing = states[r].is_in_place ? WEFT_IN_PLACE : WEFT_OUT_OF_PLACE;
-        if (algorithm->emit(&key, r, aliasing, &program, &error) != WEFT_OK ||
+        if (algorithm->emit(&key, layout, r, aliasing, &program, &error) != WEFT_OK ||
             weft_plan_create(&program, &states[r].plan, &error) != WEFT_OK)
             fail_msg("%s: %s", what, error.text);
         assert_int_equal(weft_run_create(states[r].plan, &states[r].run, &error), WEFT_OK);
     }
+    weft_layout_destroy(&layout);
     run_all(rig, request, states, what);
     for (int r = 0; r < request->num_ranks; r++)
         free_state(&states[r]);
@@ -389,7 +392,10 @@ static void test_everything(void **state)
                     continue;
                 struct request request = {.collective = (weft_collective)c, .num_ranks = n};
                 const struct weft_key key = {request.collective, n, 0, 4, 10, WEFT_ORDER_FREE};
-                if (weft_algorithms[a]->supports(&key))
+                struct weft_layout *layout = make_test_layout(n, n);
+                bool is_possible = !weft_algorithms[a]->supports(&key, layout);
+                weft_layout_destroy(&layout);
+                if (!is_possible)
                     continue;
                 for (int i = 0; i < WEFT_NUM_DTYPES * NUM_COUNTS * NUM_ALIASINGS; i++) {
                     request.dtype = (weft_dtype)(i % WEFT_NUM_DTYPES);

@@ -15,6 +15,7 @@
 #include "base/dtype.h"
 #include "collectives/planner/algorithm.h"
 #include "collectives/program/plan.h"
+#include "tests/planner/layouts.h"
 #include "tests/planner/requests.h"
 
 static void require_ok(weft_status status, const struct weft_error *error,
@@ -63,14 +64,15 @@ static struct weft_label canonical(int first, int end)
 
 // The plan of one rank, written twice.
 static struct weft_plan *make_plan(const struct weft_algorithm *algorithm,
-                                   const struct weft_key *key, int rank, unsigned aliasing)
+                                   const struct weft_key *key, const struct weft_layout *layout,
+                                   int rank, unsigned aliasing)
 {
     struct weft_error error = {0};
     struct weft_program *program = NULL, *again = NULL;
     struct weft_plan *plan = NULL;
-    require_ok(algorithm->emit(key, rank, aliasing, &program, &error), &error, algorithm, key,
-               "emit");
-    require_ok(algorithm->emit(key, rank, aliasing, &again, &error), &error, algorithm, key,
+    require_ok(algorithm->emit(key, layout, rank, aliasing, &program, &error), &error, algorithm,
+               key, "emit");
+    require_ok(algorithm->emit(key, layout, rank, aliasing, &again, &error), &error, algorithm, key,
                "emit again");
     require_equal(program, again);
     weft_program_destroy(&again);
@@ -79,7 +81,7 @@ static struct weft_plan *make_plan(const struct weft_algorithm *algorithm,
 }
 
 static void try_request(const struct weft_algorithm *algorithm, const struct weft_key *key,
-                        unsigned aliasing)
+                        const struct weft_layout *layout, unsigned aliasing)
 {
     struct weft_error error = {0};
     struct weft_plan *plans[64] = {0};
@@ -87,7 +89,8 @@ static void try_request(const struct weft_algorithm *algorithm, const struct wef
     for (int i = 0; i < key->num_ranks; i++) {
         struct request_end end = request_end(key, i);
         if (end.takes_part)
-            plans[num_plans++] = make_plan(algorithm, &end.key, i, request_aliasing(aliasing, i));
+            plans[num_plans++] =
+                make_plan(algorithm, &end.key, layout, i, request_aliasing(aliasing, i));
     }
     require_ok(weft_plans_agree(plans, num_plans, &error), &error, algorithm, key, "lanes");
     for (int i = 0; i < num_plans; i++)
@@ -99,12 +102,14 @@ static void test_every_request_is_proved(void **state)
     (void)state;
     struct request_walk walk = {0};
     long num_requests = 0;
-    while (next_request(&walk)) {
+    for (int turn = 0; next_request(&walk); turn++) {
+        struct weft_layout *layout = make_test_layout(walk.key.num_ranks, turn);
         for (int i = 0; weft_algorithms[i]; i++)
-            if (!weft_algorithms[i]->supports(&walk.key)) {
-                try_request(weft_algorithms[i], &walk.key, walk.aliasing);
+            if (!weft_algorithms[i]->supports(&walk.key, layout)) {
+                try_request(weft_algorithms[i], &walk.key, layout, walk.aliasing);
                 num_requests++;
             }
+        weft_layout_destroy(&layout);
     }
     print_message("%ld requests\n", num_requests);
     assert_true(num_requests > 1000);
@@ -123,8 +128,10 @@ static void test_every_collective_has_an_algorithm(void **state)
                                        .size_class = 20,
                                        .order = (weft_order)order};
                 bool is_found = false;
+                struct weft_layout *layout = make_test_layout(sizes[n], 0);
                 for (int i = 0; weft_algorithms[i]; i++)
-                    is_found |= !weft_algorithms[i]->supports(&key);
+                    is_found |= !weft_algorithms[i]->supports(&key, layout);
+                weft_layout_destroy(&layout);
                 if (!is_found)
                     fail_msg("nothing does %s of %d ranks, order %d", weft_collective_names[c],
                              key.num_ranks, order);
@@ -140,18 +147,21 @@ static void test_reproducible_is_canonical(void **state)
     while (next_request(&walk)) {
         if (walk.key.order != WEFT_ORDER_REPRODUCIBLE || walk.key.num_ranks > 17)
             continue;
+        struct weft_layout *layout = make_test_layout(walk.key.num_ranks, (int)(num_cells % 97));
         for (int i = 0; weft_algorithms[i]; i++)
-            for (int r = 0; r < walk.key.num_ranks && !weft_algorithms[i]->supports(&walk.key);
-                 r++) {
+            for (int r = 0;
+                 r < walk.key.num_ranks && !weft_algorithms[i]->supports(&walk.key, layout); r++) {
                 struct weft_error error = {0};
                 struct weft_program *program = NULL;
-                require_ok(weft_algorithms[i]->emit(&walk.key, r, WEFT_IN_PLACE, &program, &error),
-                           &error, weft_algorithms[i], &walk.key, "emit");
+                require_ok(
+                    weft_algorithms[i]->emit(&walk.key, layout, r, WEFT_IN_PLACE, &program, &error),
+                    &error, weft_algorithms[i], &walk.key, "emit");
                 uint64_t wanted = canonical(0, walk.key.num_ranks).expression;
                 for (uint32_t c = 0; c < weft_shape_output(&program->shape).cells; c++, num_cells++)
                     assert_true(program->results[c] == wanted);
                 weft_program_destroy(&program);
             }
+        weft_layout_destroy(&layout);
     }
     assert_true(num_cells > 1000);
 }
@@ -160,6 +170,8 @@ static void test_one_rank_of_many(void **state)
 {
     (void)state;
     const int ranks[] = {0, 1, 8191, 16383};
+    struct weft_layout *layout = NULL;
+    assert_int_equal(weft_layout_assumed(16384, 8, 32, &layout, NULL), WEFT_OK);
     for (int i = 0; weft_algorithms[i]; i++)
         for (int c = 0; c < WEFT_NUM_COLLECTIVES; c++) {
             struct weft_key key = {.collective = (weft_collective)c,
@@ -169,20 +181,21 @@ static void test_one_rank_of_many(void **state)
                                    .size_class = 26};
             if (!weft_collective_is_rooted(key.collective))
                 key.root = 0;
-            if (weft_algorithms[i]->supports(&key))
+            if (weft_algorithms[i]->supports(&key, layout))
                 continue;
             for (size_t r = 0; r < sizeof ranks / sizeof *ranks; r++) {
                 struct weft_error error = {0};
                 struct weft_program *program = NULL;
                 struct weft_plan *plan = NULL;
-                require_ok(
-                    weft_algorithms[i]->emit(&key, ranks[r], WEFT_OUT_OF_PLACE, &program, &error),
-                    &error, weft_algorithms[i], &key, "emit");
+                require_ok(weft_algorithms[i]->emit(&key, layout, ranks[r], WEFT_OUT_OF_PLACE,
+                                                    &program, &error),
+                           &error, weft_algorithms[i], &key, "emit");
                 require_ok(weft_plan_create(&program, &plan, &error), &error, weft_algorithms[i],
                            &key, "check");
                 weft_plan_destroy(&plan);
             }
         }
+    weft_layout_destroy(&layout);
 }
 
 static void test_self_message_is_refused(void **state)
@@ -193,7 +206,10 @@ static void test_self_message_is_refused(void **state)
     struct weft_program *program = NULL;
     const struct weft_algorithm *direct = weft_algorithm_find("direct");
     assert_non_null(direct);
-    assert_int_equal(direct->emit(&key, 1, WEFT_OUT_OF_PLACE, &program, &error), WEFT_UNSUPPORTED);
+    struct weft_layout *layout = make_test_layout(2, 0);
+    assert_int_equal(direct->emit(&key, layout, 1, WEFT_OUT_OF_PLACE, &program, &error),
+                     WEFT_UNSUPPORTED);
+    weft_layout_destroy(&layout);
     assert_null(program);
     assert_non_null(strstr(error.text, "itself"));
 }

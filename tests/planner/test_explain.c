@@ -13,65 +13,80 @@
 #include "collectives/planner/explain.h"
 #include "topology/synthetic.h"
 
-static struct weft_costs costs_of(const char *synthetic, int num_ranks,
-                                  struct weft_cost_origin *origin)
+static struct weft_layout *layout_of(const char *synthetic, int num_ranks,
+                                     struct weft_layout_origin *origin)
 {
     struct weft_error error = {0};
     struct weft_topology *topology = NULL;
-    struct weft_costs costs = {0};
+    struct weft_layout *layout = NULL;
     if (weft_topology_from_synthetic(synthetic, &topology, &error) != WEFT_OK ||
-        weft_costs_from_topology(topology, num_ranks, &costs, origin, &error) != WEFT_OK)
+        weft_layout_from_topology(topology, num_ranks, &layout, origin, &error) != WEFT_OK)
         fail_msg("%s: %s", synthetic, error.text);
     weft_topology_destroy(&topology);
-    return costs;
+    return layout;
 }
 
-static const char *winner(const struct weft_costs *costs, int num_ranks, int size_class)
+static const char *winner(const struct weft_layout *layout, int size_class)
 {
     const struct weft_key key = {.collective = WEFT_ALL_REDUCE,
-                                 .num_ranks = num_ranks,
+                                 .num_ranks = layout->num_ranks,
                                  .element_bytes = 4,
                                  .size_class = size_class};
     struct weft_choice choice;
-    assert_int_equal(weft_choice_make(&key, costs, &choice, NULL), WEFT_OK);
+    assert_int_equal(weft_choice_make(&key, layout, &choice, NULL), WEFT_OK);
     return choice.candidates[0].algorithm->name;
+}
+
+static int64_t slope(const struct weft_layout *layout, int level)
+{
+    return layout->costs.levels[level].message.lines[0].ps_per_mib;
 }
 
 static void test_one_host(void **state)
 {
     (void)state;
-    struct weft_cost_origin origin;
-    struct weft_costs costs = costs_of("host:1 core:4@10", 4, &origin);
-    assert_int_equal(costs.sharing, 1);
-    assert_int_equal(costs.crossing, 1);
+    struct weft_layout_origin origin;
+    struct weft_layout *layout = layout_of("host:1 core:4@10", 4, &origin);
+    assert_int_equal(layout->costs.sharing, 1);
+    assert_int_equal(layout->costs.num_levels, 1);
     assert_int_equal(origin.num_hosts, 1);
     assert_int_equal(origin.num_places, 4);
-    // 10 GB/s, in and out of a buffer: 1024 bytes in 204.8 ns.
-    assert_true(costs.transfer_ps_per_kib == 204800);
-    assert_string_equal(winner(&costs, 4, 6), "flat");
-    costs = costs_of("host:1 core:4@10", 9, &origin);
-    assert_int_equal(costs.sharing, 3);
-    struct weft_costs faster = costs_of("host:1 core:4@40", 9, &origin);
-    assert_true(faster.transfer_ps_per_kib * 4 == costs.transfer_ps_per_kib);
+    // 10 GB/s, in and out of a buffer: 1048576 bytes in 209.7152 us.
+    assert_int_equal(slope(layout, 0), 209715200);
+    assert_string_equal(winner(layout, 6), "flat");
+    weft_layout_destroy(&layout);
+    layout = layout_of("host:1 core:4@10", 9, &origin);
+    assert_int_equal(layout->costs.sharing, 3);
+    struct weft_layout *faster = layout_of("host:1 core:4@40", 9, &origin);
+    assert_true(slope(faster, 0) * 4 == slope(layout, 0));
+    weft_layout_destroy(&layout);
+    weft_layout_destroy(&faster);
 }
 
 static void test_many_hosts(void **state)
 {
     (void)state;
-    struct weft_cost_origin origin;
-    struct weft_costs costs = costs_of("host:4 nvswitch:1@200 gpu:8@200 nic:2@100", 32, &origin);
+    struct weft_layout_origin origin;
+    const char *cluster = "host:4 nvswitch:1@200 gpu:8@200 nic:2@100";
+    struct weft_layout *layout = layout_of(cluster, 32, &origin);
+    const struct weft_costs *costs = &layout->costs;
     assert_int_equal(origin.num_hosts, 4);
     assert_int_equal(origin.num_places, 32);
     assert_int_equal(origin.place_kind, WEFT_NODE_GPU);
-    assert_int_equal(costs.crossing, 4); // 8 ranks, 2 NICs
-    assert_int_equal(costs.flat_ps, -1);
+    assert_int_equal(costs->num_levels, 2);
+    assert_int_equal(layout->levels[0].num_groups, 4);
+    assert_int_equal(layout->levels[0].largest, 8);
+    // 8 ranks share 2 NICs.
+    assert_true(costs->levels[1].crowd_ps_per_mib >= 4 * slope(layout, 1));
+    assert_int_equal(costs->flat_ps, -1);
     // 100 Gbit/s is 12.5 GB/s, if nothing on the way is narrower.
-    assert_true(costs.transfer_ps_per_kib >= 81920);
-    // Where many ranks share the way out of a host, only neighbours on a ring do not queue up.
-    assert_string_equal(winner(&costs, 32, 30), "ring");
-    assert_string_not_equal(winner(&costs, 32, 8), "ring");
-    costs = costs_of("host:1 nvswitch:1@200 gpu:8@200 nic:2@100", 8, &origin);
-    assert_int_equal(costs.crossing, 1);
+    assert_true(slope(layout, 1) >= 83886080);
+    assert_true(slope(layout, 0) < slope(layout, 1));
+    assert_string_not_equal(winner(layout, 8), "ring");
+    weft_layout_destroy(&layout);
+    layout = layout_of("host:4 nvswitch:1@200 gpu:8@200 nic:2@100", 8, &origin);
+    assert_int_equal(layout->costs.num_levels, 1); // all on the first host
+    weft_layout_destroy(&layout);
 }
 
 static void test_impossible_places(void **state)
@@ -79,19 +94,22 @@ static void test_impossible_places(void **state)
     (void)state;
     struct weft_error error = {0};
     struct weft_topology *topology = NULL;
-    struct weft_costs costs;
-    struct weft_cost_origin origin;
+    struct weft_layout *layout = NULL;
+    struct weft_layout_origin origin;
     assert_int_equal(weft_topology_from_synthetic("host:2 core:2", &topology, &error), WEFT_OK);
-    assert_int_equal(weft_costs_from_topology(topology, 4, &costs, &origin, &error),
+    assert_int_equal(weft_layout_from_topology(topology, 4, &layout, &origin, &error),
                      WEFT_NOT_FOUND); // no network
     assert_non_null(strstr(error.text, "no way"));
-    assert_int_equal(weft_costs_from_topology(topology, 2, &costs, &origin, &error), WEFT_OK);
-    assert_int_equal(weft_costs_from_topology(topology, 0, &costs, &origin, &error),
+    assert_int_equal(weft_layout_from_topology(topology, 0, &layout, &origin, &error),
                      WEFT_INVALID_ARGUMENT);
+    assert_null(layout);
+    assert_int_equal(weft_layout_from_topology(topology, 2, &layout, &origin, &error), WEFT_OK);
+    weft_layout_destroy(&layout);
     weft_topology_destroy(&topology);
 }
 
-static struct weft_explanation make_explanation(struct weft_program_facts *facts, int num_ranks)
+static struct weft_explanation make_explanation(struct weft_program_facts *facts, int num_ranks,
+                                                struct weft_layout **layout)
 {
     struct weft_explanation explanation = {.bytes = 1 << 20, .programs = facts};
     struct weft_error error = {0};
@@ -101,9 +119,9 @@ static struct weft_explanation make_explanation(struct weft_program_facts *facts
                                                 .size_class = 20},
                                         .aliasing = WEFT_OUT_OF_PLACE,
                                         .algorithm = "ring"};
-    request.costs = costs_of("host:1 core:8", num_ranks, &explanation.origin);
-    assert_int_equal(weft_choice_make(&request.key, &request.costs, &explanation.choice, &error),
-                     WEFT_OK);
+    *layout = layout_of("host:1 core:8", num_ranks, &explanation.origin);
+    request.layout = *layout;
+    assert_int_equal(weft_choice_make(&request.key, *layout, &explanation.choice, &error), WEFT_OK);
     for (int r = 0; r < num_ranks; r++) {
         struct weft_plan *plan = NULL;
         request.rank = r;
@@ -120,7 +138,9 @@ static void test_program_facts(void **state)
 {
     (void)state;
     struct weft_program_facts facts[5];
-    make_explanation(facts, 5);
+    struct weft_layout *layout;
+    make_explanation(facts, 5, &layout);
+    weft_layout_destroy(&layout);
     int64_t sent = 0;
     for (int r = 0; r < 5; r++) {
         assert_int_equal(facts[r].num_sends, 8);
@@ -138,7 +158,8 @@ static void test_text_and_json_tell_the_same(void **state)
 {
     (void)state;
     struct weft_program_facts facts[4];
-    struct weft_explanation explanation = make_explanation(facts, 4);
+    struct weft_layout *layout;
+    struct weft_explanation explanation = make_explanation(facts, 4, &layout);
     char *text = NULL;
     size_t bytes;
     FILE *stream = open_memstream(&text, &bytes);
@@ -161,13 +182,14 @@ static void test_text_and_json_tell_the_same(void **state)
     assert_non_null(strstr(text, "[assumed]"));
     json_decref(json);
     free(text);
+    weft_layout_destroy(&layout);
 }
 
 static void test_table_names_every_change(void **state)
 {
     (void)state;
-    struct weft_cost_origin origin;
-    const struct weft_costs costs = costs_of("host:1 core:8", 4, &origin);
+    struct weft_layout_origin origin;
+    struct weft_layout *layout = layout_of("host:1 core:8", 4, &origin);
     const struct weft_key key = {
         .collective = WEFT_ALL_REDUCE, .num_ranks = 4, .element_bytes = 4, .size_class = 0};
     struct weft_error error = {0};
@@ -175,9 +197,9 @@ static void test_table_names_every_change(void **state)
     char *text = NULL;
     size_t bytes;
     FILE *stream = open_memstream(&text, &bytes);
-    assert_int_equal(weft_explain_table(&key, &costs, stream, &error), WEFT_OK);
+    assert_int_equal(weft_explain_table(&key, layout, stream, &error), WEFT_OK);
     fclose(stream);
-    assert_int_equal(weft_explain_table_json(&key, &costs, &json, &error), WEFT_OK);
+    assert_int_equal(weft_explain_table_json(&key, layout, &json, &error), WEFT_OK);
     json_t *rows = json_object_get(json, "rows");
     assert_int_equal(json_array_size(rows), 28); // 8 B to 1 GiB
     const char *last = "";
@@ -187,11 +209,12 @@ static void test_table_names_every_change(void **state)
         snprintf(change, sizeof change, "%s from ", chosen);
         if (strcmp(chosen, last) != 0)
             assert_non_null(strstr(text, change));
-        assert_string_equal(chosen, winner(&costs, 4, (int)i + 3));
+        assert_string_equal(chosen, winner(layout, (int)i + 3));
         last = chosen;
     }
     json_decref(json);
     free(text);
+    weft_layout_destroy(&layout);
 }
 
 int main(void)

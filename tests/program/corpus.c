@@ -14,6 +14,7 @@
 
 #include "base/dtype.h"
 #include "collectives/planner/algorithm.h"
+#include "tests/planner/layouts.h"
 #include "tests/program/samples.h"
 
 static struct program_set *add_set(struct corpus *corpus, const char *name, const char *collective,
@@ -37,7 +38,7 @@ static void add_samples(struct corpus *corpus, int most_ranks)
 }
 
 static struct weft_program *emit(const struct weft_algorithm *algorithm, struct weft_key key,
-                                 int rank, unsigned aliasing)
+                                 const struct weft_layout *layout, int rank, unsigned aliasing)
 {
     struct weft_error error;
     struct weft_program *program;
@@ -45,7 +46,7 @@ static struct weft_program *emit(const struct weft_algorithm *algorithm, struct 
         key.collective = WEFT_RECV;
         key.root = 1 - rank;
     }
-    if (algorithm->emit(&key, rank, aliasing, &program, &error) != WEFT_OK)
+    if (algorithm->emit(&key, layout, rank, aliasing, &program, &error) != WEFT_OK)
         fail_msg("%s: %s", algorithm->name, error.text);
     return program;
 }
@@ -63,13 +64,17 @@ static void add_algorithm(struct corpus *corpus, const struct weft_algorithm *al
                                        .size_class = 10};
                 bool is_exchange = c == WEFT_ALL_TO_ALL || c == WEFT_ALL_TO_ALL_V;
                 bool is_pair = c == WEFT_SEND || c == WEFT_RECV;
+                struct weft_layout *layout = make_test_layout(n, 1);
                 if ((is_pair && (n > 2 || c == WEFT_RECV)) || (is_exchange && aliasing == 3) ||
-                    algorithm->supports(&key))
+                    algorithm->supports(&key, layout)) {
+                    weft_layout_destroy(&layout);
                     continue;
+                }
                 struct program_set *set =
                     add_set(corpus, algorithm->name, weft_collective_names[c], n);
                 for (int rank = 0; rank < n; rank++)
-                    set->programs[rank] = emit(algorithm, key, rank, aliasing);
+                    set->programs[rank] = emit(algorithm, key, layout, rank, aliasing);
+                weft_layout_destroy(&layout);
             }
 }
 

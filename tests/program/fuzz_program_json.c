@@ -23,8 +23,14 @@ static size_t edited_program(const uint8_t *data, size_t size, char text[TEXT_BY
                                  .element_bytes = 4,
                                  .size_class = 10};
     struct weft_program *program;
+    struct weft_layout *layout = NULL;
     json_t *json;
-    if (weft_algorithm_find("ring")->emit(&key, 0, 3, &program, NULL) != WEFT_OK)
+    if (weft_layout_assumed(key.num_ranks, 1, 1, &layout, NULL) != WEFT_OK)
+        return 0;
+    if (weft_algorithm_find("ring")->emit(&key, layout, 0, 3, &program, NULL) != WEFT_OK)
+        program = NULL;
+    weft_layout_destroy(&layout);
+    if (!program)
         return 0;
     size_t length = 0;
     if (weft_program_to_json(program, &json, NULL) == WEFT_OK) {

@@ -1,0 +1,73 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Where topology and planner meet: how the ranks that met lie on their hosts, at prices of this
+ * machine, or of the topology that WEFT_TOPOLOGY names. Rank 0 asks; everybody uses its answer.
+ * What moves here is memory of processes, so processors and memory decide; whoever makes a
+ * communicator does not wait for drivers and networks.
+ */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "collectives/comm/internal.h"
+#include "collectives/planner/costs.h"
+#include "collectives/planner/layout_topology.h"
+#include "topology/load.h"
+
+// Two levels, whatever the topology had.
+static void make_two_levels(struct weft_costs *costs)
+{
+    if (costs->num_levels == 1) { // nothing is known of other hosts
+        const struct weft_link_kind *network = &weft_link_kinds[WEFT_LINK_NETWORK];
+        costs->levels[1] = costs->levels[0];
+        weft_level_use_route(&costs->levels[1],
+                             costs->levels[0].message.lines[0].fixed_ps +
+                                 network->assumed_latency_ps,
+                             network->assumed_bandwidth);
+    } else {
+        costs->levels[1] = costs->levels[costs->num_levels - 1];
+    }
+    costs->num_levels = 2;
+}
+
+weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
+                                  struct weft_costs *costs, struct weft_error *error)
+{
+    struct weft_topology *topology;
+    struct weft_layout *layout = NULL;
+    struct weft_layout_origin origin;
+    struct weft_error why;
+    bool is_given = *context->config.topology;
+    weft_status status = is_given ? weft_topology_load(context->config.topology, &topology, &why)
+                                  : weft_topology_load_processors(&topology, &why);
+    if (status == WEFT_OK) {
+        status = weft_layout_from_topology(topology, num_ranks, &layout, &origin, &why);
+        weft_topology_destroy(&topology);
+    }
+    if (status != WEFT_OK && is_given)
+        return weft_fail(error, status, "WEFT_TOPOLOGY: %.400s", why.text);
+    // A machine that cannot be probed still runs; only the choice rests on assumptions.
+    if (status != WEFT_OK)
+        WEFT_LOG(WEFT_LOG_WARN, "prices are assumed: %s", why.text);
+    *costs = layout ? layout->costs : weft_costs_assumed(num_ranks, context->num_cores);
+    make_two_levels(costs);
+    weft_layout_destroy(&layout);
+    return WEFT_OK;
+}
+
+weft_status weft_layout_of_world(const struct weft_world *world, struct weft_layout **layout,
+                                 struct weft_error *error)
+{
+    int *hosts = malloc((size_t)world->num_ranks * sizeof *hosts);
+    if (!hosts)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
+    for (int r = 0; r < world->num_ranks; r++) {
+        hosts[r] = 0; // the first rank of the same host
+        while (world->processes[hosts[r]].host_id != world->processes[r].host_id)
+            hosts[r]++;
+    }
+    const int *group_of[] = {hosts};
+    weft_status status =
+        weft_layout_create(world->num_ranks, &world->processes[0].costs, group_of, layout, error);
+    free(hosts);
+    return status;
+}

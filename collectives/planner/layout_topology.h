@@ -1,0 +1,34 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The layout of ranks on a topology: ranks are placed, groups and levels follow from what is there,
+ * the slowest way between two ranks of a level sets its prices, and what the topology does not know
+ * stays assumed. Every price says where it comes from.
+ */
+#ifndef WEFT_COLLECTIVES_PLANNER_LAYOUT_TOPOLOGY_H
+#define WEFT_COLLECTIVES_PLANNER_LAYOUT_TOPOLOGY_H
+
+#include "collectives/planner/layout.h"
+#include "topology/graph.h"
+
+struct weft_level_origin {
+    const char *groups;         // what the groups of this level are, in words ("hosts")
+    enum weft_source latency;   // of the route; the software's part of a message is assumed
+    enum weft_source bandwidth; // of the route
+    char route[256];            // the slowest way, in words
+};
+
+struct weft_layout_origin {
+    struct weft_level_origin levels[WEFT_LEVELS_LIMIT];
+    int num_hosts;
+    int num_places; // different nodes that hold ranks
+    int place_kind; // of weft_node_kinds
+};
+
+/* Of the first num_ranks places for ranks (weft_topology_place). Errors: INVALID_ARGUMENT
+ * (num_ranks), NOT_FOUND (no place for ranks, or two of them with no way between them),
+ * OUT_OF_MEMORY. */
+weft_status weft_layout_from_topology(const struct weft_topology *topology, int num_ranks,
+                                      struct weft_layout **layout,
+                                      struct weft_layout_origin *origin, struct weft_error *error);
+
+#endif
