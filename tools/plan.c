@@ -17,7 +17,15 @@
 #include "tools/command.h"
 #include "topology/load.h"
 
-enum { OPTION_TABLE = 256, OPTION_EXPLAIN, OPTION_JSON, OPTION_DUMP, OPTION_SCALE, OPTION_ORDER };
+enum {
+    OPTION_TABLE = 256,
+    OPTION_EXPLAIN,
+    OPTION_JSON,
+    OPTION_DUMP,
+    OPTION_SCALE,
+    OPTION_ORDER,
+    OPTION_NCCL
+};
 enum { RANKS_SHOWN = 16 };
 
 struct arguments {
@@ -29,7 +37,7 @@ struct arguments {
     const char *algorithm;
     const char *dump;
     bool has_collective, has_root, has_rank, has_ranks;
-    bool wants_table, wants_reasons, wants_json, wants_scale;
+    bool wants_table, wants_reasons, wants_json, wants_scale, wants_nccl;
 };
 
 static weft_status parse_order(const char *text, weft_order *order, struct weft_error *error)
@@ -99,6 +107,9 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
     case OPTION_SCALE:
         arguments->wants_scale = true;
         return 0;
+    case OPTION_NCCL:
+        arguments->wants_nccl = true;
+        return 0;
     case ARGP_KEY_ARG:
         option = 'c';
         break;
@@ -132,6 +143,7 @@ static const struct argp_option options[] = {
     {"rank", 'r', "RANK", 0, "Show the program of this rank only (dump: 0)", 1},
     {"scale-check", OPTION_SCALE, NULL, 0,
      "Write and prove one rank's program of every algorithm; show time and memory", 1},
+    {"nccl-table", OPTION_NCCL, NULL, 0, "Hold the emulation of NCCL's choices against a table", 1},
     {0},
 };
 static const struct argp parser = {
@@ -304,6 +316,8 @@ int weft_command_plan(int argc, char **argv)
     arguments.key.root =
         weft_collective_is_rooted(arguments.key.collective) ? (int)arguments.root : 0;
     arguments.key.size_class = weft_size_class((uint64_t)arguments.bytes);
+    if (arguments.wants_nccl)
+        return weft_plan_nccl_table(argv[0], arguments.wants_json);
     if (arguments.wants_scale)
         return weft_plan_scale_check(argv[0], (int)arguments.ranks,
                                      arguments.has_rank ? (int)arguments.rank : -1,

@@ -12,4 +12,8 @@
  * an exit code: FAILED above 100 ms or 64 MiB, or when a check fails. */
 int weft_plan_scale_check(const char *command, int num_ranks, int rank, bool wants_json);
 
+/* Prints, for the reference's clusters, what NCCL would choose beside what the reference says.
+ * Returns an exit code: FAILED when one differs. */
+int weft_plan_nccl_table(const char *command, bool wants_json);
+
 #endif
