@@ -24,7 +24,8 @@ enum {
     OPTION_DUMP,
     OPTION_SCALE,
     OPTION_ORDER,
-    OPTION_NCCL
+    OPTION_NCCL,
+    OPTION_FIT
 };
 enum { RANKS_SHOWN = 16 };
 
@@ -36,6 +37,7 @@ struct arguments {
     const char *topology;
     const char *algorithm;
     const char *dump;
+    const char *fit;
     bool has_collective, has_root, has_rank, has_ranks;
     bool wants_table, wants_reasons, wants_json, wants_scale, wants_nccl;
 };
@@ -107,6 +109,9 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
     case OPTION_SCALE:
         arguments->wants_scale = true;
         return 0;
+    case OPTION_FIT:
+        arguments->fit = text;
+        return 0;
     case OPTION_NCCL:
         arguments->wants_nccl = true;
         return 0;
@@ -143,6 +148,7 @@ static const struct argp_option options[] = {
     {"rank", 'r', "RANK", 0, "Show the program of this rank only (dump: 0)", 1},
     {"scale-check", OPTION_SCALE, NULL, 0,
      "Write and prove one rank's program of every algorithm; show time and memory", 1},
+    {"fit", OPTION_FIT, "FILE", 0, "Fit prices to a measured sweep; foretell what was left out", 1},
     {"nccl-table", OPTION_NCCL, NULL, 0, "Hold the emulation of NCCL's choices against a table", 1},
     {0},
 };
@@ -316,6 +322,8 @@ int weft_command_plan(int argc, char **argv)
     arguments.key.root =
         weft_collective_is_rooted(arguments.key.collective) ? (int)arguments.root : 0;
     arguments.key.size_class = weft_size_class((uint64_t)arguments.bytes);
+    if (arguments.fit)
+        return weft_plan_fit(argv[0], arguments.fit, arguments.wants_json);
     if (arguments.wants_nccl)
         return weft_plan_nccl_table(argv[0], arguments.wants_json);
     if (arguments.wants_scale)

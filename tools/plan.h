@@ -16,4 +16,8 @@ int weft_plan_scale_check(const char *command, int num_ranks, int rank, bool wan
  * Returns an exit code: FAILED when one differs. */
 int weft_plan_nccl_table(const char *command, bool wants_json);
 
+/* Fits a curve to some sizes of the sweep in `path` and prints how well it foretells the others,
+ * beside plain interpolation. Returns an exit code: FAILED when the median error is above 6 %. */
+int weft_plan_fit(const char *command, const char *path, bool wants_json);
+
 #endif

@@ -192,7 +192,7 @@ static void a_sentence(void **state)
     assert_int_equal(p.algorithm, WEFT_NCCL_NVLS_TREE);
     assert_int_equal(
         weft_nccl_explain(t, WEFT_ALL_GATHER, 16, 1 << 26, &p, text, sizeof text, &error), WEFT_OK);
-    assert_non_null(strstr(text, "take ring/LL128 with 16 channels and predicts "));
+    assert_non_null(strstr(text, "take ring/Simple with 16 channels and predicts "));
     assert_int_equal(weft_nccl_explain(t, WEFT_ALL_REDUCE, 17, 8, NULL, text, sizeof text, &error),
                      WEFT_UNSUPPORTED);
     assert_int_equal(weft_nccl_explain(t, WEFT_ALL_REDUCE, 1, 8, NULL, text, sizeof text, &error),
