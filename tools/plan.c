@@ -159,8 +159,8 @@ static const struct argp parser = {
         "Show the plan chosen for a collective, and why. Nothing is run.\v"
         "Without --topology the variable WEFT_TOPOLOGY decides, without that this machine. "
         "WEFT_ALGORITHM forces algorithms as it does in programs; --algorithm goes before it.\n\n"
-        "Exit codes: 0 fine; 1 a program failed its check, or --scale-check its bars (100 ms, "
-        "64 MiB); 2 bad usage or input; 3 could not finish.",
+        "Exit codes: 0 fine; 1 a program failed its check, or --scale-check (100 ms, 64 MiB), "
+        "--nccl-table or --fit (6 %) its bars; 2 bad usage or input; 3 could not finish.",
 };
 
 static weft_status write_text(const char *path, char *text, struct weft_error *error)

@@ -63,6 +63,7 @@ weft_status weft_sweep_read(const char *text, const char *name, struct weft_swee
     while (weft_lines_next(&lines))
         if (lines.line.bytes > 0 && lines.line.at[0] != '#')
             WEFT_TRY(read_point(&lines, &made));
+    lines.number += lines.number == 0; // an empty file ends on its first line
     if (made.num_points < 2)
         return weft_lines_refuse(&lines, "a sweep has two sizes at least");
     *sweep = made;

@@ -3,9 +3,9 @@
  * See nccl_topology.h. NCCL searches channel by channel with its own constants for links. Here the
  * outcome is computed from four figures of the slowest node: NVLinks of a GPU, its PCIe link, NICs
  * and their speed. Approximated: rings are taken to exist wherever the GPUs' links have room for
- * them; a mesh without NVSwitch counts as if it had one; trees get the channels of rings; NICs are
- * spread evenly over the GPUs; the plain tree is never taken. As in NCCL, all nodes run at the
- * speed of the slowest, and nothing measured counts.
+ * them; a mesh without NVSwitch counts as if it had one; trees get the channels of rings; NVLinks
+ * to a CPU are not followed; NICs are spread evenly over the GPUs; the plain tree is never taken.
+ * As in NCCL, all nodes run at the speed of the slowest, and nothing measured counts.
  */
 #include "collectives/planner/nccl_topology.h"
 
@@ -96,8 +96,9 @@ static double nvlink_of(int capability)
  * (By 15.75, so that what 32 GT/s carry reaches the step of 48 GB/s.) */
 static double pci_as_counted(const struct weft_link *link)
 {
-    int64_t nominal = link->bandwidth.current.value > 0 ? link->bandwidth.current.value
-                                                        : link->bandwidth.nominal.value;
+    // idle devices slow their links down, and NCCL asks for the most
+    int64_t nominal = link->bandwidth.nominal.value > 0 ? link->bandwidth.nominal.value
+                                                        : link->bandwidth.current.value;
     return nominal > 0 ? (double)nominal * 12 / 15.75e9 : 0;
 }
 
@@ -351,6 +352,9 @@ static weft_status check_places(const struct survey *s, struct weft_error *error
         if (has(model, "MI") || (pci_id && strncmp(pci_id, "1002:", 5) == 0))
             return weft_fail(error, WEFT_UNSUPPORTED, "NCCL runs on NVIDIA's GPUs only");
     }
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_XGMI)
+            return weft_fail(error, WEFT_UNSUPPORTED, "NCCL runs on NVIDIA's GPUs only");
     return WEFT_OK;
 }
 

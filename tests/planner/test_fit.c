@@ -166,7 +166,7 @@ static void sweeps_are_read(void **state)
     static const struct {
         const char *text, *words;
     } bad[] = {
-        {"", "x:0: a sweep has two sizes"},
+        {"", "x:1: a sweep has two sizes"},
         {"8,1\n", "x:1: a sweep has two sizes"},
         {"8,1\nsize,time\n", "x:2: does not start with a size"},
         {"0,1\n", "x:1: does not start"},

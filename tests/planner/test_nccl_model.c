@@ -208,6 +208,32 @@ static void a_sentence(void **state)
     }
 }
 
+/* Real machines: an answer or a reason. */
+static void real_files_are_answered(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        int ranks;
+        weft_status status;
+    } files[] = {
+        {"aws/p5.48xl-topo.xml", 8, WEFT_OK},          {"aws/p4d-24xl-topo.xml", 8, WEFT_OK},
+        {"oracle/H100-topology.xml", 8, WEFT_OK},      {"azure/ncv4-topo.xml", 4, WEFT_OK},
+        {"mpibind/coral-lassen.xml", 4, WEFT_OK},      {"hwloc/nvidiaDGX2.xml", 16, WEFT_OK},
+        {"rccl/topo_8p_940.xml", 8, WEFT_UNSUPPORTED}, {"rccl/topo_4p1h.xml", 4, WEFT_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        struct weft_topology *t = load_real(files[i].file);
+        struct weft_error error = {0};
+        char text[200] = "";
+        weft_status status = weft_nccl_explain(t, WEFT_ALL_REDUCE, files[i].ranks, 1 << 20, NULL,
+                                               text, sizeof text, &error);
+        weft_topology_destroy(&t);
+        print_message("%s: %s\n", files[i].file, status == WEFT_OK ? text : error.text);
+        assert_int_equal(status, files[i].status);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +244,7 @@ int main(void)
         cmocka_unit_test(what_is_refused),
         cmocka_unit_test(presets_give),
         cmocka_unit_test(a_sentence),
+        cmocka_unit_test(real_files_are_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

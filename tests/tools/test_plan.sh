@@ -86,5 +86,22 @@ expect 'scale check' True "$("$weft" plan --scale-check --ranks 300 --json | que
 expect 'scale check covers the table' True "$("$weft" plan --scale-check --ranks 3 --json |
     query 'len({r["algorithm"] for r in j["rows"]}) == 5 and len({r["collective"] for r in j["rows"]}) == 12')"
 
+expect "NCCL's table" 'True 8' "$("$weft" plan --nccl-table --json |
+    query '"%s %d" % (j["passed"], sum(r["equal"] for r in j["rows"]))')"
+for i in $(seq 3 33); do # two lines, without noise
+    python3 -c 'import sys
+s = 2 ** int(sys.argv[1])
+print("%d,%.6f" % (s, min(10 + s * 1e-4, 50 + s * 1e-5)))' "$i"
+done >"$work/sweep.csv"
+expect 'a fit' 'True 2' "$("$weft" plan --fit "$work/sweep.csv" --json |
+    query '"%s %d" % (j["passed"], len(j["lines"]))')"
+awk -F, '{ print $1 "," ($1 > 1048576 && $1 < 8589934592 && $1 != 134217728 ? $2 * 2 : $2) }' \
+    "$work/sweep.csv" >"$work/doubled.csv" # sizes that the fit does not see, below and above it
+"$weft" plan --fit "$work/doubled.csv" >/dev/null
+expect 'a fit above the bar' 1 $?
+printf '8,1\n16;2\n' >"$work/bad.csv"
+refuse 'a bad sweep' 'bad.csv:2: no comma' --fit "$work/bad.csv"
+refuse 'no sweep' 'No such file' --fit "$work/absent.csv"
+
 [ $failures = 0 ] && echo 'plan: all passed'
 exit $((failures > 0))
