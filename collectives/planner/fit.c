@@ -60,9 +60,11 @@ static int64_t line_error(const struct weft_line *line, const struct cloud *clou
 static bool line_through(const struct weft_sweep_point *p, const struct weft_sweep_point *q,
                          struct weft_line *line)
 {
+    if (q->time_ps < p->time_ps)
+        return false;
     __int128 slope = ((__int128)(q->time_ps - p->time_ps) << 20) / (q->bytes - p->bytes);
     __int128 fixed = p->time_ps - ((p->bytes * slope) >> 20);
-    if (slope < 0 || fixed < 0 || slope > most_slope)
+    if (fixed < 0 || slope > most_slope)
         return false;
     *line = (struct weft_line){(int64_t)fixed, (int64_t)slope};
     return true;
