@@ -449,10 +449,10 @@ weft_status weft_nccl_explain(const struct weft_topology *topology, weft_collect
     WEFT_TRY(
         weft_nccl_input_from_topology(topology, num_ranks, &input, assumed, sizeof assumed, error));
     WEFT_TRY(weft_nccl_predict(&input, collective, bytes, &made, error));
-    snprintf(text, size, "NCCL 2.28 would take %s/%s with %d channel%s and predicts %.*f us%s%s%s",
+    snprintf(text, size, "NCCL 2.28 would take %s/%s with %d channel%s and predicts %.*f us%s%s",
              weft_nccl_algorithm_names[made.algorithm], weft_nccl_protocol_names[made.protocol],
              made.channels, made.channels == 1 ? "" : "s", made.time_us < 100 ? 1 : 0, made.time_us,
-             assumed[0] ? " (taken for granted: " : "", assumed, assumed[0] ? ")" : "");
+             assumed[0] ? "; assuming " : "", assumed);
     if (prediction)
         *prediction = made;
     return WEFT_OK;

@@ -188,7 +188,7 @@ static void a_sentence(void **state)
     assert_int_equal(
         weft_nccl_explain(t, WEFT_ALL_REDUCE, 16, 1 << 26, &p, text, sizeof text, &error), WEFT_OK);
     assert_string_equal(text, "NCCL 2.28 would take nvls-tree/Simple with 8 channels and predicts "
-                              "339 us (taken for granted: Intel processors)");
+                              "339 us; assuming Intel processors");
     assert_int_equal(p.algorithm, WEFT_NCCL_NVLS_TREE);
     assert_int_equal(
         weft_nccl_explain(t, WEFT_ALL_GATHER, 16, 1 << 26, &p, text, sizeof text, &error), WEFT_OK);
