@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "topology/edges.h"
 #include "topology/forms.h"
 #include "topology/lines.h"
 
@@ -30,8 +31,8 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static weft_status read_name(struct weft_lines *lines, struct weft_span *rest,
-                             char name[WEFT_TOPOLOGY_NAME_BYTES])
+weft_status weft_edges_read_name(struct weft_lines *lines, struct weft_span *rest,
+                                 char name[WEFT_TOPOLOGY_NAME_BYTES])
 {
     struct weft_span word = weft_span_word(rest);
     size_t used = 0;
@@ -60,8 +61,7 @@ static weft_status read_name(struct weft_lines *lines, struct weft_span *rest,
     return WEFT_OK;
 }
 
-/* Nothing but a comment may follow. */
-static weft_status read_end(struct weft_lines *lines, struct weft_span rest)
+weft_status weft_edges_read_end(struct weft_lines *lines, struct weft_span rest)
 {
     char text[40];
     struct weft_span word = weft_span_word(&rest);
@@ -75,18 +75,19 @@ static weft_status read_node(struct weft_lines *lines, struct weft_span rest,
                              struct weft_topology *t)
 {
     char name[WEFT_TOPOLOGY_NAME_BYTES], text[40];
-    WEFT_TRY(read_name(lines, &rest, name));
+    WEFT_TRY(weft_edges_read_name(lines, &rest, name));
     struct weft_span kind = weft_span_word(&rest);
     if (!weft_span_is(kind, "gpu") && !weft_span_is(kind, "switch"))
         return weft_lines_refuse(lines, "node \"%.60s\" is to be gpu or switch, not \"%s\"", name,
                                  weft_span_copy(kind, text, sizeof text));
-    WEFT_TRY(read_end(lines, rest));
+    WEFT_TRY(weft_edges_read_end(lines, rest));
     int row = weft_span_is(kind, "gpu") ? WEFT_NODE_GPU : WEFT_NODE_SWITCH;
     return weft_lines_located(lines, weft_topology_add_node(t, row, name, -1, NULL, lines->error));
 }
 
-/* Decimal GB/s; exact, since the sixth place is a whole number of bytes. */
-static weft_status read_capacity(struct weft_lines *lines, struct weft_span *rest, int64_t *bytes)
+// Exact, since the sixth place is a whole number of bytes.
+weft_status weft_edges_read_capacity(struct weft_lines *lines, struct weft_span *rest,
+                                     int64_t *bytes)
 {
     char text[40];
     struct weft_span word = weft_span_word(rest);
@@ -125,15 +126,15 @@ static weft_status read_link(struct weft_lines *lines, struct weft_span rest,
     int ends[2];
     int64_t bytes;
     for (int i = 0; i < 2; i++) {
-        WEFT_TRY(read_name(lines, &rest, name));
+        WEFT_TRY(weft_edges_read_name(lines, &rest, name));
         ends[i] = weft_topology_find_node(t, name);
         if (ends[i] < 0)
             return weft_lines_refuse(lines, "no node \"%.120s\" before this line", name);
     }
-    WEFT_TRY(read_capacity(lines, &rest, &bytes));
+    WEFT_TRY(weft_edges_read_capacity(lines, &rest, &bytes));
     struct weft_span after = rest;
     bool is_both = weft_span_is(weft_span_word(&after), "both");
-    WEFT_TRY(read_end(lines, is_both ? after : rest));
+    WEFT_TRY(weft_edges_read_end(lines, is_both ? after : rest));
     struct weft_link link = weft_link_make(WEFT_LINK_NETWORK, ends[0], ends[1]);
     link.one_way = !is_both;
     link.bandwidth.nominal = (struct weft_quantity){bytes, WEFT_SOURCE_FILE};

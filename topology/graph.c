@@ -390,34 +390,63 @@ static weft_status copy_attributes(struct weft_topology *to, int node,
     return WEFT_OK;
 }
 
-static weft_status copy_into(const struct weft_topology *t, struct weft_topology *to,
+// Nodes and links that stay, and what there is to say about them. place[i]: of node i; -1: gone.
+static weft_status copy_into(const struct weft_topology *t, const int *place,
+                             const bool *is_link_gone, struct weft_topology *to,
                              struct weft_error *error)
 {
     for (int i = 0; i < t->num_nodes; i++) {
+        if (place[i] < 0)
+            continue;
+        int parent = t->nodes[i].parent;
         WEFT_TRY(weft_topology_add_node(to, t->nodes[i].kind, t->nodes[i].name, -1, NULL, error));
-        WEFT_TRY(copy_attributes(to, i, t->nodes[i].attributes, error));
-        to->nodes[i].parent = t->nodes[i].parent;
+        WEFT_TRY(copy_attributes(to, place[i], t->nodes[i].attributes, error));
+        to->nodes[place[i]].parent = parent < 0 ? -1 : place[parent];
     }
-    for (int i = 0; i < t->num_links; i++)
-        WEFT_TRY(weft_topology_add_link(to, &t->links[i], NULL, error));
+    for (int i = 0; i < t->num_links; i++) {
+        struct weft_link link = t->links[i];
+        if (place[link.from] < 0 || place[link.to] < 0 || (is_link_gone && is_link_gone[i]))
+            continue;
+        link.from = place[link.from], link.to = place[link.to];
+        WEFT_TRY(weft_topology_add_link(to, &link, NULL, error));
+    }
     for (int i = 0; i < t->num_probes; i++)
         WEFT_TRY(weft_topology_add_probe(to, t->probes[i].name, t->probes[i].available,
                                          t->probes[i].reason, error));
-    for (int i = 0; i < t->num_remarks; i++)
-        WEFT_TRY(add_remark(to, t->remarks[i], error));
+    for (int i = 0; i < t->num_remarks; i++) {
+        struct weft_remark remark = t->remarks[i];
+        if (remark.node >= 0 && place[remark.node] < 0)
+            continue;
+        remark.node = remark.node < 0 ? -1 : place[remark.node];
+        WEFT_TRY(add_remark(to, remark, error));
+    }
     return WEFT_OK;
 }
 
-weft_status weft_topology_copy(const struct weft_topology *topology, struct weft_topology **copy,
-                               struct weft_error *error)
+weft_status weft_topology_copy_part(const struct weft_topology *topology, const bool *is_node_gone,
+                                    const bool *is_link_gone, struct weft_topology **copy,
+                                    struct weft_error *error)
 {
     struct weft_topology *made = NULL;
-    WEFT_TRY(weft_topology_create(&made, error));
-    weft_status status = copy_into(topology, made, error);
+    int count = 0, *place = malloc(((size_t)topology->num_nodes + 1) * sizeof *place);
+    if (!place)
+        return no_memory(error);
+    for (int i = 0; i < topology->num_nodes; i++)
+        place[i] = is_node_gone && is_node_gone[i] ? -1 : count++;
+    weft_status status = weft_topology_create(&made, error);
+    if (status == WEFT_OK)
+        status = copy_into(topology, place, is_link_gone, made, error);
+    free(place);
     if (status != WEFT_OK) {
         weft_topology_destroy(&made);
         return status;
     }
     *copy = made;
     return WEFT_OK;
+}
+
+weft_status weft_topology_copy(const struct weft_topology *topology, struct weft_topology **copy,
+                               struct weft_error *error)
+{
+    return weft_topology_copy_part(topology, NULL, NULL, copy, error);
 }

@@ -196,6 +196,12 @@ void weft_topology_destroy(struct weft_topology **topology);
 weft_status weft_topology_copy(const struct weft_topology *topology, struct weft_topology **copy,
                                struct weft_error *error);
 
+/* A copy without some nodes and links. is_node_gone (num_nodes), is_link_gone (num_links); NULL:
+ * none. Links of a node that is gone go, and a node whose parent is gone must be gone too. */
+weft_status weft_topology_copy_part(const struct weft_topology *topology, const bool *is_node_gone,
+                                    const bool *is_link_gone, struct weft_topology **copy,
+                                    struct weft_error *error);
+
 /* `name` is copied; printable ASCII, 1 to 255 bytes, not yet taken. `parent` exists already or
  * is -1. *node may be NULL. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY; nothing is added then. */
 weft_status weft_topology_add_node(struct weft_topology *topology, int kind, const char *name,
