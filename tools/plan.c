@@ -27,7 +27,7 @@ enum {
     OPTION_NCCL,
     OPTION_FIT
 };
-enum { RANKS_SHOWN = 16 };
+enum { RANKS_SHOWN = 16, RANKS_EMITTED = 1024 };
 
 struct arguments {
     struct weft_key key;
@@ -249,6 +249,20 @@ static weft_status dump(const struct arguments *arguments,
     return write_text(arguments->dump, text, error);
 }
 
+// Of each candidate's program for rank 0; where there are very many ranks, nobody waits for that.
+static void find_channels(const struct arguments *arguments, struct weft_explanation *explanation)
+{
+    const struct weft_choice *choice = &explanation->choice;
+    for (int i = 0; i < choice->num_usable && arguments->ranks <= RANKS_EMITTED; i++) {
+        struct weft_program *program = NULL;
+        struct weft_error error;
+        if (choice->candidates[i].algorithm->emit(&choice->key, choice->layout, 0,
+                                                  WEFT_OUT_OF_PLACE, &program, &error) == WEFT_OK)
+            explanation->channels[i] = (int)program->num_channels;
+        weft_program_destroy(&program);
+    }
+}
+
 static weft_status explain(struct arguments *arguments, const struct weft_layout *layout,
                            struct weft_explanation *explanation, struct weft_error *error)
 {
@@ -262,6 +276,9 @@ static weft_status explain(struct arguments *arguments, const struct weft_layout
     }
     if (arguments->dump)
         return dump(arguments, explanation, error);
+    WEFT_TRY(weft_bound_find(layout, &arguments->key, &explanation->bound, error));
+    if (arguments->wants_reasons || arguments->wants_json)
+        find_channels(arguments, explanation);
     WEFT_TRY(make_facts(arguments, explanation, facts, error));
     if (arguments->wants_json)
         return print_json(weft_explain_json(explanation), error);

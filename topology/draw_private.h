@@ -89,6 +89,8 @@ struct weft_drawing {
     int num_undrawn; // lines that were too many
     int num_folded;  // nodes without a box of their own
     int width, height;
+    const int64_t *traffic; // per link: bytes in the busier direction; NULL: none is shown
+    double peak;            // seconds of the busiest link
 };
 
 /* Errors: OUT_OF_MEMORY. Free with weft_drawing_free, which takes half-made ones too. */
@@ -136,6 +138,9 @@ void weft_draw_value(const struct weft_attribute *attribute, char *text, size_t 
 void weft_draw_figures(const struct weft_link *link, char *text, size_t size);
 /* Stroke width in tenths of a pixel. */
 int weft_draw_stroke(int64_t bandwidth);
+
+/* draw_traffic.c: 0 (nothing) to 4 (the busiest link) of what a line carries. */
+int weft_draw_heat(const struct weft_drawing *drawing, const struct weft_draw_line *line);
 
 /* draw_svg.c: <svg> ... </svg>. As a file of its own it brings style, legend and tooltips; inside a
  * page the page has these. */

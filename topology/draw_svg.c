@@ -78,6 +78,10 @@ static void write_line_title(const struct weft_drawing *d, const struct weft_dra
             fprintf(stream, ", ports %d and %d", link->from_port, link->to_port);
         weft_draw_figures(link, figures, sizeof figures);
         fprintf(stream, "\n%s", figures[0] ? figures : "speed not known");
+        if (d->traffic)
+            fprintf(stream, "\ntraffic: %s",
+                    weft_format_bytes(d->traffic[d->line_links[line->first + i]], figures,
+                                      sizeof figures));
     }
     if (line->count > MAX_TITLE_LINKS)
         fprintf(stream, "\nand %d more", line->count - MAX_TITLE_LINKS);
@@ -273,8 +277,11 @@ static void write_line(const struct weft_drawing *d, const struct weft_draw_line
         named = MAX_LINE_LINKS;
     bool is_dense = d->num_lines > MANY_LINES && d->boxes[line->from].style == WEFT_DRAW_BAR &&
                     d->boxes[line->to].style == WEFT_DRAW_BAR;
-    fprintf(stream, "<g class=\"l k-%s%s%s\" data-links=\"", weft_link_kinds[line->kind].name,
+    fprintf(stream, "<g class=\"l k-%s%s%s", weft_link_kinds[line->kind].name,
             is_dense ? " dense" : "", line->assumed ? " assumed" : "");
+    if (d->traffic)
+        fprintf(stream, " t-%d", weft_draw_heat(d, line));
+    fputs("\" data-links=\"", stream);
     for (int i = 0; i < named; i++)
         fprintf(stream, "%s%d", i ? " " : "", d->line_links[line->first + i]);
     putc('"', stream);
@@ -342,6 +349,18 @@ static void write_sample(struct legend *l, const char *class, int stroke, const 
     next_item(l);
 }
 
+static void write_heat(struct legend *l)
+{
+    static const char *const words[] = {"no traffic", "below 25% of the time", "below 60% of it",
+                                        "below 95% of it", "the busiest link"};
+    for (int heat = 0; heat < 5; heat++) {
+        char class[8];
+        snprintf(class, sizeof class, "t-%d", heat);
+        write_sample(l, class, 40, words[heat]);
+    }
+    next_row(l);
+}
+
 int weft_draw_legend(const struct weft_drawing *d, FILE *stream, int x, int y, int width)
 {
     struct legend l = {stream, x, x + width, x, y};
@@ -382,6 +401,8 @@ int weft_draw_legend(const struct weft_drawing *d, FILE *stream, int x, int y, i
     if (assumed)
         write_sample(&l, "assumed", ASSUMED_STROKE, "speed assumed");
     next_row(&l);
+    if (d->traffic)
+        write_heat(&l);
     for (int64_t gigabytes = 1; d->num_lines && gigabytes <= 1000; gigabytes *= 10) {
         char text[32];
         weft_format_bandwidth(gigabytes * 1000000000, text, sizeof text);

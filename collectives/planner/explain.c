@@ -6,51 +6,8 @@
 
 #include <string.h>
 
+#include "collectives/planner/costs.h"
 #include "collectives/planner/explain_format.h"
-
-struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64_t bytes)
-{
-    const struct weft_program *program = weft_plan_program(plan);
-    const struct weft_shape *shape = &program->shape;
-    int64_t pieces = shape->pieces, block = bytes / weft_shape_blocks(shape);
-    struct weft_program_facts facts = {.rank = shape->rank, .num_steps = program->num_steps};
-    uint32_t num_lanes;
-    const struct weft_lane *lanes = weft_plan_lanes(plan, &num_lanes);
-    for (uint32_t i = 0; i < num_lanes; i++) {
-        facts.num_sends += lanes[i].num_sends;
-        facts.num_receives += lanes[i].num_receives;
-        facts.num_peers += lanes[i].channel == 0;
-    }
-    for (uint32_t i = 0; i < program->num_scratch; i++) {
-        int64_t piece = program->scratch[i].cell % pieces;
-        facts.scratch_bytes += block * (piece + 1) / pieces - block * piece / pieces;
-    }
-    for (uint32_t s = 0; s < program->num_steps; s++) {
-        const struct weft_step *step = &program->steps[s];
-        const struct weft_ref *memory = &program->refs[step->first_ref];
-        while (memory->space == WEFT_LANE)
-            memory++;
-        int64_t moved = 0;
-        for (uint32_t c = 0; c < step->num_cells; c++) {
-            uint32_t cell = memory->space == WEFT_SCRATCH ? program->scratch[memory->index + c].cell
-                                                          : memory->index + c;
-            int64_t piece = cell % pieces;
-            moved += block * (piece + 1) / pieces - block * piece / pieces;
-        }
-        for (int i = 0; i < step->num_sources + step->num_destinations; i++) {
-            const struct weft_ref *ref = &program->refs[step->first_ref + (uint32_t)i];
-            if (ref->space != WEFT_LANE)
-                continue;
-            if (i < step->num_sources)
-                facts.bytes_received += moved;
-            else
-                facts.bytes_sent += moved;
-            if (ref->stamp + 1 > facts.num_rounds)
-                facts.num_rounds = ref->stamp + 1;
-        }
-    }
-    return facts;
-}
 
 static const struct weft_candidate *find(const struct weft_choice *choice,
                                          const struct weft_algorithm *algorithm)
@@ -111,26 +68,62 @@ static void print_head(const struct weft_explanation *explanation, FILE *stream)
             edge);
 }
 
+double weft_explain_share(const struct weft_explanation *explanation,
+                          const struct weft_candidate *candidate)
+{
+    int64_t bytes = weft_key_bytes(&explanation->choice.key);
+    if (explanation->bound.reason || bytes == 0)
+        return -1;
+    return (double)weft_bound_time(&explanation->bound, bytes) / (double)candidate->estimate_ps;
+}
+
+static void print_bound(const struct weft_explanation *explanation, FILE *stream)
+{
+    const struct weft_bound *bound = &explanation->bound;
+    char time[32], rate[32], equal[32];
+    if (bound->reason) {
+        fprintf(stream, "\nBound: none: %s\n", bound->reason);
+        return;
+    }
+    int64_t bytes = weft_key_bytes(&explanation->choice.key);
+    weft_format_latency(weft_bound_time(bound, bytes), time, sizeof time);
+    weft_format_bandwidth(weft_curve_bandwidth(bound->ps_per_mib), rate, sizeof rate);
+    fprintf(stream, "\nBound: %s (%s of vector at most), %s", time, rate, bound->label);
+    if (bound->num_cut)
+        fprintf(stream, "; in the way: %s", bound->cut);
+    if (bound->equal_ps_per_mib > bound->ps_per_mib) {
+        weft_format_bandwidth(weft_curve_bandwidth(bound->equal_ps_per_mib), equal, sizeof equal);
+        fprintf(stream, "; with equal shards on all ranks %s", equal);
+    }
+    fputc('\n', stream);
+}
+
 static void print_candidates(const struct weft_explanation *explanation, FILE *stream)
 {
     const struct weft_choice *choice = &explanation->choice;
-    fprintf(stream, "\nCandidates\n    %-9s %11s %9s %11s %11s   %s\n", "algorithm", "predicted",
-            "ratio", "latency", "bytes", "how");
+    fprintf(stream, "\nCandidates\n    %-12s %11s %9s %8s %8s %11s %11s   %s\n", "algorithm",
+            "predicted", "ratio", "of bound", "channels", "latency", "bytes", "how");
     for (int i = 0; i < choice->num_candidates; i++) {
         const struct weft_candidate *candidate = &choice->candidates[i];
-        char whole[32], latency[32], rest[32];
+        char whole[32], latency[32], rest[32], share[16] = "-", channels[16] = "-";
         const char *mark = candidate->algorithm == explanation->chosen ? ">" : " ";
         if (candidate->reason) {
-            fprintf(stream, "  %s %-9s not possible: %s\n", mark, candidate->algorithm->name,
+            fprintf(stream, "  %s %-12s not possible: %s\n", mark, candidate->algorithm->name,
                     candidate->reason);
             continue;
         }
         weft_format_latency(candidate->estimate_ps, whole, sizeof whole);
         weft_format_latency(candidate->latency_ps, latency, sizeof latency);
         weft_format_latency(candidate->estimate_ps - candidate->latency_ps, rest, sizeof rest);
-        fprintf(stream, "  %s %-9s %11s %8.2fx %11s %11s   %s\n", mark, candidate->algorithm->name,
-                whole, (double)candidate->estimate_ps / (double)choice->candidates[0].estimate_ps,
-                latency, rest, candidate->algorithm->description);
+        double of_bound = weft_explain_share(explanation, candidate);
+        if (of_bound >= 0)
+            snprintf(share, sizeof share, "%.1f%%", 100 * of_bound);
+        if (explanation->channels[i] > 0)
+            snprintf(channels, sizeof channels, "%d", explanation->channels[i]);
+        fprintf(stream, "  %s %-12s %11s %8.2fx %8s %8s %11s %11s   %s\n", mark,
+                candidate->algorithm->name, whole,
+                (double)candidate->estimate_ps / (double)choice->candidates[0].estimate_ps, share,
+                channels, latency, rest, candidate->algorithm->description);
     }
 }
 
@@ -202,6 +195,7 @@ void weft_explain_text(const struct weft_explanation *explanation, bool verbose,
     fprintf(stream, "  %s, predicted %s\n  %s\n", explanation->chosen->name, predicted, why);
     if (verbose) {
         print_candidates(explanation, stream);
+        print_bound(explanation, stream);
         print_prices(explanation, stream);
     }
     if (explanation->num_programs)

@@ -10,20 +10,10 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "collectives/planner/bound.h"
 #include "collectives/planner/choice.h"
+#include "collectives/planner/facts.h"
 #include "collectives/planner/layout_topology.h"
-
-/* What one rank's program does with `bytes` of logical vector (equal blocks). */
-struct weft_program_facts {
-    int rank;
-    uint32_t num_steps;
-    uint32_t num_sends, num_receives;
-    uint32_t num_peers;
-    uint32_t num_rounds; // of the global schedule: largest stamp + 1
-    int64_t bytes_sent, bytes_received;
-    int64_t scratch_bytes;
-};
-struct weft_program_facts weft_program_facts(const struct weft_plan *plan, int64_t bytes);
 
 struct weft_explanation {
     struct weft_choice choice;
@@ -31,10 +21,16 @@ struct weft_explanation {
     int64_t bytes;                       // asked for; the choice knows the size class only
     const struct weft_algorithm *chosen; // the first candidate, or what was forced
     bool is_forced;
-    int num_programs; // ranks whose programs were made and proved
+    struct weft_bound bound;
+    int channels[WEFT_CANDIDATES_LIMIT]; // of each candidate's program; 0: not known
+    int num_programs;                    // ranks whose programs were made and proved
     const struct weft_program_facts *programs;
 };
 
+/* The bound as a share of a candidate's time, at the lower edge of the size class; -1: there is no
+ * bound. */
+double weft_explain_share(const struct weft_explanation *explanation,
+                          const struct weft_candidate *candidate);
 /* One sentence: why the chosen one. */
 void weft_explain_why(const struct weft_explanation *explanation, char *text, size_t bytes);
 /* `verbose`: with all candidates and prices; else the result only. */

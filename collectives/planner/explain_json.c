@@ -2,10 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0
  * See explain.h. JSON; times are picoseconds.
  */
+#include "collectives/planner/costs.h"
 #include "collectives/planner/explain_format.h"
 
-static json_t *candidates_json(const struct weft_choice *choice)
+static json_t *candidates_json(const struct weft_explanation *explanation)
 {
+    const struct weft_choice *choice = &explanation->choice;
     json_t *list = json_array();
     for (int i = 0; i < choice->num_candidates; i++) {
         const struct weft_candidate *candidate = &choice->candidates[i];
@@ -19,10 +21,30 @@ static json_t *candidates_json(const struct weft_choice *choice)
             json_object_set_new(entry, "latency_ps", json_integer(candidate->latency_ps));
             json_object_set_new(entry, "bytes_ps",
                                 json_integer(candidate->estimate_ps - candidate->latency_ps));
+            double share = weft_explain_share(explanation, candidate);
+            json_object_set_new(entry, "share_of_bound",
+                                share < 0 ? json_null() : json_real(share));
+            json_object_set_new(entry, "channels",
+                                explanation->channels[i] ? json_integer(explanation->channels[i])
+                                                         : json_null());
         }
         json_array_append_new(list, entry);
     }
     return list;
+}
+
+static json_t *bound_json(const struct weft_explanation *explanation)
+{
+    const struct weft_bound *bound = &explanation->bound;
+    if (bound->reason)
+        return json_pack("{s:n, s:s}", "time_ps", "reason", bound->reason);
+    return json_pack(
+        "{s:I, s:s, s:I, s:I, s:i, s:s}", "time_ps",
+        (json_int_t)weft_bound_time(bound, weft_key_bytes(&explanation->choice.key)), "label",
+        bound->label, "bytes_per_second", (json_int_t)weft_curve_bandwidth(bound->ps_per_mib),
+        "equal_shards_bytes_per_second",
+        (json_int_t)(bound->equal_ps_per_mib ? weft_curve_bandwidth(bound->equal_ps_per_mib) : 0),
+        "ranks_in_cut", bound->num_cut, "cut", bound->cut);
 }
 
 static json_t *levels_json(const struct weft_explanation *explanation)
@@ -86,13 +108,14 @@ json_t *weft_explain_json(const struct weft_explanation *explanation)
     const struct weft_key *key = &choice->key;
     char why[512];
     weft_explain_why(explanation, why, sizeof why);
-    return json_pack("{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o}",
-                     "format", "weft-plan-explanation", "version", 2, "collective",
-                     weft_collective_names[key->collective], "ranks", key->num_ranks, "root",
-                     key->root, "bytes", (json_int_t)explanation->bytes, "size_class",
-                     key->size_class, "element_bytes", key->element_bytes, "order",
-                     key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
-                     explanation->chosen->name, "forced", explanation->is_forced, "why", why,
-                     "candidates", candidates_json(choice), "prices", prices_json(explanation),
-                     "programs", programs_json(explanation));
+    return json_pack(
+        "{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}",
+        "format", "weft-plan-explanation", "version", 2, "collective",
+        weft_collective_names[key->collective], "ranks", key->num_ranks, "root", key->root, "bytes",
+        (json_int_t)explanation->bytes, "size_class", key->size_class, "element_bytes",
+        key->element_bytes, "order",
+        key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
+        explanation->chosen->name, "forced", explanation->is_forced, "why", why, "candidates",
+        candidates_json(explanation), "bound", bound_json(explanation), "prices",
+        prices_json(explanation), "programs", programs_json(explanation));
 }

@@ -8,13 +8,14 @@
 #include <string.h>
 
 #include "collectives/planner/costs.h"
+#include "collectives/planner/forests.h"
 #include "topology/network.h"
 
 static weft_status allocate(int num_ranks, const struct weft_costs *costs,
                             struct weft_layout **layout, struct weft_error *error)
 {
     struct weft_layout *made = calloc(1, sizeof *made);
-    bool is_made = made != NULL;
+    bool is_made = made && (made->forests = weft_forests_create());
     size_t count = (size_t)num_ranks;
     for (int l = 0; is_made && l < costs->num_levels; l++) {
         struct weft_groups *groups = &made->levels[l];
@@ -52,6 +53,7 @@ void weft_layout_destroy(struct weft_layout **layout)
     free((*layout)->rings.order);
     free((*layout)->rings.weight);
     weft_network_destroy(&(*layout)->network);
+    weft_forests_destroy(&(*layout)->forests);
     free(*layout);
     *layout = NULL;
 }

@@ -6,7 +6,7 @@
  * 0 is the innermost; the top level holds all ranks in one group.
  *
  * A layout is a function of facts that all ranks agree on, so plans made from it fit together. It
- * is read-only once made.
+ * is read-only once made, and used by one thread at a time.
  */
 #ifndef WEFT_COLLECTIVES_PLANNER_LAYOUT_H
 #define WEFT_COLLECTIVES_PLANNER_LAYOUT_H
@@ -59,6 +59,7 @@ struct weft_rings {
 };
 
 struct weft_network;
+struct weft_forests;
 
 struct weft_layout {
     int num_ranks;
@@ -69,6 +70,7 @@ struct weft_layout {
     bool is_in_order; // members are 0, 1, 2, ...
     struct weft_rings rings;
     struct weft_network *network; // terminal r is rank r; NULL: not known
+    struct weft_forests *forests; // found when first asked for: the one thing that changes
 };
 
 /* Of num_ranks ranks with `costs`. group_of[l][rank], l below costs->num_levels - 1: names of

@@ -6,6 +6,7 @@
 
 #include "collectives/planner/algorithm.h"
 
+extern const struct weft_algorithm weft_algorithm_forest;
 extern const struct weft_algorithm weft_algorithm_flat;
 extern const struct weft_algorithm weft_algorithm_direct;
 extern const struct weft_algorithm weft_algorithm_tree;
@@ -13,8 +14,13 @@ extern const struct weft_algorithm weft_algorithm_halving;
 extern const struct weft_algorithm weft_algorithm_ring;
 
 const struct weft_algorithm *const weft_algorithms[] = {
-    &weft_algorithm_flat,    &weft_algorithm_direct, &weft_algorithm_tree,
-    &weft_algorithm_halving, &weft_algorithm_ring,   NULL,
+    &weft_algorithm_flat,
+    &weft_algorithm_direct,
+    &weft_algorithm_tree,
+    &weft_algorithm_halving,
+    &weft_algorithm_ring,
+    &weft_algorithm_forest,
+    NULL,
 };
 
 const struct weft_algorithm *weft_algorithm_find(const char *name)

@@ -1,0 +1,378 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * forest: spanning trees packed into the links of the fabric, so that all of them are full at once.
+ * A vector is cut into units; each unit goes up a tree to its root (reductions) and down a tree to
+ * everybody (gathers, broadcast), in chunks that follow one another. Chunk q of unit u of root r is
+ * cell first[r] * chunks + q * (units of r) + u, so that trees of several units move consecutive
+ * cells, and the way down of one chunk overlaps the way up of the next.
+ *
+ * Stamps. On the way up a rank at depth d of trees of depth D sends chunk q at stamp q + D - d; the
+ * root has it at q + D, when it goes down: a rank at depth d sends it on at D + q + d. Steps of one
+ * stamp are in the order of trees, on both ends of every lane. Up and down use a channel each.
+ */
+#include <stdlib.h>
+
+#include "collectives/planner/costs.h"
+#include "collectives/planner/emit.h"
+#include "collectives/planner/forests.h"
+
+enum { UP = 0, DOWN = 1, CHUNKS_LIMIT = 64, CELLS_LIMIT = 1 << 16 };
+
+// This rank in one tree.
+struct member {
+    int root;
+    int depth;
+    int parent; // -1: the root
+    int num_children, first_child;
+    uint32_t unit; // first of the tree among those of its root
+    uint32_t weight;
+    struct weft_label whole; // going up: what the root gets
+};
+
+struct forest {
+    struct weft_builder *builder;
+    const struct weft_forest_plan *plan;
+    int rank;
+    uint32_t chunks;
+    struct member *up, *down;
+    int num_up, num_down;
+    int *children;                // ranks
+    struct weft_label *subtotals; // going up: what each child sends
+    struct weft_label *labels;    // (widest message) spread over its cells
+};
+
+static const char *forest_supports(const struct weft_key *key, const struct weft_layout *layout)
+{
+    bool reduces = weft_collective_reduces(key->collective);
+    const char *reason = NULL;
+    switch (key->collective) {
+    case WEFT_ALL_REDUCE:
+    case WEFT_REDUCE:
+    case WEFT_REDUCE_SCATTER:
+    case WEFT_REDUCE_SCATTER_V:
+    case WEFT_BROADCAST:
+    case WEFT_ALL_GATHER:
+    case WEFT_ALL_GATHER_V:
+        break;
+    default:
+        return "only reductions, gathers and broadcast";
+    }
+    if (reduces && key->order == WEFT_ORDER_REPRODUCIBLE)
+        return "combines along trees of the fabric, not the canonical one";
+    if (!layout)
+        return NULL;
+    return weft_forests_count(layout, key->collective, key->root, &reason) ? NULL : reason;
+}
+
+/* ---- price ---- */
+
+struct choice {
+    const struct weft_forest_plan *plan;
+    uint32_t chunks;
+    __int128 price;
+};
+
+static int64_t units(const struct weft_forest_plan *plan)
+{
+    return plan->first[plan->num_ranks];
+}
+
+// The last chunk has to travel all the way after the first ones have filled the links.
+static __int128 price_of(const struct weft_key *key, const struct weft_layout *layout,
+                         const struct weft_forest_plan *plan, uint32_t chunks)
+{
+    const struct weft_costs *costs = &layout->costs;
+    __int128 bytes = weft_key_bytes(key);
+    int depth = (plan->up ? plan->up->depth : 0) + (plan->down ? plan->down->depth : 0);
+    int rounds = depth + (int)chunks - 1;
+    __int128 all = weft_curve_slope(bytes, plan->ps_per_mib);
+    // A message of one unit; the links are full only with the protocol that can fill them.
+    const struct weft_curve *curve = &costs->levels[weft_layout_top(layout)].message;
+    __int128 unit = bytes / (units(plan) * chunks);
+    __int128 best = -1;
+    for (int i = 0; i < curve->num_lines; i++) {
+        const struct weft_line *line = &curve->lines[i];
+        const struct weft_line *last = &curve->lines[curve->num_lines - 1];
+        // A slower protocol leaves as much of every link idle as it is slower.
+        __int128 slower = last->ps_per_mib > 0 ? all * line->ps_per_mib / last->ps_per_mib : 0;
+        __int128 chunk = slower / chunks;
+        __int128 alone = line->fixed_ps + weft_curve_slope(unit, line->ps_per_mib);
+        __int128 time = slower + (depth - 1) * (line->fixed_ps + chunk) + alone;
+        if (best < 0 || time < best)
+            best = time;
+    }
+    __int128 local = (__int128)rounds * 2 * costs->step_ps;
+    if (!costs->overlaps && plan->up)
+        local += bytes * costs->combine_ps_per_kib / 1024;
+    return (best + local) * costs->sharing;
+}
+
+// The best number of chunks, and of the plans the best one.
+static struct choice choose(const struct weft_key *key, const struct weft_layout *layout)
+{
+    const char *reason;
+    struct choice best = {NULL, 1, -1};
+    int count = weft_forests_count(layout, key->collective, key->root, &reason);
+    for (int i = 0; i < count; i++) {
+        const struct weft_forest_plan *plan =
+            weft_forests_get(layout, key->collective, key->root, i);
+        for (uint32_t chunks = 1; plan && chunks <= CHUNKS_LIMIT; chunks *= 2) {
+            if (chunks > 1 && units(plan) * chunks > CELLS_LIMIT)
+                break;
+            __int128 price = price_of(key, layout, plan, chunks);
+            if (best.price < 0 || price < best.price)
+                best = (struct choice){plan, chunks, price};
+        }
+    }
+    return best;
+}
+
+static int64_t forest_estimate(const struct weft_key *key, const struct weft_layout *layout)
+{
+    return weft_price_clamp(key->num_ranks > 1 ? choose(key, layout).price : 1);
+}
+
+/* ---- program ---- */
+
+// Where this rank is in a tree. Children are in the reverse order of the edges, so that walking the
+// edges backwards adds them up in their order.
+static void find_member(struct forest *forest, const struct weft_forest *trees, int number,
+                        int *depths, struct weft_label *sums, struct member *member, int *room)
+{
+    const struct weft_forest_tree *tree = &trees->trees[number];
+    int n = trees->num_terminals;
+    *member = (struct member){
+        .root = tree->root, .parent = -1, .first_child = *room, .weight = (uint32_t)tree->weight};
+    depths[tree->root] = 0;
+    for (int i = 0; i < n; i++)
+        sums[i] = weft_label_leaf(i, 0);
+    for (int e = 0; e < n - 1; e++) {
+        const struct weft_forest_edge *edge = &trees->edges[tree->first_edge + e];
+        depths[edge->to] = depths[edge->from] + 1;
+        if (edge->to == forest->rank)
+            member->parent = edge->from;
+    }
+    for (int e = n - 2; e >= 0; e--) {
+        const struct weft_forest_edge *edge = &trees->edges[tree->first_edge + e];
+        if (edge->from == forest->rank) {
+            forest->children[*room] = edge->to;
+            forest->subtotals[(*room)++] = sums[edge->to];
+            member->num_children++;
+        }
+        sums[edge->from] = weft_label_combine(sums[edge->from], sums[edge->to]);
+    }
+    member->depth = depths[forest->rank];
+    member->whole = sums[tree->root];
+}
+
+static uint32_t find_members(struct forest *forest, const struct weft_forest *trees,
+                             struct member *members, int *depths, struct weft_label *sums,
+                             int *room)
+{
+    uint32_t unit = 0, widest = 1;
+    for (int t = 0; trees && t < trees->num_trees; t++) {
+        find_member(forest, trees, t, depths, sums, &members[t], room);
+        if (t > 0 && members[t].root != members[t - 1].root)
+            unit = 0;
+        members[t].unit = unit;
+        unit += members[t].weight;
+        widest = members[t].weight > widest ? members[t].weight : widest;
+    }
+    return widest;
+}
+
+static uint32_t cell_of(const struct forest *forest, const struct member *member, uint32_t chunk)
+{
+    int64_t first = forest->plan->first[member->root];
+    int64_t own = forest->plan->first[member->root + 1] - first;
+    return (uint32_t)(first * forest->chunks + chunk * own + member->unit);
+}
+
+static const struct weft_label *spread(const struct forest *forest, struct weft_label label,
+                                       uint32_t cell, uint32_t count)
+{
+    for (uint32_t c = 0; c < count; c++)
+        forest->labels[c] = weft_label_at(label, cell + c);
+    return forest->labels;
+}
+
+// What the children send and the own input, into the message to the parent or the result. The
+// builder copies labels, but only when the step is added: each child's lie in a part of their own.
+static void go_up(struct forest *forest, const struct member *member, uint32_t chunk,
+                  uint32_t stamp)
+{
+    uint32_t cell = cell_of(forest, member, chunk), weight = member->weight;
+    struct weft_operand into =
+        member->parent < 0 ? weft_cells(WEFT_OUTPUT, cell) : weft_to(member->parent, stamp);
+    struct weft_operand sources[WEFT_REFS_LIMIT] = {weft_cells(WEFT_INPUT, cell)};
+    int num_sources = 1, left = member->num_children;
+    struct weft_label *labels = forest->labels;
+    for (int i = 0; i < member->num_children; i++, left--) {
+        if (num_sources == WEFT_REFS_LIMIT) {
+            struct weft_operand partial = weft_cells(
+                WEFT_SCRATCH, weft_builder_scratch(forest->builder, WEFT_INPUT, cell, weight));
+            weft_builder_step(forest->builder, UP, weight, sources, num_sources, &partial, 1);
+            sources[0] = partial;
+            num_sources = 1;
+            labels = forest->labels;
+        }
+        for (uint32_t c = 0; c < weight; c++)
+            labels[c] = weft_label_at(forest->subtotals[member->first_child + i], cell + c);
+        sources[num_sources++] =
+            weft_from(forest->children[member->first_child + i], stamp - 1, labels);
+        labels += weight;
+    }
+    weft_builder_step(forest->builder, UP, weight, sources, num_sources, &into, 1);
+}
+
+// The label of the cells of one step going down: whose tree brought each of them up.
+static void find_results(const struct forest *forest, const struct member *member, uint32_t cell)
+{
+    for (int t = 0; t < forest->num_up; t++) {
+        const struct member *up = &forest->up[t];
+        for (uint32_t c = 0; up->root == member->root && c < up->weight; c++)
+            if (up->unit + c - member->unit < member->weight)
+                forest->labels[up->unit + c - member->unit] =
+                    weft_label_at(up->whole, cell + up->unit + c - member->unit);
+    }
+    if (!forest->num_up)
+        spread(forest, weft_label_leaf(member->root, 0), cell, member->weight);
+}
+
+static void go_down(struct forest *forest, const struct member *member, uint32_t chunk,
+                    uint32_t stamp)
+{
+    uint32_t cell = cell_of(forest, member, chunk), weight = member->weight;
+    struct weft_operand output = weft_cells(WEFT_OUTPUT, cell), into[WEFT_REFS_LIMIT];
+    struct weft_operand from = forest->num_up ? output : weft_cells(WEFT_INPUT, cell);
+    int num_into = 0;
+    if (member->parent >= 0) {
+        find_results(forest, member, cell);
+        from = weft_from(member->parent, stamp - 1, forest->labels);
+        into[num_into++] = output;
+    }
+    for (int i = 0; i < member->num_children; i++) {
+        if (num_into == WEFT_REFS_LIMIT) {
+            weft_builder_step(forest->builder, DOWN, weight, &from, 1, into, num_into);
+            from = member->parent >= 0 ? output : from;
+            num_into = 0;
+        }
+        into[num_into++] = weft_to(forest->children[member->first_child + i], stamp);
+    }
+    if (num_into)
+        weft_builder_step(forest->builder, DOWN, weight, &from, 1, into, num_into);
+}
+
+// All steps, in the order of the stamps at which they send.
+static void write_steps(struct forest *forest)
+{
+    int rise = forest->plan->up ? forest->plan->up->depth : 0;
+    int fall = forest->plan->down ? forest->plan->down->depth : 0;
+    int chunks = (int)forest->chunks;
+    for (int stamp = 0; stamp < rise + fall + chunks; stamp++) {
+        for (int t = 0; t < forest->num_up; t++) {
+            int chunk = stamp - (rise - forest->up[t].depth);
+            if (chunk >= 0 && chunk < chunks)
+                go_up(forest, &forest->up[t], (uint32_t)chunk, (uint32_t)stamp);
+        }
+        for (int t = 0; t < forest->num_down; t++) {
+            int chunk = stamp - rise - forest->down[t].depth;
+            if (chunk >= 0 && chunk < chunks)
+                go_down(forest, &forest->down[t], (uint32_t)chunk, (uint32_t)stamp);
+        }
+    }
+}
+
+static void start(struct forest *forest, const struct weft_key *key)
+{
+    bool is_gather = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_GATHER_V;
+    uint32_t pieces = (uint32_t)(units(forest->plan) * forest->chunks);
+    if (is_gather) {
+        uint32_t own = pieces / (uint32_t)key->num_ranks;
+        weft_emit_copy(forest->builder, (uint32_t)forest->rank * own, own);
+    } else if (key->collective == WEFT_BROADCAST && forest->rank == key->root) {
+        weft_emit_copy(forest->builder, 0, pieces);
+    }
+}
+
+static void release(struct forest *forest)
+{
+    free(forest->up);
+    free(forest->down);
+    free(forest->children);
+    free(forest->subtotals);
+    free(forest->labels);
+}
+
+// Looks this rank up in all trees.
+static weft_status look_up(struct forest *forest, struct weft_error *error)
+{
+    const struct weft_forest_plan *plan = forest->plan;
+    size_t n = (size_t)plan->num_ranks;
+    forest->num_up = plan->up ? plan->up->num_trees : 0;
+    forest->num_down = plan->down ? plan->down->num_trees : 0;
+    size_t trees = (size_t)forest->num_up + (size_t)forest->num_down;
+    int *depths = calloc(n, sizeof *depths);
+    struct weft_label *sums = calloc(n, sizeof *sums);
+    forest->up = calloc((size_t)forest->num_up + 1, sizeof *forest->up);
+    forest->down = calloc((size_t)forest->num_down + 1, sizeof *forest->down);
+    forest->children = calloc(trees * n, sizeof *forest->children);
+    forest->subtotals = calloc(trees * n, sizeof *forest->subtotals);
+    bool is_made =
+        depths && sums && forest->up && forest->down && forest->children && forest->subtotals;
+    if (is_made) {
+        int room = 0;
+        uint32_t up = find_members(forest, plan->up, forest->up, depths, sums, &room);
+        uint32_t down = find_members(forest, plan->down, forest->down, depths, sums, &room);
+        uint32_t widest = up > down ? up : down;
+        forest->labels = calloc((size_t)widest * WEFT_REFS_LIMIT, sizeof *forest->labels);
+        is_made = forest->labels != NULL;
+    }
+    free(depths);
+    free(sums);
+    return is_made ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
+}
+
+static weft_status write_program(struct forest *forest, const struct weft_key *key,
+                                 unsigned aliasing, struct weft_program **program,
+                                 struct weft_error *error)
+{
+    bool has_blocks = key->collective != WEFT_ALL_REDUCE && key->collective != WEFT_REDUCE &&
+                      key->collective != WEFT_BROADCAST;
+    uint32_t pieces = (uint32_t)(units(forest->plan) * forest->chunks);
+    pieces /= has_blocks ? (uint32_t)key->num_ranks : 1;
+    WEFT_TRY(look_up(forest, error));
+    WEFT_TRY(
+        weft_emit_begin(key, forest->rank, pieces, "forest", aliasing, &forest->builder, error));
+    start(forest, key);
+    write_steps(forest);
+    return weft_builder_finish(&forest->builder, program, error);
+}
+
+static weft_status forest_emit(const struct weft_key *key, const struct weft_layout *layout,
+                               int rank, unsigned aliasing, struct weft_program **program,
+                               struct weft_error *error)
+{
+    if (key->num_ranks == 1) {
+        struct weft_builder *builder = NULL;
+        WEFT_TRY(weft_emit_begin(key, rank, 1, "forest", aliasing, &builder, error));
+        weft_emit_alone(builder, key, 1);
+        return weft_builder_finish(&builder, program, error);
+    }
+    struct choice choice = choose(key, layout);
+    if (!choice.plan)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a forest");
+    struct forest forest = {.plan = choice.plan, .rank = rank, .chunks = choice.chunks};
+    weft_status status = write_program(&forest, key, aliasing, program, error);
+    release(&forest);
+    return status;
+}
+
+const struct weft_algorithm weft_algorithm_forest = {
+    .name = "forest",
+    .description = "spanning trees packed into the links of the fabric until all are full",
+    .counts = WEFT_COUNTS_AGREED,
+    .supports = forest_supports,
+    .estimate = forest_estimate,
+    .emit = forest_emit,
+};

@@ -1,0 +1,36 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * The forests of a layout: for a collective, trees that reduce towards roots and trees that
+ * broadcast from them, which together load no link beyond what the rate allows. They are found once
+ * and kept with the layout; what is kept depends on the layout alone, not on who asked first.
+ */
+#ifndef WEFT_COLLECTIVES_PLANNER_FORESTS_H
+#define WEFT_COLLECTIVES_PLANNER_FORESTS_H
+
+#include "collectives/planner/algorithm.h"
+#include "topology/forest.h"
+
+enum { WEFT_FOREST_RANKS_LIMIT = 128 };
+
+struct weft_forest_plan {
+    int num_ranks;
+    const struct weft_forest *up;   // edges from parent to child, carried the other way; or NULL
+    const struct weft_forest *down; // or NULL
+    /* (num_ranks + 1) units: root r owns units first[r] .. first[r + 1] - 1 of the vector (of
+     * all-gather and reduce-scatter: of its own block, equally many each). */
+    const int64_t *first;
+    int64_t ps_per_mib; // of the whole vector, when all links are full
+};
+
+struct weft_forests *weft_forests_create(void);
+void weft_forests_destroy(struct weft_forests **forests);
+
+/* How many plans there are to choose from for a collective, from few units (short trees, little
+ * bookkeeping) to the optimum. 0: none, and *reason says why. */
+int weft_forests_count(const struct weft_layout *layout, weft_collective collective, int root,
+                       const char **reason);
+/* Plan `number` of them; NULL without memory. Borrowed from the layout. */
+const struct weft_forest_plan *weft_forests_get(const struct weft_layout *layout,
+                                                weft_collective collective, int root, int number);
+
+#endif
