@@ -13,6 +13,7 @@
 
 #include "base/config.h"
 #include "collectives/planner/explain.h"
+#include "collectives/planner/nccl_topology.h"
 #include "collectives/program/program_json.h"
 #include "tools/command.h"
 #include "topology/load.h"
@@ -286,6 +287,21 @@ static weft_status explain(struct arguments *arguments, const struct weft_layout
     return WEFT_OK;
 }
 
+// What NCCL would do; where it could not run at all, the reason.
+static void ask_nccl(const struct arguments *arguments, const struct weft_topology *topology,
+                     struct weft_explanation *explanation)
+{
+    struct weft_nccl_prediction prediction;
+    struct weft_error why;
+    explanation->nccl_us = -1;
+    if (weft_nccl_explain(topology, arguments->key.collective, (int)arguments->ranks,
+                          (uint64_t)arguments->bytes, &prediction, explanation->nccl,
+                          sizeof explanation->nccl, &why) == WEFT_OK)
+        explanation->nccl_us = prediction.time_us;
+    else
+        snprintf(explanation->nccl, sizeof explanation->nccl, "%.300s", why.text);
+}
+
 static weft_status table(const struct arguments *arguments, const struct weft_layout *layout,
                          struct weft_error *error)
 {
@@ -314,6 +330,8 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
         WEFT_TRY(weft_topology_load_processors(&topology, error));
     weft_status status = weft_layout_from_topology(topology, (int)arguments->ranks, &layout,
                                                    &explanation.origin, error);
+    if (status == WEFT_OK && (arguments->wants_reasons || arguments->wants_json))
+        ask_nccl(arguments, topology, &explanation);
     weft_topology_destroy(&topology);
     WEFT_TRY(status);
     status = arguments->wants_table ? table(arguments, layout, error)

@@ -196,6 +196,8 @@ void weft_explain_text(const struct weft_explanation *explanation, bool verbose,
     if (verbose) {
         print_candidates(explanation, stream);
         print_bound(explanation, stream);
+        if (explanation->nccl[0])
+            fprintf(stream, "\nNCCL: %s\n", explanation->nccl);
         print_prices(explanation, stream);
     }
     if (explanation->num_programs)

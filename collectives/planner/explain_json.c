@@ -47,6 +47,14 @@ static json_t *bound_json(const struct weft_explanation *explanation)
         "ranks_in_cut", bound->num_cut, "cut", bound->cut);
 }
 
+static json_t *nccl_json(const struct weft_explanation *explanation)
+{
+    if (!explanation->nccl[0])
+        return json_null();
+    json_t *time = explanation->nccl_us < 0 ? json_null() : json_real(explanation->nccl_us);
+    return json_pack("{s:s, s:o}", "text", explanation->nccl, "predicted_us", time);
+}
+
 static json_t *levels_json(const struct weft_explanation *explanation)
 {
     const struct weft_layout *layout = explanation->choice.layout;
@@ -109,13 +117,14 @@ json_t *weft_explain_json(const struct weft_explanation *explanation)
     char why[512];
     weft_explain_why(explanation, why, sizeof why);
     return json_pack(
-        "{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}",
+        "{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o}",
         "format", "weft-plan-explanation", "version", 2, "collective",
         weft_collective_names[key->collective], "ranks", key->num_ranks, "root", key->root, "bytes",
         (json_int_t)explanation->bytes, "size_class", key->size_class, "element_bytes",
         key->element_bytes, "order",
         key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
         explanation->chosen->name, "forced", explanation->is_forced, "why", why, "candidates",
-        candidates_json(explanation), "bound", bound_json(explanation), "prices",
-        prices_json(explanation), "programs", programs_json(explanation));
+        candidates_json(explanation), "bound", bound_json(explanation), "nccl",
+        nccl_json(explanation), "prices", prices_json(explanation), "programs",
+        programs_json(explanation));
 }

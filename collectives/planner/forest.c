@@ -7,8 +7,11 @@
  * cells, and the way down of one chunk overlaps the way up of the next.
  *
  * Stamps. On the way up a rank at depth d of trees of depth D sends chunk q at stamp q + D - d; the
- * root has it at q + D, when it goes down: a rank at depth d sends it on at D + q + d. Steps of one
- * stamp are in the order of trees, on both ends of every lane. Up and down use a channel each.
+ * root has it at q + D, when it goes down: a rank at depth d sends it on at D + q + d. Steps that
+ * send at one stamp are in the order of trees; going down, those deeper in their trees come first,
+ * since they post a stamp earlier, for their receives, than a root that only sends. A receiver is
+ * one deeper than its sender, so both ends of a lane have the same order. Up and down use a channel
+ * each.
  */
 #include <stdlib.h>
 
@@ -275,11 +278,12 @@ static void write_steps(struct forest *forest)
             if (chunk >= 0 && chunk < chunks)
                 go_up(forest, &forest->up[t], (uint32_t)chunk, (uint32_t)stamp);
         }
-        for (int t = 0; t < forest->num_down; t++) {
-            int chunk = stamp - rise - forest->down[t].depth;
-            if (chunk >= 0 && chunk < chunks)
-                go_down(forest, &forest->down[t], (uint32_t)chunk, (uint32_t)stamp);
-        }
+        for (int depth = fall; depth >= 0; depth--)
+            for (int t = 0; t < forest->num_down; t++)
+                if (forest->down[t].depth == depth && stamp >= rise + depth &&
+                    stamp < rise + depth + chunks)
+                    go_down(forest, &forest->down[t], (uint32_t)(stamp - rise - depth),
+                            (uint32_t)stamp);
     }
 }
 
