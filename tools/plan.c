@@ -26,7 +26,10 @@ enum {
     OPTION_SCALE,
     OPTION_ORDER,
     OPTION_NCCL,
-    OPTION_FIT
+    OPTION_FIT,
+    OPTION_WHAT_IF,
+    OPTION_UPGRADES,
+    OPTION_SVG
 };
 enum { RANKS_SHOWN = 16, RANKS_EMITTED = 1024 };
 
@@ -38,9 +41,11 @@ struct arguments {
     const char *topology;
     const char *algorithm;
     const char *dump;
+    const char *changes;
+    const char *svg;
     const char *fit;
     bool has_collective, has_root, has_rank, has_ranks;
-    bool wants_table, wants_reasons, wants_json, wants_scale, wants_nccl;
+    bool wants_table, wants_reasons, wants_json, wants_upgrades, wants_scale, wants_nccl;
 };
 
 static weft_status parse_order(const char *text, weft_order *order, struct weft_error *error)
@@ -98,6 +103,15 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
     case OPTION_DUMP:
         arguments->dump = text;
         return 0;
+    case OPTION_WHAT_IF:
+        arguments->changes = text;
+        return 0;
+    case OPTION_SVG:
+        arguments->svg = text;
+        return 0;
+    case OPTION_UPGRADES:
+        arguments->wants_upgrades = true;
+        return 0;
     case OPTION_TABLE:
         arguments->wants_table = true;
         return 0;
@@ -146,6 +160,12 @@ static const struct argp_option options[] = {
     {"table", OPTION_TABLE, NULL, 0, "Show the winner for every size from 8 B to 1 GiB", 1},
     {"json", OPTION_JSON, NULL, 0, "Print JSON", 1},
     {"dump", OPTION_DUMP, "FILE", 0, "Write the program of --rank as JSON (-: standard output)", 1},
+    {"svg", OPTION_SVG, "FILE", 0, "Draw the plan on the graph (-: standard output)", 1},
+    {"what-if", OPTION_WHAT_IF, "CHANGES", 0,
+     "Show what changes of the topology would do: \"remove nic:host3/nic2\", \"remove link A B\", "
+     "\"set A B GBPS\", \"add A B GBPS\", several with ';'",
+     1},
+    {"upgrades", OPTION_UPGRADES, NULL, 0, "Show which links would raise the bound most", 1},
     {"rank", 'r', "RANK", 0, "Show the program of this rank only (dump: 0)", 1},
     {"scale-check", OPTION_SCALE, NULL, 0,
      "Write and prove one rank's program of every algorithm; show time and memory", 1},
@@ -312,6 +332,44 @@ static weft_status table(const struct arguments *arguments, const struct weft_la
     return print_json(json, error);
 }
 
+static weft_status draw(const struct arguments *arguments, const struct weft_topology *topology,
+                        const struct weft_layout *layout, struct weft_error *error)
+{
+    struct weft_choice choice;
+    const struct weft_algorithm *algorithm;
+    WEFT_TRY(weft_choice_make(&arguments->key, layout, &choice, error));
+    algorithm = choice.candidates[0].algorithm;
+    if (arguments->algorithm)
+        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, layout, &algorithm,
+                                        error));
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a drawing");
+    weft_status status =
+        weft_plan_draw(topology, &choice, algorithm, arguments->bytes, stream, error);
+    if (fclose(stream) != 0 || status != WEFT_OK) {
+        free(text);
+        return status == WEFT_OK ? weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory") : status;
+    }
+    return write_text(arguments->svg, text, error);
+}
+
+static weft_status show_change(const struct arguments *arguments,
+                               const struct weft_topology *topology,
+                               const struct weft_layout *layout, struct weft_error *error)
+{
+    json_t *json = NULL, **into = arguments->wants_json ? &json : NULL;
+    if (arguments->svg)
+        return draw(arguments, topology, layout, error);
+    if (arguments->changes)
+        WEFT_TRY(weft_plan_what_if(topology, &arguments->key, arguments->changes, into, error));
+    else
+        WEFT_TRY(weft_plan_upgrades(topology, layout, &arguments->key, into, error));
+    return json ? print_json(json, error) : WEFT_OK;
+}
+
 static weft_status run(struct arguments *arguments, struct weft_error *error)
 {
     struct weft_explanation explanation = {.bytes = arguments->bytes};
@@ -330,6 +388,12 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
         WEFT_TRY(weft_topology_load_processors(&topology, error));
     weft_status status = weft_layout_from_topology(topology, (int)arguments->ranks, &layout,
                                                    &explanation.origin, error);
+    if (status == WEFT_OK && (arguments->changes || arguments->wants_upgrades || arguments->svg)) {
+        status = show_change(arguments, topology, layout, error);
+        weft_topology_destroy(&topology);
+        weft_layout_destroy(&layout);
+        return status;
+    }
     if (status == WEFT_OK && (arguments->wants_reasons || arguments->wants_json))
         ask_nccl(arguments, topology, &explanation);
     weft_topology_destroy(&topology);

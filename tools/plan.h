@@ -5,7 +5,12 @@
 #ifndef WEFT_TOOLS_PLAN_H
 #define WEFT_TOOLS_PLAN_H
 
+#include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
+
+#include "collectives/planner/choice.h"
+#include "topology/graph.h"
 
 /* Writes and proves the program of `rank` (-1: of a few ranks, the slowest is shown) for every
  * algorithm and collective, each in a process of its own, and prints time and peak memory. Returns
@@ -19,5 +24,21 @@ int weft_plan_nccl_table(const char *command, bool wants_json);
 /* Fits a curve to some sizes of the sweep in `path` and prints how well it foretells the others,
  * beside plain interpolation. Returns an exit code: FAILED when the median error is above 6 %. */
 int weft_plan_fit(const char *command, const char *path, bool wants_json);
+
+/* A collective on the topology as it is and with changes (topology/what_if.h), printed, or as JSON
+ * where `json` is not NULL. Errors: those of the changes, of layouts and of choices. */
+weft_status weft_plan_what_if(const struct weft_topology *topology, const struct weft_key *key,
+                              const char *changes, json_t **json, struct weft_error *error);
+/* Which links would raise the bound most, if they had twice the bandwidth. */
+weft_status weft_plan_upgrades(const struct weft_topology *topology,
+                               const struct weft_layout *layout, const struct weft_key *key,
+                               json_t **json, struct weft_error *error);
+
+enum { WEFT_DRAWN_RANKS = 512 };
+/* The topology as SVG, links coloured by what the algorithm's programs do to them. Errors:
+ * UNSUPPORTED (too many ranks, no graph), NOT_FOUND, OUT_OF_MEMORY. */
+weft_status weft_plan_draw(const struct weft_topology *topology, const struct weft_choice *choice,
+                           const struct weft_algorithm *algorithm, int64_t bytes, FILE *stream,
+                           struct weft_error *error);
 
 #endif
