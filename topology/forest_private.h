@@ -54,6 +54,7 @@ struct weft_forest_plain_tree {
 struct weft_forest_packing {
     int num_terminals;
     int num_trees, room;
+    int depth; // of the deepest
     struct weft_forest_plain_tree *trees;
     int *edges; // (num_trees, num_terminals - 1, 2) from and to, parents before children
 };

@@ -29,6 +29,9 @@ struct splitter {
     struct weft_maxflow *flow;
     int *arc;           // (n, n) of `flow`; -1: none yet
     int *root_arc;      // (num_terminals)
+    bool is_certain;    // whatever is split at the switch at work, no cut gets worse
+    int64_t *plain;     // (n, n) capacities once nothing but real switches is left
+    int *order;         // (n, 2) switches beside each switch, and itself
     bool *is_at_limit;  // (n, n) pairs of the switch at work
     int64_t *in, *out;  // (n) what is left between the switch at work and its neighbours
     int *box, *members; // (n) scratch of spreading
@@ -119,7 +122,7 @@ static weft_status split_off(struct splitter *s, int w, const struct proposal *p
     int terminal;
     for (int i = 0; i < count; i++)
         WEFT_TRY(shift(s, w, &proposals[i], proposals[i].amount, error));
-    int64_t lacking = lack(s, &terminal);
+    int64_t lacking = s->is_certain ? 0 : lack(s, &terminal);
     if (lacking && count > 1) {
         for (int i = 0; i < count; i++)
             WEFT_TRY(shift(s, w, &proposals[i], -proposals[i].amount, error));
@@ -170,26 +173,23 @@ static int root_of(int *box, int v)
  * Everything else is alone. */
 static void find_boxes(struct splitter *s, int w)
 {
-    const struct weft_network *net = s->network;
     int num_terminals = s->split->num_terminals;
+    const int64_t *plain = s->plain;
     int64_t strongest = 0;
     for (int v = 0; v < s->n; v++)
         s->box[v] = v;
-    for (int a = 0; a < net->num_arcs; a++) {
-        const struct weft_arc *arc = &net->arcs[a];
-        bool is_at = (arc->from == w && arc->to < num_terminals) ||
-                     (arc->to == w && arc->from < num_terminals);
-        if (is_at && s->request->capacity[a] > strongest)
-            strongest = s->request->capacity[a];
+    for (int v = 0; v < num_terminals; v++) {
+        int64_t to_w = plain[(size_t)v * (size_t)s->n + (size_t)w];
+        int64_t from_w = plain[(size_t)w * (size_t)s->n + (size_t)v];
+        strongest = to_w > strongest ? to_w : strongest;
+        strongest = from_w > strongest ? from_w : strongest;
     }
-    for (int a = 0; a < net->num_arcs && strongest > 0; a++) {
-        const struct weft_arc *arc = &net->arcs[a];
-        bool is_of_terminal = arc->from < num_terminals || arc->to < num_terminals;
-        if (is_of_terminal && s->request->capacity[a] > strongest) {
-            int x = root_of(s->box, arc->from), y = root_of(s->box, arc->to);
-            s->box[x > y ? x : y] = x < y ? x : y;
-        }
-    }
+    for (int v = 0; v < num_terminals && strongest > 0; v++)
+        for (int u = 0; u < s->n; u++)
+            if (plain[(size_t)v * (size_t)s->n + (size_t)u] > strongest) {
+                int x = root_of(s->box, v), y = root_of(s->box, u);
+                s->box[x > y ? x : y] = x < y ? x : y;
+            }
     for (int v = 0; v < s->n; v++)
         s->box[v] = root_of(s->box, v);
 }
@@ -260,15 +260,8 @@ static int64_t read_switch(struct splitter *s, int w)
     return left;
 }
 
-static weft_status remove_switch(struct splitter *s, int w, struct weft_error *error)
+static weft_status split_rest(struct splitter *s, int w, struct weft_error *error)
 {
-    memset(s->is_at_limit, 0, (size_t)s->n * (size_t)s->n * sizeof *s->is_at_limit);
-    if (read_switch(s, w) == 0)
-        return WEFT_OK;
-    find_boxes(s, w);
-    WEFT_TRY(spread(s, error));
-    if (s->num_proposals > 0)
-        WEFT_TRY(split_off(s, w, s->proposals, s->num_proposals, error));
     while (read_switch(s, w) > 0) {
         WEFT_TRY(propose_rest(s, error));
         if (s->num_proposals == 0)
@@ -278,18 +271,66 @@ static weft_status remove_switch(struct splitter *s, int w, struct weft_error *e
     return WEFT_OK;
 }
 
+/* Switches between two neighbours, of which cuts only see the narrower arc; others may become such.
+ */
+static weft_status remove_passages(struct splitter *s, struct weft_error *error)
+{
+    bool again = true;
+    s->is_certain = true;
+    while (again) {
+        again = false;
+        for (int w = s->split->num_terminals; w < s->n; w++) {
+            int neighbours = 0;
+            if (read_switch(s, w) == 0)
+                continue;
+            for (int v = 0; v < s->n; v++)
+                neighbours += s->in[v] > 0 || s->out[v] > 0;
+            if (neighbours <= 2) {
+                WEFT_TRY(split_rest(s, w, error));
+                again = true;
+            }
+        }
+    }
+    s->is_certain = false;
+    return WEFT_OK;
+}
+
+static weft_status remove_switch(struct splitter *s, int w, struct weft_error *error)
+{
+    if (read_switch(s, w) == 0)
+        return WEFT_OK;
+    memset(s->is_at_limit, 0, (size_t)s->n * (size_t)s->n * sizeof *s->is_at_limit);
+    find_boxes(s, w);
+    WEFT_TRY(spread(s, error));
+    if (s->num_proposals > 0)
+        WEFT_TRY(split_off(s, w, s->proposals, s->num_proposals, error));
+    return split_rest(s, w, error);
+}
+
+static int compare_beside(const void *a, const void *b)
+{
+    const int *x = a, *y = b;
+    return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+}
+
 /* Switches beside few other switches first: traffic stays low in a tree of switches. */
 static weft_status remove_switches(struct splitter *s, struct weft_error *error)
 {
-    int num_terminals = s->split->num_terminals;
-    for (int beside = 0; beside < s->n; beside++)
-        for (int w = num_terminals; w < s->n; w++) {
-            int count = 0;
-            for (int a = s->network->first[w]; a < s->network->first[w + 1]; a++)
-                count += s->network->arcs[a].to >= num_terminals;
-            if (count == beside)
-                WEFT_TRY(remove_switch(s, w, error));
-        }
+    int num_terminals = s->split->num_terminals, count = s->n - num_terminals;
+    for (int v = 0; v < s->n; v++)
+        s->box[v] = v;
+    WEFT_TRY(remove_passages(s, error));
+    memcpy(s->plain, s->split->capacity, (size_t)s->n * (size_t)s->n * sizeof *s->plain);
+    for (int i = 0; i < count; i++) {
+        const int64_t *row = &s->plain[(size_t)(num_terminals + i) * (size_t)s->n];
+        s->order[2 * i] = 0;
+        s->order[2 * i + 1] = num_terminals + i;
+        for (int v = num_terminals; v < s->n; v++)
+            s->order[2 * i] += row[v] > 0;
+    }
+    qsort(s->order, (size_t)count, 2 * sizeof *s->order, compare_beside);
+    for (int i = 0; i < count; i++)
+        WEFT_TRY(remove_switch(s, s->order[2 * i + 1], error));
     return WEFT_OK;
 }
 
@@ -338,15 +379,17 @@ static weft_status prepare(struct splitter *s, struct weft_error *error)
     s->flow = weft_maxflow_create(s->n + 1);
     s->arc = malloc(pairs * sizeof *s->arc);
     s->root_arc = malloc(n * sizeof *s->root_arc);
-    s->is_at_limit = malloc(pairs * sizeof *s->is_at_limit);
+    s->plain = malloc(pairs * sizeof *s->plain);
+    s->order = malloc(2 * n * sizeof *s->order);
+    s->is_at_limit = calloc(pairs, sizeof *s->is_at_limit);
     s->in = malloc(n * sizeof *s->in);
     s->out = malloc(n * sizeof *s->out);
     s->box = malloc(n * sizeof *s->box);
     s->members = malloc(n * sizeof *s->members);
     s->box_first = malloc((n + 1) * sizeof *s->box_first);
     if (!split->capacity || !split->direct || !split->first_part || !s->flow || !s->arc ||
-        !s->root_arc || !s->is_at_limit || !s->in || !s->out || !s->box || !s->members ||
-        !s->box_first)
+        !s->root_arc || !s->is_at_limit || !s->plain || !s->order || !s->in || !s->out || !s->box ||
+        !s->members || !s->box_first)
         return no_memory(error);
     memset(split->first_part, -1, pairs * sizeof *split->first_part);
     memset(s->arc, -1, pairs * sizeof *s->arc);
@@ -397,6 +440,8 @@ weft_status weft_forest_split_switches(const struct weft_network *network,
     free(s.arc);
     free(s.root_arc);
     free(s.is_at_limit);
+    free(s.plain);
+    free(s.order);
     free(s.in);
     free(s.out);
     free(s.box);

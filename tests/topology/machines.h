@@ -76,6 +76,19 @@ static inline struct weft_network *nvswitch_boxes(int boxes, int64_t nvlink, int
     return draft_finish(&d);
 }
 
+/* The same with a vertex for each NIC, as a graph has it. */
+static inline struct weft_network *nvswitch_boxes_raw(int boxes, int64_t nvlink, int64_t nic)
+{
+    int n = 8 * boxes;
+    struct draft d = draft_create(2 * n + boxes + 1, n);
+    for (int gpu = 0; gpu < n; gpu++) {
+        draft_link(&d, gpu, n + gpu, nic);
+        draft_link(&d, n + gpu, 2 * n + boxes, nic);
+        draft_link(&d, gpu, 2 * n + gpu / 8, nvlink);
+    }
+    return draft_finish(&d);
+}
+
 /* Boxes of 16 GPU dies: links of 50 GB/s, four inside a package; a NIC of 16 GB/s each. */
 static inline struct weft_network *mi250_boxes(int boxes)
 {
@@ -128,11 +141,11 @@ struct machine {
     int64_t k;
 };
 static const struct machine machines[] = {
-    {"A100 1x8", 7, 300, 1},       {"A100 2x8", 3, 5, 13},    {"A100 4x8", 3, 25, 1},
-    {"MI250 1x16", 7, 50, 3},      {"MI250 2x16", 15, 2, 83}, {"H100 1x8", 7, 450, 1},
-    {"H100 2x8", 3, 50, 2},        {"H100 4x8", 31, 50, 10},  {"H100 16x8", 3, 10, 1},
-    {"H100 16x8 rails", 3, 10, 1}, {"DGX-1V", 7, 25, 6},      {"torus 4x4", 3, 10, 4},
-    {"torus 4x4x4", 21, 50, 2},
+    {"A100 1x8", 7, 300, 1},       {"A100 2x8", 3, 5, 13},      {"A100 4x8", 3, 25, 1},
+    {"MI250 1x16", 7, 50, 3},      {"MI250 2x16", 15, 2, 83},   {"H100 1x8", 7, 450, 1},
+    {"H100 2x8", 3, 50, 2},        {"H100 4x8", 31, 50, 10},    {"H100 16x8", 3, 10, 1},
+    {"H100 16x8 rails", 3, 10, 1}, {"DGX-1V", 7, 25, 6},        {"torus 4x4", 3, 10, 4},
+    {"torus 4x4x4", 21, 50, 2},    {"H100 16x8 raw", 3, 10, 1},
 };
 enum { NUM_MACHINES = sizeof machines / sizeof *machines };
 
@@ -163,8 +176,10 @@ static inline struct weft_network *machine_network(int index)
         return dgx_1v();
     case 11:
         return torus(2);
-    default:
+    case 12:
         return torus(3);
+    default:
+        return nvswitch_boxes_raw(16, 450, 50);
     }
 }
 
