@@ -48,17 +48,17 @@ struct packer {
     const struct weft_forest_split *split;
     struct weft_forest_packing *packing;
     int n;
-    int *first;       // (n + 1)
-    struct arc *arcs; // by (from, to)
-    struct weft_maxflow *flow;
-    int *root_arc;          // (n) of `flow`
-    const int64_t *asked;   // (n) trees of each root
-    int64_t *left;          // (n) trees that each root still needs
-    int64_t total;          // of them
-    uint64_t *inside;       // (n, WORDS) cuts that hold a vertex on their far side
-    struct cut *cuts;       // (MAX_CUTS)
-    int num_cuts, num_ever; // the oldest makes room
-    int *order;             // (n) arcs of one vertex, scratch
+    int *first;                // (n + 1)
+    struct arc *arcs;          // by (from, to)
+    struct weft_maxflow *flow; // backward: from a terminal to the common source, vertex n
+    int *root_arc;             // (n) of `flow`
+    const int64_t *asked;      // (n) trees of each root
+    int64_t *left;             // (n) trees that each root still needs
+    int64_t total;             // of them
+    uint64_t *inside;          // (n, WORDS) cuts that hold a vertex on their far side
+    struct cut *cuts;          // (MAX_CUTS)
+    int num_cuts, num_ever;    // the oldest makes room
+    int *order;                // (n) arcs of one vertex, scratch
     const struct style *style;
     int most_depth;
     int64_t work, work_left; // arcs looked at by flows
@@ -111,7 +111,7 @@ static void keep_cut(struct packer *p, int64_t slack)
         p->num_cuts++;
     for (int v = 0; v < p->n; v++) {
         uint64_t *word = &p->inside[(size_t)v * WORDS + (size_t)c / 64];
-        *word = weft_maxflow_is_on_source_side(p->flow, v) ? *word & ~bit : *word | bit;
+        *word = weft_maxflow_is_on_source_side(p->flow, v) ? *word | bit : *word & ~bit;
     }
     struct cut *cut = &p->cuts[c];
     cut->entries = is_inside(p, c, p->root) ? 0 : -1;
@@ -126,7 +126,7 @@ static int64_t ask(struct packer *p, int x, int y, int64_t most)
     int64_t others = p->total - p->weight;
     int64_t at_root = p->left[x] - (x == p->root ? p->weight : 0);
     weft_maxflow_set(p->flow, p->root_arc[x], p->total, 0);
-    int64_t flow = weft_maxflow_run(p->flow, p->n, y, others + most);
+    int64_t flow = weft_maxflow_run(p->flow, y, p->n, others + most);
     p->work += p->first[p->n] + p->n;
     weft_maxflow_set(p->flow, p->root_arc[x], at_root, 0);
     if (flow < others + most)
@@ -332,14 +332,14 @@ static weft_status prepare(struct packer *p, struct weft_error *error)
             int64_t left = split->capacity[(size_t)x * (size_t)split->num_vertices + (size_t)y];
             if (left <= 0)
                 continue;
-            p->arcs[count] = (struct arc){y, weft_maxflow_add(p->flow, x, y, left, 0), left};
+            p->arcs[count] = (struct arc){y, weft_maxflow_add(p->flow, y, x, left, 0), left};
             if (p->arcs[count++].in_flow < 0)
                 return no_memory(error);
         }
     }
     p->first[p->n] = count;
     for (int v = 0; v < p->n; v++) {
-        p->root_arc[v] = weft_maxflow_add(p->flow, p->n, v, 0, 0);
+        p->root_arc[v] = weft_maxflow_add(p->flow, v, p->n, 0, 0);
         if (p->root_arc[v] < 0)
             return no_memory(error);
     }
@@ -410,8 +410,11 @@ static weft_status pack_best(struct packer *p, struct weft_forest_packing *packi
 {
     bool packed;
     int least = least_depth(p);
-    p->work_left = INT64_MAX;
+    p->work_left = (int64_t)WEFT_FOREST_MAX_FLOWS * (p->first[p->n] + p->n);
     WEFT_TRY(pack(p, &styles[0], p->n, packing, &packed, error));
+    if (!packed && p->work > p->work_left)
+        return weft_fail(error, WEFT_UNSUPPORTED, "a forest that takes more than %d maximum flows",
+                         WEFT_FOREST_MAX_FLOWS);
     if (!packed)
         return weft_fail(error, WEFT_INTERNAL, "a tree rooted at terminal %d ends at %d of %d",
                          p->root, p->size, p->n);

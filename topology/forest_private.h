@@ -12,7 +12,9 @@
 #include "topology/forest.h"
 
 /* Dense matrices are kept of networks; larger ones are refused. */
-enum { WEFT_FOREST_MAX_VERTICES = 2048 };
+enum { WEFT_FOREST_MAX_VERTICES = 1024 };
+/* Of splitting, and of packing; 512 GPUs in regular boxes take a quarter of it. */
+enum { WEFT_FOREST_MAX_FLOWS = 1 << 20 };
 /* Sums of capacities and of weights stay below. */
 #define WEFT_FOREST_MAX_SUM ((int64_t)1 << 58)
 

@@ -25,17 +25,18 @@ struct splitter {
     const struct weft_forest_observer *observer;
     struct weft_forest_split *split;
     int n;
-    int64_t total; // weight
-    struct weft_maxflow *flow;
-    int *arc;           // (n, n) of `flow`; -1: none yet
-    int *root_arc;      // (num_terminals)
-    bool is_certain;    // whatever is split at the switch at work, no cut gets worse
-    int64_t *plain;     // (n, n) capacities once nothing but real switches is left
-    int *order;         // (n, 2) switches beside each switch, and itself
-    bool *is_at_limit;  // (n, n) pairs of the switch at work
-    int64_t *in, *out;  // (n) what is left between the switch at work and its neighbours
-    int *box, *members; // (n) scratch of spreading
-    int *box_first;     // (n + 1)
+    int64_t total;             // weight
+    int64_t flows;             // asked so far
+    struct weft_maxflow *flow; // backward: from a terminal to the common source, vertex n
+    int *arc;                  // (n, n) of `flow`; -1: none yet
+    int *root_arc;             // (num_terminals)
+    bool is_certain;           // whatever is split at the switch at work, no cut gets worse
+    int64_t *plain;            // (n, n) capacities once nothing but real switches is left
+    int *order;                // (n, 2) switches beside each switch, and itself
+    bool *is_at_limit;         // (n, n) pairs of the switch at work
+    int64_t *in, *out;         // (n) what is left between the switch at work and its neighbours
+    int *box, *members;        // (n) scratch of spreading
+    int *box_first;            // (n + 1)
     struct proposal *proposals;
     int num_proposals, room;
 };
@@ -56,7 +57,7 @@ static weft_status change(struct splitter *s, int from, int to, int64_t amount,
     size_t at = (size_t)from * (size_t)s->n + (size_t)to;
     s->split->capacity[at] += amount;
     if (s->arc[at] < 0)
-        s->arc[at] = weft_maxflow_add(s->flow, from, to, s->split->capacity[at], 0);
+        s->arc[at] = weft_maxflow_add(s->flow, to, from, s->split->capacity[at], 0);
     else
         weft_maxflow_set(s->flow, s->arc[at], s->split->capacity[at], 0);
     return s->arc[at] < 0 ? no_memory(error) : WEFT_OK;
@@ -76,8 +77,9 @@ static weft_status shift(struct splitter *s, int w, const struct proposal *p, in
 static int64_t lack(struct splitter *s, int *terminal)
 {
     int64_t worst = 0;
+    s->flows += s->split->num_terminals;
     for (int v = 0; v < s->split->num_terminals; v++) {
-        int64_t flow = weft_maxflow_run(s->flow, s->n, v, s->total);
+        int64_t flow = weft_maxflow_run(s->flow, v, s->n, s->total);
         if (s->total - flow > worst) {
             worst = s->total - flow;
             *terminal = v;
@@ -120,6 +122,9 @@ static weft_status split_off(struct splitter *s, int w, const struct proposal *p
                              struct weft_error *error)
 {
     int terminal;
+    if (s->flows > WEFT_FOREST_MAX_FLOWS)
+        return weft_fail(error, WEFT_UNSUPPORTED, "a forest that takes more than %d maximum flows",
+                         WEFT_FOREST_MAX_FLOWS);
     for (int i = 0; i < count; i++)
         WEFT_TRY(shift(s, w, &proposals[i], proposals[i].amount, error));
     int64_t lacking = s->is_certain ? 0 : lack(s, &terminal);
@@ -394,7 +399,7 @@ static weft_status prepare(struct splitter *s, struct weft_error *error)
     memset(split->first_part, -1, pairs * sizeof *split->first_part);
     memset(s->arc, -1, pairs * sizeof *s->arc);
     for (int v = 0; v < split->num_terminals; v++) {
-        s->root_arc[v] = weft_maxflow_add(s->flow, s->n, v, s->request->weight[v], 0);
+        s->root_arc[v] = weft_maxflow_add(s->flow, v, s->n, s->request->weight[v], 0);
         if (s->root_arc[v] < 0)
             return no_memory(error);
     }
