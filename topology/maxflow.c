@@ -1,6 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * See maxflow.h. Arc 2i is the i-th arc added, 2i + 1 its reverse; the arcs of a vertex are a list.
+ * Many runs look at a small part of the graph only, so what a run changed is noted and undone
+ * before the next.
  */
 #include "topology/maxflow.h"
 
@@ -17,12 +19,14 @@ struct arc {
 struct weft_maxflow {
     int num_vertices, num_arcs, room;
     struct arc *arcs;
-    int *first; // (vertices) arc; -1: none
-    int *at;    // (vertices) where the search of a phase goes on
-    int *level; // (vertices) distance from the source; -1: not reached
-    int *queue; // (vertices)
-    int *path;  // (vertices) arcs of the path that is being built
-    int num_reached;
+    int *first;   // (vertices) arc; -1: none
+    int *at;      // (vertices) where the search of a phase goes on
+    int *level;   // (vertices) distance from the source; -1: not reached
+    int *queue;   // (vertices)
+    int *path;    // (vertices) arcs of the path that is being built
+    int *changed; // (at most `room`) arcs that carry flow since the last run, some twice
+    int num_changed;
+    bool changed_many; // too many to note: any arc may
 };
 
 struct weft_maxflow *weft_maxflow_create(int num_vertices)
@@ -57,13 +61,14 @@ void weft_maxflow_destroy(struct weft_maxflow **maxflow)
     free(m->level);
     free(m->queue);
     free(m->path);
+    free(m->changed);
     free(m);
     *maxflow = NULL;
 }
 
 static void link_arc(struct weft_maxflow *m, int arc, int from, int to, int64_t capacity)
 {
-    m->arcs[arc] = (struct arc){to, m->first[from], capacity, 0};
+    m->arcs[arc] = (struct arc){to, m->first[from], capacity, capacity};
     m->first[from] = arc;
 }
 
@@ -75,6 +80,10 @@ int weft_maxflow_add(struct weft_maxflow *m, int from, int to, int64_t capacity,
         if (!arcs)
             return -1;
         m->arcs = arcs;
+        int *changed = realloc(m->changed, (size_t)room * sizeof *changed);
+        if (!changed)
+            return -1;
+        m->changed = changed;
         m->room = room;
     }
     link_arc(m, m->num_arcs, from, to, capacity);
@@ -85,8 +94,8 @@ int weft_maxflow_add(struct weft_maxflow *m, int from, int to, int64_t capacity,
 
 void weft_maxflow_set(struct weft_maxflow *m, int arc, int64_t capacity, int64_t backward)
 {
-    m->arcs[2 * arc].capacity = capacity;
-    m->arcs[2 * arc + 1].capacity = backward;
+    m->arcs[2 * arc].capacity = m->arcs[2 * arc].left = capacity;
+    m->arcs[2 * arc + 1].capacity = m->arcs[2 * arc + 1].left = backward;
 }
 
 // Levels from the source on, until the sink has one.
@@ -118,6 +127,10 @@ static int augment(struct weft_maxflow *m, int length, int64_t wanted, int64_t *
         if (m->arcs[m->path[i]].left < amount)
             amount = m->arcs[m->path[i]].left;
     for (int i = length - 1; i >= 0; i--) {
+        if (m->num_changed < m->room)
+            m->changed[m->num_changed++] = m->path[i];
+        else
+            m->changed_many = true;
         m->arcs[m->path[i]].left -= amount;
         m->arcs[m->path[i] ^ 1].left += amount;
         if (m->arcs[m->path[i]].left == 0)
@@ -158,11 +171,24 @@ static int64_t fill(struct weft_maxflow *m, int source, int sink, int64_t limit)
     return total;
 }
 
+static void reset(struct weft_maxflow *m)
+{
+    if (m->changed_many)
+        for (int i = 0; i < m->num_arcs; i++)
+            m->arcs[i].left = m->arcs[i].capacity;
+    for (int i = 0; i < m->num_changed && !m->changed_many; i++) {
+        int arc = m->changed[i];
+        m->arcs[arc].left = m->arcs[arc].capacity;
+        m->arcs[arc ^ 1].left = m->arcs[arc ^ 1].capacity;
+    }
+    m->num_changed = 0;
+    m->changed_many = false;
+}
+
 int64_t weft_maxflow_run(struct weft_maxflow *m, int source, int sink, int64_t limit)
 {
     int64_t total = 0;
-    for (int i = 0; i < m->num_arcs; i++)
-        m->arcs[i].left = m->arcs[i].capacity;
+    reset(m);
     while (total < limit && search(m, source, sink))
         total += fill(m, source, sink, limit - total);
     return total;

@@ -1,0 +1,466 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Removing switches by edge splitting. Splitting the pair (u, w), (w, t) by an amount takes that
+ * much from both arcs and gives it to (u, t); cuts that hold u and t but not w, or w but neither u
+ * nor t, lose exactly that amount and no other cut changes. So a pair that was split by too much
+ * is right after giving back what the worst cut lacks, and many pairs are tried at once: an even
+ * spread over a switch's neighbours first, which is nearly always right, halves of it where it is
+ * not. A pair at its limit stays there, which is why this ends with nothing left at the switch.
+ */
+#include "topology/forest_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "topology/maxflow.h"
+
+struct proposal {
+    int u, t;
+    int64_t amount;
+};
+
+struct splitter {
+    const struct weft_network *network;
+    const struct weft_forest_request *request;
+    const struct weft_forest_observer *observer;
+    struct weft_forest_split *split;
+    int n;
+    int64_t total;             // weight
+    int64_t flows;             // asked so far
+    struct weft_maxflow *flow; // backward: from a terminal to the common source, vertex n
+    int *arc;                  // (n, n) of `flow`; -1: none yet
+    int *root_arc;             // (num_terminals)
+    bool is_certain;           // whatever is split at the switch at work, no cut gets worse
+    int64_t *plain;            // (n, n) capacities once nothing but real switches is left
+    int *order;                // (n, 2) switches beside each switch, and itself
+    bool *is_at_limit;         // (n, n) pairs of the switch at work
+    int64_t *in, *out;         // (n) what is left between the switch at work and its neighbours
+    int *box, *members;        // (n) scratch of spreading
+    int *box_first;            // (n + 1)
+    struct proposal *proposals;
+    int num_proposals, room;
+};
+
+static int64_t *capacity_of(struct weft_forest_split *split, int from, int to)
+{
+    return &split->capacity[(size_t)from * (size_t)split->num_vertices + (size_t)to];
+}
+
+static weft_status no_memory(struct weft_error *error)
+{
+    return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a forest");
+}
+
+static weft_status change(struct splitter *s, int from, int to, int64_t amount,
+                          struct weft_error *error)
+{
+    size_t at = (size_t)from * (size_t)s->n + (size_t)to;
+    s->split->capacity[at] += amount;
+    if (s->arc[at] < 0)
+        s->arc[at] = weft_maxflow_add(s->flow, to, from, s->split->capacity[at], 0);
+    else
+        weft_maxflow_set(s->flow, s->arc[at], s->split->capacity[at], 0);
+    return s->arc[at] < 0 ? no_memory(error) : WEFT_OK;
+}
+
+/* Pair `p` of switch w split by `amount` more; below 0: joined again. */
+static weft_status shift(struct splitter *s, int w, const struct proposal *p, int64_t amount,
+                         struct weft_error *error)
+{
+    WEFT_TRY(change(s, p->u, w, -amount, error));
+    WEFT_TRY(change(s, w, p->t, -amount, error));
+    return p->u == p->t ? WEFT_OK : change(s, p->u, p->t, amount, error);
+}
+
+/* What the worst cut lacks (0: nothing), and a terminal behind it. A terminal that is reached well
+ * enough joins the source for those after it: cuts that hold it back are known to be good. */
+static int64_t lack(struct splitter *s, int *terminal)
+{
+    int64_t worst = 0;
+    s->flows += s->split->num_terminals;
+    for (int v = 0; v < s->split->num_terminals; v++) {
+        int64_t flow = weft_maxflow_run(s->flow, v, s->n, s->total);
+        if (s->total - flow > worst) {
+            worst = s->total - flow;
+            *terminal = v;
+        }
+        weft_maxflow_set(s->flow, s->root_arc[v], s->total, 0);
+    }
+    for (int v = 0; v < s->split->num_terminals; v++)
+        weft_maxflow_set(s->flow, s->root_arc[v], s->request->weight[v], 0);
+    return worst;
+}
+
+static weft_status remember(struct splitter *s, int w, const struct proposal *p, int64_t amount,
+                            struct weft_error *error)
+{
+    struct weft_forest_split *split = s->split;
+    if (s->observer && s->observer->split)
+        s->observer->split(s->observer->context, split);
+    if (p->u == p->t)
+        return WEFT_OK; // only went there and back
+    int *first = &split->first_part[(size_t)p->u * (size_t)s->n + (size_t)p->t];
+    if (*first >= 0 && split->parts[*first].via == w) {
+        split->parts[*first].amount += amount;
+        return WEFT_OK;
+    }
+    if (split->num_parts == split->room_for_parts) {
+        int room = split->room_for_parts ? 2 * split->room_for_parts : 256;
+        struct weft_forest_part *parts = realloc(split->parts, (size_t)room * sizeof *parts);
+        if (!parts)
+            return no_memory(error);
+        split->parts = parts;
+        split->room_for_parts = room;
+    }
+    split->parts[split->num_parts] = (struct weft_forest_part){w, *first, amount};
+    *first = split->num_parts++;
+    return WEFT_OK;
+}
+
+/* Splits off as much of proposals[0 .. count) as cuts allow. */
+static weft_status split_off(struct splitter *s, int w, const struct proposal *proposals, int count,
+                             struct weft_error *error)
+{
+    int terminal;
+    if (s->flows > WEFT_FOREST_MAX_FLOWS)
+        return weft_fail(error, WEFT_UNSUPPORTED, "a forest that takes more than %d maximum flows",
+                         WEFT_FOREST_MAX_FLOWS);
+    for (int i = 0; i < count; i++)
+        WEFT_TRY(shift(s, w, &proposals[i], proposals[i].amount, error));
+    int64_t lacking = s->is_certain ? 0 : lack(s, &terminal);
+    if (lacking && count > 1) {
+        for (int i = 0; i < count; i++)
+            WEFT_TRY(shift(s, w, &proposals[i], -proposals[i].amount, error));
+        WEFT_TRY(split_off(s, w, proposals, count / 2, error));
+        return split_off(s, w, proposals + count / 2, count - count / 2, error);
+    }
+    if (lacking) {
+        s->is_at_limit[(size_t)proposals->u * (size_t)s->n + (size_t)proposals->t] = true;
+        WEFT_TRY(shift(s, w, proposals, -lacking, error));
+    }
+    for (int i = 0; i < count; i++)
+        if (proposals[i].amount > lacking)
+            WEFT_TRY(remember(s, w, &proposals[i], proposals[i].amount - lacking, error));
+    return WEFT_OK;
+}
+
+static weft_status propose(struct splitter *s, int u, int t, int64_t amount,
+                           struct weft_error *error)
+{
+    if (amount > s->in[u])
+        amount = s->in[u];
+    if (amount > s->out[t])
+        amount = s->out[t];
+    if (amount <= 0 || s->is_at_limit[(size_t)u * (size_t)s->n + (size_t)t])
+        return WEFT_OK;
+    if (s->num_proposals == s->room) {
+        int room = s->room ? 2 * s->room : 256;
+        struct proposal *proposals = realloc(s->proposals, (size_t)room * sizeof *proposals);
+        if (!proposals)
+            return no_memory(error);
+        s->proposals = proposals;
+        s->room = room;
+    }
+    s->proposals[s->num_proposals++] = (struct proposal){u, t, amount};
+    s->in[u] -= amount;
+    s->out[t] -= amount;
+    return WEFT_OK;
+}
+
+static int root_of(int *box, int v)
+{
+    while (box[v] != v)
+        v = box[v] = box[box[v]];
+    return v;
+}
+
+/* s->box: terminals that arcs stronger than all between terminals and switch w join are in one box.
+ * Everything else is alone. */
+static void find_boxes(struct splitter *s, int w)
+{
+    int num_terminals = s->split->num_terminals;
+    const int64_t *plain = s->plain;
+    int64_t strongest = 0;
+    for (int v = 0; v < s->n; v++)
+        s->box[v] = v;
+    for (int v = 0; v < num_terminals; v++) {
+        int64_t to_w = plain[(size_t)v * (size_t)s->n + (size_t)w];
+        int64_t from_w = plain[(size_t)w * (size_t)s->n + (size_t)v];
+        strongest = to_w > strongest ? to_w : strongest;
+        strongest = from_w > strongest ? from_w : strongest;
+    }
+    for (int v = 0; v < num_terminals && strongest > 0; v++)
+        for (int u = 0; u < s->n; u++)
+            if (plain[(size_t)v * (size_t)s->n + (size_t)u] > strongest) {
+                int x = root_of(s->box, v), y = root_of(s->box, u);
+                s->box[x > y ? x : y] = x < y ? x : y;
+            }
+    for (int v = 0; v < s->n; v++)
+        s->box[v] = root_of(s->box, v);
+}
+
+/* Neighbours below `limit`, box by box, into members and box_first; returns how many boxes. */
+static int list_members(struct splitter *s, int limit, bool alone)
+{
+    int count = 0, boxes = 0;
+    for (int b = 0; b < s->n; b++) {
+        int before = count;
+        for (int v = 0; v < limit; v++)
+            if ((alone ? v : s->box[v]) == b && (s->in[v] > 0 || s->out[v] > 0))
+                s->members[count++] = v;
+        if (count > before)
+            s->box_first[boxes++] = before;
+    }
+    s->box_first[boxes] = count;
+    return boxes;
+}
+
+/* Each neighbour sends to the member of the same place in every other box, as evenly as whole
+ * numbers go: one hop to any box, and few arcs. */
+static weft_status spread(struct splitter *s, struct weft_error *error)
+{
+    int boxes = list_members(s, s->split->num_terminals, false);
+    if (boxes < 2)
+        boxes = list_members(s, s->split->num_terminals, true);
+    if (boxes < 2)
+        boxes = list_members(s, s->n, true);
+    for (int b = 0; b < boxes; b++)
+        for (int i = s->box_first[b]; i < s->box_first[b + 1]; i++) {
+            int u = s->members[i], place = i - s->box_first[b];
+            int64_t share = boxes > 1 ? s->in[u] / (boxes - 1) : 0;
+            int64_t rest = boxes > 1 ? s->in[u] % (boxes - 1) : 0;
+            for (int d = 1; d < boxes; d++) {
+                int other = (b + d) % boxes;
+                int size = s->box_first[other + 1] - s->box_first[other];
+                int t = s->members[s->box_first[other] + place % size];
+                WEFT_TRY(propose(s, u, t, share + ((d - 1 + place) % (boxes - 1) < rest), error));
+            }
+        }
+    return WEFT_OK;
+}
+
+/* All that is left: pairs of different boxes, then of one box, then ways back. */
+static weft_status propose_rest(struct splitter *s, struct weft_error *error)
+{
+    for (int round = 0; round < 3; round++)
+        for (int u = 0; u < s->n; u++)
+            for (int d = 1; d <= s->n && s->in[u] > 0; d++) {
+                int t = (u + d) % s->n;
+                int kind = u == t ? 2 : s->box[u] == s->box[t];
+                if (kind == round)
+                    WEFT_TRY(propose(s, u, t, s->in[u], error));
+            }
+    return WEFT_OK;
+}
+
+static int64_t read_switch(struct splitter *s, int w)
+{
+    int64_t left = 0;
+    for (int v = 0; v < s->n; v++) {
+        s->in[v] = *capacity_of(s->split, v, w);
+        s->out[v] = *capacity_of(s->split, w, v);
+        left += s->in[v];
+    }
+    s->num_proposals = 0;
+    return left;
+}
+
+static weft_status split_rest(struct splitter *s, int w, struct weft_error *error)
+{
+    while (read_switch(s, w) > 0) {
+        WEFT_TRY(propose_rest(s, error));
+        if (s->num_proposals == 0)
+            return weft_fail(error, WEFT_INTERNAL, "vertex %d cannot be split off", w);
+        WEFT_TRY(split_off(s, w, s->proposals, s->num_proposals, error));
+    }
+    return WEFT_OK;
+}
+
+/* Switches between two neighbours, of which cuts only see the narrower arc; others may become such.
+ */
+static weft_status remove_passages(struct splitter *s, struct weft_error *error)
+{
+    bool again = true;
+    s->is_certain = true;
+    while (again) {
+        again = false;
+        for (int w = s->split->num_terminals; w < s->n; w++) {
+            int neighbours = 0;
+            if (read_switch(s, w) == 0)
+                continue;
+            for (int v = 0; v < s->n; v++)
+                neighbours += s->in[v] > 0 || s->out[v] > 0;
+            if (neighbours <= 2) {
+                WEFT_TRY(split_rest(s, w, error));
+                again = true;
+            }
+        }
+    }
+    s->is_certain = false;
+    return WEFT_OK;
+}
+
+static weft_status remove_switch(struct splitter *s, int w, struct weft_error *error)
+{
+    if (read_switch(s, w) == 0)
+        return WEFT_OK;
+    memset(s->is_at_limit, 0, (size_t)s->n * (size_t)s->n * sizeof *s->is_at_limit);
+    find_boxes(s, w);
+    WEFT_TRY(spread(s, error));
+    if (s->num_proposals > 0)
+        WEFT_TRY(split_off(s, w, s->proposals, s->num_proposals, error));
+    return split_rest(s, w, error);
+}
+
+static int compare_beside(const void *a, const void *b)
+{
+    const int *x = a, *y = b;
+    return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+}
+
+/* Switches beside few other switches first: traffic stays low in a tree of switches. */
+static weft_status remove_switches(struct splitter *s, struct weft_error *error)
+{
+    int num_terminals = s->split->num_terminals, count = s->n - num_terminals;
+    for (int v = 0; v < s->n; v++)
+        s->box[v] = v;
+    WEFT_TRY(remove_passages(s, error));
+    memcpy(s->plain, s->split->capacity, (size_t)s->n * (size_t)s->n * sizeof *s->plain);
+    for (int i = 0; i < count; i++) {
+        const int64_t *row = &s->plain[(size_t)(num_terminals + i) * (size_t)s->n];
+        s->order[2 * i] = 0;
+        s->order[2 * i + 1] = num_terminals + i;
+        for (int v = num_terminals; v < s->n; v++)
+            s->order[2 * i] += row[v] > 0;
+    }
+    qsort(s->order, (size_t)count, 2 * sizeof *s->order, compare_beside);
+    for (int i = 0; i < count; i++)
+        WEFT_TRY(remove_switch(s, s->order[2 * i + 1], error));
+    return WEFT_OK;
+}
+
+static weft_status check_sums(const struct weft_network *network,
+                              const struct weft_forest_request *request, int64_t *total,
+                              struct weft_error *error)
+{
+    int64_t sum = 0;
+    *total = 0;
+    for (int v = 0; v < network->num_terminals; v++) {
+        if (request->weight[v] < 0 || request->weight[v] > WEFT_FOREST_MAX_SUM - *total)
+            return weft_fail(error, WEFT_UNSUPPORTED, "terminal %d: weights out of range", v);
+        *total += request->weight[v];
+    }
+    for (int a = 0; a < network->num_arcs; a++) {
+        if (request->capacity[a] < 0 || request->capacity[a] > WEFT_FOREST_MAX_SUM - sum)
+            return weft_fail(error, WEFT_UNSUPPORTED, "arc %d: capacities out of range", a);
+        sum += request->capacity[a];
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_balance(struct weft_forest_split *split, struct weft_error *error)
+{
+    for (int w = split->num_terminals; w < split->num_vertices; w++) {
+        int64_t in = 0, out = 0;
+        for (int v = 0; v < split->num_vertices; v++) {
+            in += *capacity_of(split, v, w);
+            out += *capacity_of(split, w, v);
+        }
+        if (in != out)
+            return weft_fail(error, WEFT_UNSUPPORTED,
+                             "switch vertex %d: %lld trees can enter, %lld can leave", w,
+                             (long long)in, (long long)out);
+    }
+    return WEFT_OK;
+}
+
+static weft_status prepare(struct splitter *s, struct weft_error *error)
+{
+    struct weft_forest_split *split = s->split;
+    size_t n = (size_t)s->n, pairs = n * n;
+    split->capacity = calloc(pairs, sizeof *split->capacity);
+    split->direct = calloc(pairs, sizeof *split->direct);
+    split->first_part = malloc(pairs * sizeof *split->first_part);
+    s->flow = weft_maxflow_create(s->n + 1);
+    s->arc = malloc(pairs * sizeof *s->arc);
+    s->root_arc = malloc(n * sizeof *s->root_arc);
+    s->plain = malloc(pairs * sizeof *s->plain);
+    s->order = malloc(2 * n * sizeof *s->order);
+    s->is_at_limit = calloc(pairs, sizeof *s->is_at_limit);
+    s->in = malloc(n * sizeof *s->in);
+    s->out = malloc(n * sizeof *s->out);
+    s->box = malloc(n * sizeof *s->box);
+    s->members = malloc(n * sizeof *s->members);
+    s->box_first = malloc((n + 1) * sizeof *s->box_first);
+    if (!split->capacity || !split->direct || !split->first_part || !s->flow || !s->arc ||
+        !s->root_arc || !s->is_at_limit || !s->plain || !s->order || !s->in || !s->out || !s->box ||
+        !s->members || !s->box_first)
+        return no_memory(error);
+    memset(split->first_part, -1, pairs * sizeof *split->first_part);
+    memset(s->arc, -1, pairs * sizeof *s->arc);
+    for (int v = 0; v < split->num_terminals; v++) {
+        s->root_arc[v] = weft_maxflow_add(s->flow, v, s->n, s->request->weight[v], 0);
+        if (s->root_arc[v] < 0)
+            return no_memory(error);
+    }
+    for (int a = 0; a < s->network->num_arcs; a++) {
+        const struct weft_arc *arc = &s->network->arcs[a];
+        if (s->request->capacity[a] > 0)
+            WEFT_TRY(change(s, arc->from, arc->to, s->request->capacity[a], error));
+    }
+    memcpy(split->direct, split->capacity, pairs * sizeof *split->direct);
+    return WEFT_OK;
+}
+
+static weft_status run(struct splitter *s, struct weft_error *error)
+{
+    int terminal = 0;
+    WEFT_TRY(check_sums(s->network, s->request, &s->total, error));
+    WEFT_TRY(prepare(s, error));
+    WEFT_TRY(check_balance(s->split, error));
+    int64_t lacking = lack(s, &terminal);
+    if (lacking)
+        return weft_fail(error, WEFT_UNSUPPORTED, "terminal %d: only %lld of %lld trees reach it",
+                         terminal, (long long)(s->total - lacking), (long long)s->total);
+    return s->total ? remove_switches(s, error) : WEFT_OK;
+}
+
+weft_status weft_forest_split_switches(const struct weft_network *network,
+                                       const struct weft_forest_request *request,
+                                       const struct weft_forest_observer *observer,
+                                       struct weft_forest_split *split, struct weft_error *error)
+{
+    *split = (struct weft_forest_split){.num_vertices = network->num_vertices,
+                                        .num_terminals = network->num_terminals};
+    if (network->num_vertices > WEFT_FOREST_MAX_VERTICES)
+        return weft_fail(error, WEFT_UNSUPPORTED, "forests of more than %d vertices",
+                         WEFT_FOREST_MAX_VERTICES);
+    struct splitter s = {.network = network,
+                         .request = request,
+                         .observer = observer,
+                         .split = split,
+                         .n = network->num_vertices};
+    weft_status status = run(&s, error);
+    weft_maxflow_destroy(&s.flow);
+    free(s.arc);
+    free(s.root_arc);
+    free(s.is_at_limit);
+    free(s.plain);
+    free(s.order);
+    free(s.in);
+    free(s.out);
+    free(s.box);
+    free(s.members);
+    free(s.box_first);
+    free(s.proposals);
+    return status;
+}
+
+void weft_forest_split_free(struct weft_forest_split *split)
+{
+    free(split->capacity);
+    free(split->direct);
+    free(split->first_part);
+    free(split->parts);
+    *split = (struct weft_forest_split){0};
+}
