@@ -72,7 +72,7 @@ double weft_explain_share(const struct weft_explanation *explanation,
                           const struct weft_candidate *candidate)
 {
     int64_t bytes = weft_key_bytes(&explanation->choice.key);
-    if (explanation->bound.reason || bytes == 0)
+    if (!explanation->bound.label || bytes == 0)
         return -1;
     return (double)weft_bound_time(&explanation->bound, bytes) / (double)candidate->estimate_ps;
 }
@@ -81,8 +81,8 @@ static void print_bound(const struct weft_explanation *explanation, FILE *stream
 {
     const struct weft_bound *bound = &explanation->bound;
     char time[32], rate[32], equal[32];
-    if (bound->reason) {
-        fprintf(stream, "\nBound: none: %s\n", bound->reason);
+    if (!bound->label) {
+        fprintf(stream, "\nBound: none: %s\n", bound->reason ? bound->reason : "not asked for");
         return;
     }
     int64_t bytes = weft_key_bytes(&explanation->choice.key);

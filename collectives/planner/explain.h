@@ -21,9 +21,9 @@ struct weft_explanation {
     int64_t bytes;                       // asked for; the choice knows the size class only
     const struct weft_algorithm *chosen; // the first candidate, or what was forced
     bool is_forced;
-    struct weft_bound bound;
-    char nccl[320]; // what NCCL would do there, or why it could not; "": not asked
-    double nccl_us; // what it predicts; < 0: nothing
+    struct weft_bound bound; // all zero: not asked for
+    char nccl[320];          // what NCCL would do there, or why it could not; "": not asked
+    double nccl_us;          // what it predicts; < 0: nothing
     int channels[WEFT_CANDIDATES_LIMIT]; // of each candidate's program; 0: not known
     int num_programs;                    // ranks whose programs were made and proved
     const struct weft_program_facts *programs;

@@ -36,8 +36,8 @@ static json_t *candidates_json(const struct weft_explanation *explanation)
 static json_t *bound_json(const struct weft_explanation *explanation)
 {
     const struct weft_bound *bound = &explanation->bound;
-    if (bound->reason)
-        return json_pack("{s:n, s:s}", "time_ps", "reason", bound->reason);
+    if (!bound->label)
+        return json_pack("{s:n, s:s*}", "time_ps", "reason", bound->reason);
     return json_pack(
         "{s:I, s:s, s:I, s:I, s:i, s:s}", "time_ps",
         (json_int_t)weft_bound_time(bound, weft_key_bytes(&explanation->choice.key)), "label",
