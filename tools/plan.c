@@ -29,7 +29,10 @@ enum {
     OPTION_FIT,
     OPTION_WHAT_IF,
     OPTION_UPGRADES,
-    OPTION_SVG
+    OPTION_SVG,
+    OPTION_BOUND,
+    OPTION_LINKS,
+    OPTION_UNIT
 };
 enum { RANKS_SHOWN = 16, RANKS_EMITTED = 1024 };
 
@@ -43,9 +46,11 @@ struct arguments {
     const char *dump;
     const char *changes;
     const char *svg;
+    uint32_t link_kinds;
     const char *fit;
     bool has_collective, has_root, has_rank, has_ranks;
-    bool wants_table, wants_reasons, wants_json, wants_upgrades, wants_scale, wants_nccl;
+    bool wants_table, wants_reasons, wants_json, wants_upgrades, wants_bound, is_unit, wants_scale,
+        wants_nccl;
 };
 
 static weft_status parse_order(const char *text, weft_order *order, struct weft_error *error)
@@ -62,6 +67,23 @@ static weft_status parse_dtype(const char *text, int *bytes, struct weft_error *
     weft_dtype dtype;
     WEFT_TRY(weft_dtype_from_name(text, &dtype, error));
     *bytes = (int)weft_dtype_bytes(dtype);
+    return WEFT_OK;
+}
+
+// "nvlink,xgmi"
+static weft_status parse_links(const char *text, uint32_t *kinds, struct weft_error *error)
+{
+    while (*text) {
+        char name[32];
+        size_t length = strcspn(text, ",");
+        snprintf(name, sizeof name, "%.*s", length < sizeof name ? (int)length : 0, text);
+        int kind = weft_link_kind_from_name(name);
+        if (kind < 0)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "no kind of link is called '%.*s'",
+                             (int)(length < 32 ? length : 32), text);
+        *kinds |= UINT32_C(1) << kind;
+        text += length + (text[length] == ',');
+    }
     return WEFT_OK;
 }
 
@@ -84,6 +106,8 @@ static weft_status parse_value(int option, const char *text, struct arguments *a
         return weft_parse_integer(text, 0, (1 << 20) - 1, &arguments->rank, error);
     case 'd':
         return parse_dtype(text, &arguments->key.element_bytes, error);
+    case OPTION_LINKS:
+        return parse_links(text, &arguments->link_kinds, error);
     case OPTION_ORDER:
         return parse_order(text, &arguments->key.order, error);
     }
@@ -108,6 +132,12 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
         return 0;
     case OPTION_SVG:
         arguments->svg = text;
+        return 0;
+    case OPTION_BOUND:
+        arguments->wants_bound = true;
+        return 0;
+    case OPTION_UNIT:
+        arguments->is_unit = true;
         return 0;
     case OPTION_UPGRADES:
         arguments->wants_upgrades = true;
@@ -155,12 +185,17 @@ static const struct argp_option options[] = {
     {"order", OPTION_ORDER, "ORDER", 0, "free or reproducible (free)", 0},
     {"dtype", 'd', "TYPE", 0, "Element type (f32)", 0},
     {"topology", 't', "SOURCE", 0, "As in `weft topo`: a file or a synthetic string", 0},
+    {"topo", 0, NULL, OPTION_ALIAS, NULL, 0},
     {"algorithm", 'a', "NAME", 0, "Force an algorithm", 0},
     {"explain", OPTION_EXPLAIN, NULL, 0, "Show all candidates and the prices behind them", 1},
     {"table", OPTION_TABLE, NULL, 0, "Show the winner for every size from 8 B to 1 GiB", 1},
     {"json", OPTION_JSON, NULL, 0, "Print JSON", 1},
     {"dump", OPTION_DUMP, "FILE", 0, "Write the program of --rank as JSON (-: standard output)", 1},
     {"svg", OPTION_SVG, "FILE", 0, "Draw the plan on the graph (-: standard output)", 1},
+    {"bound", OPTION_BOUND, NULL, 0,
+     "Print the exact optimum of the topology alone, and the cut that is in the way", 1},
+    {"links", OPTION_LINKS, "KINDS", 0, "With --bound: only links of these kinds (nvlink,xgmi)", 1},
+    {"unit", OPTION_UNIT, NULL, 0, "With --bound: every lane of a link counts 1", 1},
     {"what-if", OPTION_WHAT_IF, "CHANGES", 0,
      "Show what changes of the topology would do: \"remove nic:host3/nic2\", \"remove link A B\", "
      "\"set A B GBPS\", \"add A B GBPS\", several with ';'",
@@ -370,6 +405,18 @@ static weft_status show_change(const struct arguments *arguments,
     return json ? print_json(json, error) : WEFT_OK;
 }
 
+static weft_status bound(const struct arguments *arguments, const struct weft_topology *topology,
+                         struct weft_error *error)
+{
+    const struct weft_bound_request request = {.collective = arguments->key.collective,
+                                               .root = arguments->key.root,
+                                               .num_ranks =
+                                                   arguments->has_ranks ? (int)arguments->ranks : 0,
+                                               .link_kinds = arguments->link_kinds,
+                                               .is_unit = arguments->is_unit};
+    return weft_plan_bound(topology, &request, arguments->wants_json, error);
+}
+
 static weft_status run(struct arguments *arguments, struct weft_error *error)
 {
     struct weft_explanation explanation = {.bytes = arguments->bytes};
@@ -386,6 +433,11 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
         WEFT_TRY(weft_topology_load(source, &topology, error));
     else // as a communicator on this machine does
         WEFT_TRY(weft_topology_load_processors(&topology, error));
+    if (arguments->wants_bound) {
+        weft_status bounded = bound(arguments, topology, error);
+        weft_topology_destroy(&topology);
+        return bounded;
+    }
     weft_status status = weft_layout_from_topology(topology, (int)arguments->ranks, &layout,
                                                    &explanation.origin, error);
     if (status == WEFT_OK && (arguments->changes || arguments->wants_upgrades || arguments->svg)) {

@@ -25,6 +25,20 @@ int weft_plan_nccl_table(const char *command, bool wants_json);
  * beside plain interpolation. Returns an exit code: FAILED when the median error is above 6 %. */
 int weft_plan_fit(const char *command, const char *path, bool wants_json);
 
+/* What `weft plan --bound` asks for. */
+struct weft_bound_request {
+    weft_collective collective;
+    int root;
+    int num_ranks;       // 0: on all places
+    uint32_t link_kinds; // bit per link kind; 0: all
+    bool is_unit;        // capacities are counts of lanes
+};
+/* Prints the exact optimum. Errors: UNSUPPORTED (there is none, with the reason; collectives
+ * without one), those of weft_network_create. */
+weft_status weft_plan_bound(const struct weft_topology *topology,
+                            const struct weft_bound_request *request, bool wants_json,
+                            struct weft_error *error);
+
 /* A collective on the topology as it is and with changes (topology/what_if.h), printed, or as JSON
  * where `json` is not NULL. Errors: those of the changes, of layouts and of choices. */
 weft_status weft_plan_what_if(const struct weft_topology *topology, const struct weft_key *key,

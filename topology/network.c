@@ -54,6 +54,7 @@ static weft_status number_vertices(const struct weft_topology *t,
     int *ranks = calloc((size_t)t->num_nodes + 1, sizeof *ranks); // on each node
     if (!ranks)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a network");
+    made->lane = options->is_unit;
     made->num_terminals = made->num_vertices = options->num_terminals;
     for (int i = 0; i < t->num_nodes; i++)
         vertex[i] = -1;

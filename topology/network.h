@@ -28,6 +28,8 @@ struct weft_network {
     int *first;            // (num_vertices + 1) arcs of vertex v: first[v] .. first[v + 1] - 1
     int *node;             // (num_vertices) topology node (of merged ones the first); -1: none
     int *num_merged;       // (num_vertices) how many nodes it stands for, >= 1
+    int64_t
+        lane; // 1 where arcs are bundles of single lanes, each of which takes whole trees; else 0
 };
 
 struct weft_network_options {

@@ -160,7 +160,7 @@ static void finish(struct search *search, struct weft_optimum *optimum)
 {
     const struct weft_network *network = search->network;
     optimum->inverse_x = fraction(search->inside, (__int128)search->leaving * search->unit);
-    int64_t divisor = optimum->inverse_x.denominator;
+    int64_t divisor = greatest_divisor(optimum->inverse_x.denominator, network->lane);
     for (int i = 0; i < network->num_arcs; i++)
         divisor = greatest_divisor(network->arcs[i].capacity, divisor);
     optimum->u = fraction(optimum->inverse_x.numerator, divisor);

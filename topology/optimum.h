@@ -34,10 +34,12 @@ void weft_optimum_free(struct weft_optimum *optimum);
  * (fewer than 2 terminals). */
 weft_status weft_optimum_all_gather(const struct weft_network *network, bool reversed,
                                     struct weft_optimum *optimum, struct weft_error *error);
-/* The best that exactly k trees per terminal can do: the smallest U for which floor(U * b) is
- * feasible. Errors: as above. */
-weft_status weft_optimum_fixed_k(const struct weft_network *network, bool reversed, int64_t k,
-                                 struct weft_fraction *u, struct weft_error *error);
+/* The best that weight[t] trees rooted at each terminal t can do: the smallest U for which
+ * floor(U * capacity) trees on every arc are enough. capacity[arc] gets those numbers; may be NULL.
+ * Errors: UNSUPPORTED as above, OUT_OF_MEMORY. */
+weft_status weft_optimum_units(const struct weft_network *network, const int64_t *weight,
+                               struct weft_fraction *u, int64_t *capacity,
+                               struct weft_error *error);
 /* Bytes per second at which `root` can broadcast (reversed: at which it can collect a reduction).
  */
 weft_status weft_optimum_broadcast(const struct weft_network *network, bool reversed, int root,
@@ -46,10 +48,11 @@ weft_status weft_optimum_broadcast(const struct weft_network *network, bool reve
  * and the share of each root in `shares` (num_terminals, summing to 1); the equal-shard rate is
  * N * x / 2. Reductions towards and broadcasts from the roots share the capacity of every arc. */
 struct weft_all_reduce_optimum {
+    bool is_equal; // equal shares are the best, by a proof without the program; no up and down then
     double rate;
     double equal_shard_rate;
     double *shares;
-    double *up, *down; // (num_arcs) of a vector of 1, what each arc carries towards and from roots
+    double *up, *down; // (num_arcs) or NULL: of a vector of 1, what each arc carries towards and from roots
 };
 weft_status weft_optimum_all_reduce(const struct weft_network *network,
                                     struct weft_all_reduce_optimum *optimum,

@@ -4,6 +4,7 @@
  *
  *   maximise the sum of all shares w_r, where
  *   up_a + down_a <= capacity of arc a      reductions and broadcasts share it,
+ *   as much down (and up) enters a switch as leaves it      a switch neither copies nor adds up,
  *   for every set S of vertices that lacks a terminal
  *     down over the arcs leaving S  >= shares of the roots in S   (Edmonds: the broadcasts fit)
  *     up over the arcs entering S   >= shares of the roots in S   (the same, backwards).
@@ -11,6 +12,10 @@
  * There are too many sets to write down. The program starts with single terminals and all but one;
  * maximum flows under its solution find sets that are violated, which are added, until there are
  * none.
+ *
+ * Where the sets that hold up the all-gather cut all terminals into p parts, equal shares are the
+ * best and no program is needed: every vector enters p - 1 parts on the way down and p - 1 on the
+ * way up, so 2 (p - 1) rate <= what enters all parts, which is x N (p - 1), each part being tight.
  */
 #include "topology/optimum.h"
 
@@ -86,6 +91,20 @@ static void add_set(struct program *p, bool is_up)
     add_row(p, count, 0, DBL_MAX);
 }
 
+static void add_balance(struct program *p, int vertex, bool is_up)
+{
+    const struct weft_network *n = p->network;
+    int count = 0;
+    for (int i = 0; i < n->num_arcs; i++) {
+        bool enters = n->arcs[i].to == vertex, leaves = n->arcs[i].from == vertex;
+        if (enters == leaves)
+            continue;
+        p->columns[count] = arc_column(p, i, is_up);
+        p->values[count++] = enters ? 1 : -1;
+    }
+    add_row(p, count, 0, 0);
+}
+
 static void add_first_sets(struct program *p)
 {
     const struct weft_network *n = p->network;
@@ -132,6 +151,10 @@ static weft_status start(struct program *p, const struct weft_network *n, struct
         p->columns[0] = arc_column(p, i, false), p->values[0] = 1;
         p->columns[1] = arc_column(p, i, true), p->values[1] = 1;
         add_row(p, 2, -DBL_MAX, (double)n->arcs[i].capacity / p->largest);
+    }
+    for (int v = n->num_terminals; v < n->num_vertices; v++) {
+        add_balance(p, v, false);
+        add_balance(p, v, true);
     }
     add_first_sets(p);
     return WEFT_OK;
@@ -219,6 +242,63 @@ static weft_status take_solution(const struct program *p, struct weft_all_reduce
     return WEFT_OK;
 }
 
+// For each terminal the smallest tight set around it: the side of the sink in a flow at x*.
+static bool are_parts(struct weft_maxflow *flow, const struct weft_network *n, int64_t all,
+                      int *part, bool *is_in)
+{
+    for (int t = 0; t < n->num_terminals; t++)
+        part[t] = -1;
+    for (int t = 0; t < n->num_terminals; t++) {
+        if (part[t] >= 0)
+            continue;
+        weft_maxflow_run(flow, n->num_vertices, t, all);
+        weft_maxflow_find_sink_side(flow, t, is_in);
+        if (is_in[n->num_vertices])
+            return false; // nothing is tight around this one
+        for (int other = 0; other < n->num_terminals; other++) {
+            if (is_in[other] && part[other] >= 0)
+                return false;
+            if (is_in[other])
+                part[other] = t;
+        }
+    }
+    return true;
+}
+
+static weft_status find_parts(const struct weft_network *n, const struct weft_optimum *gather,
+                              bool *found, struct weft_error *error)
+{
+    struct weft_maxflow *flow = weft_maxflow_create(n->num_vertices + 1);
+    bool *is_in = calloc((size_t)n->num_vertices + 1, sizeof(bool));
+    int *part = calloc((size_t)n->num_terminals, sizeof *part);
+    bool is_made = flow && is_in && part;
+    for (int i = 0; is_made && i < n->num_arcs; i++)
+        is_made = weft_maxflow_add(flow, n->arcs[i].from, n->arcs[i].to,
+                                   (int64_t)((__int128)n->arcs[i].capacity *
+                                             gather->u.numerator / gather->u.denominator),
+                                   0) >= 0;
+    for (int t = 0; is_made && t < n->num_terminals; t++)
+        is_made = weft_maxflow_add(flow, n->num_vertices, t, gather->k, 0) >= 0;
+    if (is_made)
+        *found = are_parts(flow, n, gather->k * n->num_terminals, part, is_in);
+    weft_maxflow_destroy(&flow);
+    free(is_in);
+    free(part);
+    return is_made ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an optimum");
+}
+
+static weft_status share_equally(const struct weft_network *n,
+                                 struct weft_all_reduce_optimum *optimum, struct weft_error *error)
+{
+    optimum->shares = calloc((size_t)n->num_terminals, sizeof(double));
+    if (!optimum->shares)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an optimum");
+    for (int t = 0; t < n->num_terminals; t++)
+        optimum->shares[t] = 1.0 / n->num_terminals;
+    optimum->rate = optimum->equal_shard_rate;
+    return WEFT_OK;
+}
+
 weft_status weft_optimum_all_reduce(const struct weft_network *network,
                                     struct weft_all_reduce_optimum *optimum,
                                     struct weft_error *error)
@@ -230,7 +310,11 @@ weft_status weft_optimum_all_reduce(const struct weft_network *network,
     optimum->equal_shard_rate = network->num_terminals / 2.0 *
                                 (double)gather.inverse_x.denominator /
                                 (double)gather.inverse_x.numerator;
+    weft_status looked = find_parts(network, &gather, &optimum->is_equal, error);
     weft_optimum_free(&gather);
+    WEFT_TRY(looked);
+    if (optimum->is_equal)
+        return share_equally(network, optimum, error);
     WEFT_TRY(start(&program, network, error));
     weft_status status = solve(&program, error);
     if (status == WEFT_OK)

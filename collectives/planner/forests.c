@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "topology/maxflow.h"
 #include "topology/optimum.h"
 
 enum { PLANS_LIMIT = 4, UNITS_LIMIT = 4096, MANY_RANKS = 32, ALL_ROOTS = -1 };
@@ -116,112 +115,6 @@ static bool is_symmetric(const struct weft_network *network, const struct weft_n
     return true;
 }
 
-/* ---- how many trees a link may carry ---- */
-
-struct search {
-    const struct weft_network *network;
-    const int64_t *weight; // (terminals)
-    int64_t total;
-    struct weft_maxflow *flow; // the arcs of the network, then one from the source to each root
-    int64_t *capacity;         // (arcs)
-    int last_short;            // terminal that was not reached last time
-};
-
-static void release(struct search *search)
-{
-    weft_maxflow_destroy(&search->flow);
-    free(search->capacity);
-}
-
-static bool start(struct search *search, const struct weft_network *network, const int64_t *weight)
-{
-    *search = (struct search){.network = network, .weight = weight};
-    search->flow = weft_maxflow_create(network->num_vertices + 1);
-    search->capacity = calloc((size_t)network->num_arcs + 1, sizeof *search->capacity);
-    bool is_made = search->flow && search->capacity;
-    for (int i = 0; is_made && i < network->num_arcs; i++)
-        is_made =
-            weft_maxflow_add(search->flow, network->arcs[i].from, network->arcs[i].to, 0, 0) >= 0;
-    for (int t = 0; is_made && t < network->num_terminals; t++) {
-        search->total += weight[t];
-        is_made = weft_maxflow_add(search->flow, network->num_vertices, t, weight[t], 0) >= 0;
-    }
-    if (!is_made)
-        release(search);
-    return is_made;
-}
-
-// Whether every terminal is reached by all trees within search->capacity. The one that failed last
-// is asked first.
-static bool is_feasible(struct search *search)
-{
-    int n = search->network->num_terminals;
-    for (int i = 0; i < search->network->num_arcs; i++)
-        weft_maxflow_set(search->flow, i, search->capacity[i], 0);
-    for (int i = 0; i < n; i++) {
-        int terminal = (search->last_short + i) % n;
-        if (weft_maxflow_run(search->flow, search->network->num_vertices, terminal, search->total) <
-            search->total) {
-            search->last_short = terminal;
-            return false;
-        }
-    }
-    return true;
-}
-
-static int64_t times(struct weft_fraction u, int64_t capacity)
-{
-    return (int64_t)((__int128)u.numerator * capacity / u.denominator);
-}
-
-static bool is_enough(struct search *search, struct weft_fraction u)
-{
-    for (int i = 0; i < search->network->num_arcs; i++)
-        search->capacity[i] = times(u, search->network->arcs[i].capacity);
-    return is_feasible(search);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const int64_t *left = a, *right = b;
-    return *left < *right ? -1 : *left > *right;
-}
-
-// The smallest U, which is j / b for some capacity b: for each b, the smallest j that is better
-// than what is known.
-static bool smallest_u(struct search *search, struct weft_fraction *u)
-{
-    const struct weft_network *network = search->network;
-    int64_t *sizes = malloc(((size_t)network->num_arcs + 1) * sizeof *sizes);
-    if (!sizes || network->num_arcs == 0) {
-        free(sizes);
-        return false;
-    }
-    for (int i = 0; i < network->num_arcs; i++)
-        sizes[i] = network->arcs[i].capacity;
-    qsort(sizes, (size_t)network->num_arcs, sizeof *sizes, by_size);
-    *u = (struct weft_fraction){search->total, sizes[0]}; // every arc may carry all trees
-    for (int i = 0; i < network->num_arcs; i++) {
-        if (i > 0 && sizes[i] == sizes[i - 1])
-            continue;
-        int64_t low = 0, high = times(*u, sizes[i]); // low is too small; is high better than U?
-        if ((__int128)high * u->denominator == (__int128)u->numerator * sizes[i])
-            high--;
-        if (high < 1 || !is_enough(search, (struct weft_fraction){high, sizes[i]}))
-            continue;
-        while (high - low > 1) {
-            int64_t middle = low + (high - low) / 2;
-            if (is_enough(search, (struct weft_fraction){middle, sizes[i]}))
-                high = middle;
-            else
-                low = middle;
-        }
-        *u = (struct weft_fraction){high, sizes[i]};
-    }
-    free(sizes);
-    return is_enough(search, *u); // leaves the capacities of the best
-}
-
 /* ---- packing ---- */
 
 static const struct packed *pack(const struct weft_layout *layout, bool is_reversed, int root,
@@ -229,24 +122,22 @@ static const struct packed *pack(const struct weft_layout *layout, bool is_rever
 {
     struct weft_forests *forests = layout->forests;
     const struct weft_network *network = is_reversed ? forests->reversed : layout->network;
-    struct search search;
     struct weft_error error;
     for (struct packed *old = forests->packed; old; old = old->next)
         if (old->is_reversed == is_reversed && old->root == root && old->units == units)
             return old;
     struct packed *made = calloc(1, sizeof *made);
     int64_t *weight = calloc((size_t)layout->num_ranks, sizeof *weight);
-    bool is_started = false, is_packed = false;
+    int64_t *capacity = calloc((size_t)network->num_arcs + 1, sizeof *capacity);
+    bool is_packed = false;
     for (int r = 0; weight && r < layout->num_ranks; r++)
         weight[r] = root == ALL_ROOTS || root == r ? units : 0;
-    if (made && weight)
-        is_started = start(&search, network, weight);
-    if (is_started && smallest_u(&search, &made->u)) {
-        const struct weft_forest_request request = {search.capacity, weight};
+    if (made && weight && capacity &&
+        weft_optimum_units(network, weight, &made->u, capacity, &error) == WEFT_OK) {
+        const struct weft_forest_request request = {capacity, weight};
         is_packed = weft_forest_pack(network, &request, &made->forest, &error) == WEFT_OK;
     }
-    if (is_started)
-        release(&search);
+    free(capacity);
     free(weight);
     if (!is_packed) {
         free(made);
