@@ -195,7 +195,7 @@ static void look_at_split(void *context, const struct weft_forest_split *split)
 }
 
 static void look_at_switches(const struct weft_network *net,
-                             const struct weft_forest_request *request, int *splits)
+                             const struct weft_forest_request *request, bool upwards, int *splits)
 {
     struct look look = {0, request->weight, 0};
     struct weft_forest_observer observer = {look_at_split, &look};
@@ -203,7 +203,7 @@ static void look_at_switches(const struct weft_network *net,
     struct weft_error error = {0};
     for (int v = 0; v < net->num_terminals; v++)
         look.total += request->weight[v];
-    if (weft_forest_split_switches(net, request, &observer, &split, &error) != WEFT_OK)
+    if (weft_forest_split_switches(net, request, upwards, &observer, &split, &error) != WEFT_OK)
         fail_msg("%s", error.text);
     for (int u = 0; u < net->num_vertices; u++)
         for (int t = 0; t < net->num_vertices; t++)
@@ -230,7 +230,8 @@ static bool pack_tight(const struct weft_network *net, const int64_t *share, int
         weight[v] = share[v] * (q / g);
     snprintf(name, sizeof name, "random network %d", case_number);
     struct weft_forest *forest = pack(net, &request, name);
-    look_at_switches(net, &request, splits);
+    look_at_switches(net, &request, false, splits);
+    look_at_switches(net, &request, true, splits);
     weft_forest_destroy(&forest);
 
     // one tree more, and it is too much: the optimum was tight
