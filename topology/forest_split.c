@@ -143,6 +143,8 @@ static weft_status split_off(struct splitter *s, int w, const struct proposal *p
         WEFT_TRY(split_off(s, w, proposals, count / 2, error));
         return split_off(s, w, proposals + count / 2, count - count / 2, error);
     }
+    if (lacking > proposals->amount)
+        return weft_fail(error, WEFT_INTERNAL, "splitting at vertex %d broke another cut", w);
     if (lacking) {
         s->is_at_limit[(size_t)proposals->u * (size_t)s->n + (size_t)proposals->t] = true;
         WEFT_TRY(shift(s, w, proposals, -lacking, error));
