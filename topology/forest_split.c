@@ -81,13 +81,14 @@ static weft_status shift(struct splitter *s, int w, const struct proposal *p, in
     return p->u == p->t ? WEFT_OK : change(s, p->u, p->t, amount, error);
 }
 
-/* What the worst cut lacks (0: nothing), and a terminal behind it. A terminal that is reached well
- * enough joins the source for those after it: cuts that hold it back are known to be good. */
-static int64_t lack(struct splitter *s, int *terminal)
+/* What the worst cut lacks (`any`: what some cut does; 0: nothing), and a terminal behind it. A
+ * terminal that is reached well enough joins the source for those after it: cuts that hold it back
+ * are known to be good. */
+static int64_t lack(struct splitter *s, bool any, int *terminal)
 {
     int64_t worst = 0;
-    s->flows += s->split->num_terminals;
-    for (int v = 0; v < s->split->num_terminals; v++) {
+    for (int v = 0; v < s->split->num_terminals && !(any && worst > 0); v++) {
+        s->flows++;
         int64_t flow = weft_maxflow_run(s->flow, v, s->n, s->total);
         if (s->total - flow > worst) {
             worst = s->total - flow;
@@ -136,7 +137,7 @@ static weft_status split_off(struct splitter *s, int w, const struct proposal *p
                          WEFT_FOREST_MAX_FLOWS);
     for (int i = 0; i < count; i++)
         WEFT_TRY(shift(s, w, &proposals[i], proposals[i].amount, error));
-    int64_t lacking = s->is_certain ? 0 : lack(s, &terminal);
+    int64_t lacking = s->is_certain ? 0 : lack(s, count > 1, &terminal);
     if (lacking && count > 1) {
         for (int i = 0; i < count; i++)
             WEFT_TRY(shift(s, w, &proposals[i], -proposals[i].amount, error));
@@ -509,7 +510,7 @@ static weft_status run(struct splitter *s, struct weft_error *error)
     WEFT_TRY(check_sums(s->network, s->request, &s->total, error));
     WEFT_TRY(prepare(s, error));
     WEFT_TRY(check_balance(s->split, error));
-    int64_t lacking = lack(s, &terminal);
+    int64_t lacking = lack(s, false, &terminal);
     if (lacking)
         return weft_fail(error, WEFT_UNSUPPORTED, "terminal %d: only %lld of %lld trees reach it",
                          terminal, (long long)(s->total - lacking), (long long)s->total);
