@@ -182,6 +182,37 @@ static weft_status map_trees(struct mapper *m, const struct weft_forest_packing 
     return WEFT_OK;
 }
 
+/* Where switches have tiers, both ways to remove them are tried: rails need nothing from above,
+ * pods do. */
+static weft_status split_and_pack(const struct weft_network *network,
+                                  const struct weft_forest_request *request,
+                                  struct weft_forest_split *split,
+                                  struct weft_forest_packing *packing, struct weft_error *error)
+{
+    enum { SHALLOW = 2 };
+    struct weft_forest_split other_split = {0};
+    struct weft_forest_packing other = {0};
+    WEFT_TRY(weft_forest_split_switches(network, request, false, NULL, split, error));
+    WEFT_TRY(weft_forest_pack_trees(split, request->weight, packing, error));
+    if (!split->has_tiers || packing->depth <= SHALLOW)
+        return WEFT_OK;
+    weft_status status =
+        weft_forest_split_switches(network, request, true, NULL, &other_split, error);
+    if (status == WEFT_OK)
+        status = weft_forest_pack_trees(&other_split, request->weight, &other, error);
+    if (status == WEFT_OK && other.depth < packing->depth) {
+        struct weft_forest_split kept_split = other_split;
+        struct weft_forest_packing kept = other;
+        other_split = *split;
+        other = *packing;
+        *split = kept_split;
+        *packing = kept;
+    }
+    weft_forest_split_free(&other_split);
+    weft_forest_packing_free(&other);
+    return status == WEFT_UNSUPPORTED ? WEFT_OK : status; // too much work: the first will do
+}
+
 weft_status weft_forest_pack(const struct weft_network *network,
                              const struct weft_forest_request *request, struct weft_forest **forest,
                              struct weft_error *error)
@@ -192,9 +223,7 @@ weft_status weft_forest_pack(const struct weft_network *network,
     struct mapper m = {.split = &split, .forest = made};
     weft_status status = made ? WEFT_OK : no_memory(error);
     if (status == WEFT_OK)
-        status = weft_forest_split_switches(network, request, NULL, &split, error);
-    if (status == WEFT_OK)
-        status = weft_forest_pack_trees(&split, request->weight, &packing, error);
+        status = split_and_pack(network, request, &split, &packing, error);
     if (status == WEFT_OK) {
         made->num_terminals = network->num_terminals;
         status = map_trees(&m, &packing, error);

@@ -39,8 +39,8 @@ struct weft_forest_request {
 
 /* Packs weight[c] trees rooted at each terminal c within the capacities. Both together must be
  * feasible: for every terminal v the flow from all roots (weight each) to v is the sum of weights.
- * Errors: UNSUPPORTED (not feasible: a terminal is named; or a switch whose capacities in and out
- * differ), OUT_OF_MEMORY. */
+ * Errors: UNSUPPORTED (not feasible: a terminal is named; a switch whose capacities in and out
+ * differ; above 1,024 vertices, sums of 2^58 or 2^20 maximum flows), OUT_OF_MEMORY. */
 weft_status weft_forest_pack(const struct weft_network *network,
                              const struct weft_forest_request *request, struct weft_forest **forest,
                              struct weft_error *error);

@@ -22,7 +22,7 @@
 
 enum { MAX_CUTS = 1024, WORDS = MAX_CUTS / 64 };
 /* Arcs looked at by all flows of the packings after the first. */
-static const int64_t most_work = 2000000;
+static const int64_t most_work = 1000000;
 
 struct style {
     bool widest_first; // of a vertex's arcs the one with most capacity left, else in turn

@@ -32,6 +32,7 @@ struct weft_forest_split {
     int *first_part;   // (num_vertices, num_vertices) -1: none
     struct weft_forest_part *parts;
     int num_parts, room_for_parts;
+    bool has_tiers; // a switch joined terminals of several boxes and other switches
 };
 
 /* Called after each pair of arcs that was split off, for tests. NULL: nobody looks. */
@@ -40,10 +41,12 @@ struct weft_forest_observer {
     void *context;
 };
 
-/* Errors: UNSUPPORTED (as weft_forest_pack), OUT_OF_MEMORY, INTERNAL (a switch that could not be
+/* `upwards`: where a switch has tiers, capacity is shared out over what is above it too, as far as
+ * that is joined to it; else traffic stays low unless cuts need it above. Errors: UNSUPPORTED (as
+ * weft_forest_pack), OUT_OF_MEMORY, INTERNAL (a switch that could not be
  * removed; cannot be). Free with weft_forest_split_free, also after a failure. */
 weft_status weft_forest_split_switches(const struct weft_network *network,
-                                       const struct weft_forest_request *request,
+                                       const struct weft_forest_request *request, bool upwards,
                                        const struct weft_forest_observer *observer,
                                        struct weft_forest_split *split, struct weft_error *error);
 void weft_forest_split_free(struct weft_forest_split *split);

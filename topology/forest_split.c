@@ -19,9 +19,15 @@ struct proposal {
     int64_t amount;
 };
 
+struct share {
+    int box, turn;
+    int64_t amount, remainder;
+};
+
 struct splitter {
     const struct weft_network *network;
     const struct weft_forest_request *request;
+    bool upwards;
     const struct weft_forest_observer *observer;
     struct weft_forest_split *split;
     int n;
@@ -32,6 +38,9 @@ struct splitter {
     int *root_arc;             // (num_terminals)
     bool is_certain;           // whatever is split at the switch at work, no cut gets worse
     int64_t *plain;            // (n, n) capacities once nothing but real switches is left
+    int64_t *box_out;          // (n) what can leave to each box
+    struct share *shares;      // (n) of one neighbour, scratch of spreading
+    int *chosen;               // (n) boxes, scratch of spreading
     int *order;                // (n, 2) switches beside each switch, and itself
     bool *is_at_limit;         // (n, n) pairs of the switch at work
     int64_t *in, *out;         // (n) what is left between the switch at work and its neighbours
@@ -72,13 +81,14 @@ static weft_status shift(struct splitter *s, int w, const struct proposal *p, in
     return p->u == p->t ? WEFT_OK : change(s, p->u, p->t, amount, error);
 }
 
-/* What the worst cut lacks (0: nothing), and a terminal behind it. A terminal that is reached well
- * enough joins the source for those after it: cuts that hold it back are known to be good. */
-static int64_t lack(struct splitter *s, int *terminal)
+/* What the worst cut lacks (`any`: what some cut does; 0: nothing), and a terminal behind it. A
+ * terminal that is reached well enough joins the source for those after it: cuts that hold it back
+ * are known to be good. */
+static int64_t lack(struct splitter *s, bool any, int *terminal)
 {
     int64_t worst = 0;
-    s->flows += s->split->num_terminals;
-    for (int v = 0; v < s->split->num_terminals; v++) {
+    for (int v = 0; v < s->split->num_terminals && !(any && worst > 0); v++) {
+        s->flows++;
         int64_t flow = weft_maxflow_run(s->flow, v, s->n, s->total);
         if (s->total - flow > worst) {
             worst = s->total - flow;
@@ -127,13 +137,15 @@ static weft_status split_off(struct splitter *s, int w, const struct proposal *p
                          WEFT_FOREST_MAX_FLOWS);
     for (int i = 0; i < count; i++)
         WEFT_TRY(shift(s, w, &proposals[i], proposals[i].amount, error));
-    int64_t lacking = s->is_certain ? 0 : lack(s, &terminal);
+    int64_t lacking = s->is_certain ? 0 : lack(s, count > 1, &terminal);
     if (lacking && count > 1) {
         for (int i = 0; i < count; i++)
             WEFT_TRY(shift(s, w, &proposals[i], -proposals[i].amount, error));
         WEFT_TRY(split_off(s, w, proposals, count / 2, error));
         return split_off(s, w, proposals + count / 2, count - count / 2, error);
     }
+    if (lacking > proposals->amount)
+        return weft_fail(error, WEFT_INTERNAL, "splitting at vertex %d broke another cut", w);
     if (lacking) {
         s->is_at_limit[(size_t)proposals->u * (size_t)s->n + (size_t)proposals->t] = true;
         WEFT_TRY(shift(s, w, proposals, -lacking, error));
@@ -174,9 +186,9 @@ static int root_of(int *box, int v)
     return v;
 }
 
-/* s->box: terminals that arcs stronger than all between terminals and switch w join are in one box.
+/* s->box: terminals that arcs stronger than all at the switch at work join are in one box.
  * Everything else is alone. */
-static void find_boxes(struct splitter *s, int w)
+static void find_boxes(struct splitter *s)
 {
     int num_terminals = s->split->num_terminals;
     const int64_t *plain = s->plain;
@@ -184,10 +196,8 @@ static void find_boxes(struct splitter *s, int w)
     for (int v = 0; v < s->n; v++)
         s->box[v] = v;
     for (int v = 0; v < num_terminals; v++) {
-        int64_t to_w = plain[(size_t)v * (size_t)s->n + (size_t)w];
-        int64_t from_w = plain[(size_t)w * (size_t)s->n + (size_t)v];
-        strongest = to_w > strongest ? to_w : strongest;
-        strongest = from_w > strongest ? from_w : strongest;
+        strongest = s->in[v] > strongest ? s->in[v] : strongest;
+        strongest = s->out[v] > strongest ? s->out[v] : strongest;
     }
     for (int v = 0; v < num_terminals && strongest > 0; v++)
         for (int u = 0; u < s->n; u++)
@@ -206,7 +216,8 @@ static int list_members(struct splitter *s, int limit, bool alone)
     for (int b = 0; b < s->n; b++) {
         int before = count;
         for (int v = 0; v < limit; v++)
-            if ((alone ? v : s->box[v]) == b && (s->in[v] > 0 || s->out[v] > 0))
+            if ((alone || v >= s->split->num_terminals ? v : s->box[v]) == b &&
+                (s->in[v] > 0 || s->out[v] > 0))
                 s->members[count++] = v;
         if (count > before)
             s->box_first[boxes++] = before;
@@ -215,28 +226,106 @@ static int list_members(struct splitter *s, int limit, bool alone)
     return boxes;
 }
 
-/* Each neighbour sends to the member of the same place in every other box, as evenly as whole
- * numbers go: one hop to any box, and few arcs. */
+/* From the member of place `place` in a box of `size` to box `other`: to the member of the same
+ * place, to several where that box is larger. */
+static weft_status spread_to_box(struct splitter *s, int u, int place, int size, int other,
+                                 int64_t amount, struct weft_error *error)
+{
+    const int *members = &s->members[s->box_first[other]];
+    int other_size = s->box_first[other + 1] - s->box_first[other], first = place % other_size;
+    int count = place < other_size ? (other_size - place + size - 1) / size : 1;
+    for (int i = 0; i < count; i++) {
+        int64_t share = amount / count + (i < amount % count);
+        WEFT_TRY(propose(s, u, members[first + i * size], share, error));
+    }
+    return WEFT_OK;
+}
+
+/* Into s->chosen: the other boxes that u, of box b, has least capacity to by now, in turn from b
+ * on; returns how many. */
+static int choose_boxes(struct splitter *s, int u, int b, int boxes)
+{
+    int64_t least = INT64_MAX;
+    int count = 0;
+    for (int d = 1; d < boxes; d++) {
+        int o = (b + d) % boxes;
+        int64_t capacity = 0;
+        for (int i = s->box_first[o]; i < s->box_first[o + 1]; i++)
+            capacity += *capacity_of(s->split, u, s->members[i]);
+        if (s->box_out[o] == 0 || capacity > least)
+            continue;
+        if (capacity < least)
+            count = 0;
+        least = capacity;
+        s->chosen[count++] = o;
+    }
+    return count;
+}
+
+static int compare_shares(const void *a, const void *b)
+{
+    const struct share *x = a, *y = b;
+    if (x->remainder != y->remainder)
+        return x->remainder > y->remainder ? -1 : 1;
+    return (x->turn > y->turn) - (x->turn < y->turn);
+}
+
+/* Each neighbour sends to such boxes as evenly as their shares of the switch and whole numbers go
+ * (largest remainders, in turn where equal): one hop to any box, and few arcs. */
+static weft_status spread_from(struct splitter *s, int b, int place, int boxes,
+                               struct weft_error *error)
+{
+    int u = s->members[s->box_first[b] + place], size = s->box_first[b + 1] - s->box_first[b];
+    int count = choose_boxes(s, u, b, boxes);
+    int64_t in = s->in[u], rest = in, others = 0;
+    for (int c = 0; c < count; c++)
+        others += s->box_out[s->chosen[c]];
+    for (int c = 0; c < count; c++) {
+        __int128 product = (__int128)in * s->box_out[s->chosen[c]];
+        s->shares[c] = (struct share){.box = s->chosen[c],
+                                      .turn = (c + place) % count,
+                                      .amount = (int64_t)(product / others),
+                                      .remainder = (int64_t)(product % others)};
+        rest -= s->shares[c].amount;
+    }
+    if (count > 0)
+        qsort(s->shares, (size_t)count, sizeof *s->shares, compare_shares);
+    for (int c = 0; c < count; c++)
+        WEFT_TRY(spread_to_box(s, u, place, size, s->shares[c].box,
+                               s->shares[c].amount + (c < rest), error));
+    return WEFT_OK;
+}
+
+static weft_status spread_over(struct splitter *s, int boxes, struct weft_error *error)
+{
+    for (int b = 0; b < boxes; b++) {
+        s->box_out[b] = 0;
+        for (int i = s->box_first[b]; i < s->box_first[b + 1]; i++)
+            s->box_out[b] += s->out[s->members[i]];
+    }
+    for (int b = 0; b < boxes; b++)
+        for (int place = 0; place < s->box_first[b + 1] - s->box_first[b]; place++)
+            WEFT_TRY(spread_from(s, b, place, boxes, error));
+    return WEFT_OK;
+}
+
 static weft_status spread(struct splitter *s, struct weft_error *error)
 {
-    int boxes = list_members(s, s->split->num_terminals, false);
-    if (boxes < 2)
-        boxes = list_members(s, s->split->num_terminals, true);
+    int num_terminals = s->split->num_terminals;
+    int boxes = list_members(s, num_terminals, false);
+    if (boxes >= 2) {
+        bool has_switches = false;
+        for (int v = num_terminals; v < s->n; v++)
+            has_switches = has_switches || s->in[v] > 0 || s->out[v] > 0;
+        s->split->has_tiers = s->split->has_tiers || has_switches;
+        if (has_switches && s->upwards)
+            boxes = list_members(s, s->n, false);
+        return spread_over(s, boxes, error);
+    }
+    boxes = list_members(s, num_terminals, true);
     if (boxes < 2)
         boxes = list_members(s, s->n, true);
-    for (int b = 0; b < boxes; b++)
-        for (int i = s->box_first[b]; i < s->box_first[b + 1]; i++) {
-            int u = s->members[i], place = i - s->box_first[b];
-            int64_t share = boxes > 1 ? s->in[u] / (boxes - 1) : 0;
-            int64_t rest = boxes > 1 ? s->in[u] % (boxes - 1) : 0;
-            for (int d = 1; d < boxes; d++) {
-                int other = (b + d) % boxes;
-                int size = s->box_first[other + 1] - s->box_first[other];
-                int t = s->members[s->box_first[other] + place % size];
-                WEFT_TRY(propose(s, u, t, share + ((d - 1 + place) % (boxes - 1) < rest), error));
-            }
-        }
-    return WEFT_OK;
+    return boxes < 2 ? WEFT_OK : spread_over(s, boxes, error);
 }
 
 /* All that is left: pairs of different boxes, then of one box, then ways back. */
@@ -305,7 +394,7 @@ static weft_status remove_switch(struct splitter *s, int w, struct weft_error *e
     if (read_switch(s, w) == 0)
         return WEFT_OK;
     memset(s->is_at_limit, 0, (size_t)s->n * (size_t)s->n * sizeof *s->is_at_limit);
-    find_boxes(s, w);
+    find_boxes(s);
     WEFT_TRY(spread(s, error));
     if (s->num_proposals > 0)
         WEFT_TRY(split_off(s, w, s->proposals, s->num_proposals, error));
@@ -385,6 +474,9 @@ static weft_status prepare(struct splitter *s, struct weft_error *error)
     s->arc = malloc(pairs * sizeof *s->arc);
     s->root_arc = malloc(n * sizeof *s->root_arc);
     s->plain = malloc(pairs * sizeof *s->plain);
+    s->box_out = malloc(n * sizeof *s->box_out);
+    s->chosen = malloc(n * sizeof *s->chosen);
+    s->shares = malloc(n * sizeof *s->shares);
     s->order = malloc(2 * n * sizeof *s->order);
     s->is_at_limit = calloc(pairs, sizeof *s->is_at_limit);
     s->in = malloc(n * sizeof *s->in);
@@ -393,8 +485,8 @@ static weft_status prepare(struct splitter *s, struct weft_error *error)
     s->members = malloc(n * sizeof *s->members);
     s->box_first = malloc((n + 1) * sizeof *s->box_first);
     if (!split->capacity || !split->direct || !split->first_part || !s->flow || !s->arc ||
-        !s->root_arc || !s->is_at_limit || !s->plain || !s->order || !s->in || !s->out || !s->box ||
-        !s->members || !s->box_first)
+        !s->root_arc || !s->is_at_limit || !s->plain || !s->box_out || !s->chosen || !s->shares ||
+        !s->order || !s->in || !s->out || !s->box || !s->members || !s->box_first)
         return no_memory(error);
     memset(split->first_part, -1, pairs * sizeof *split->first_part);
     memset(s->arc, -1, pairs * sizeof *s->arc);
@@ -418,7 +510,7 @@ static weft_status run(struct splitter *s, struct weft_error *error)
     WEFT_TRY(check_sums(s->network, s->request, &s->total, error));
     WEFT_TRY(prepare(s, error));
     WEFT_TRY(check_balance(s->split, error));
-    int64_t lacking = lack(s, &terminal);
+    int64_t lacking = lack(s, false, &terminal);
     if (lacking)
         return weft_fail(error, WEFT_UNSUPPORTED, "terminal %d: only %lld of %lld trees reach it",
                          terminal, (long long)(s->total - lacking), (long long)s->total);
@@ -426,7 +518,7 @@ static weft_status run(struct splitter *s, struct weft_error *error)
 }
 
 weft_status weft_forest_split_switches(const struct weft_network *network,
-                                       const struct weft_forest_request *request,
+                                       const struct weft_forest_request *request, bool upwards,
                                        const struct weft_forest_observer *observer,
                                        struct weft_forest_split *split, struct weft_error *error)
 {
@@ -437,6 +529,7 @@ weft_status weft_forest_split_switches(const struct weft_network *network,
                          WEFT_FOREST_MAX_VERTICES);
     struct splitter s = {.network = network,
                          .request = request,
+                         .upwards = upwards,
                          .observer = observer,
                          .split = split,
                          .n = network->num_vertices};
@@ -447,6 +540,9 @@ weft_status weft_forest_split_switches(const struct weft_network *network,
     free(s.is_at_limit);
     free(s.plain);
     free(s.order);
+    free(s.shares);
+    free(s.chosen);
+    free(s.box_out);
     free(s.in);
     free(s.out);
     free(s.box);

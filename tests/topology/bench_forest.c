@@ -17,7 +17,7 @@ static double processor_ms(void)
 
 int main(int argc, char **argv)
 {
-    printf("%-16s %5s %3s %7s %6s %5s %9s\n", "machine", "ranks", "k", "trees", "kinds", "depth",
+    printf("%-18s %5s %3s %7s %6s %5s %9s\n", "machine", "ranks", "k", "trees", "kinds", "depth",
            "ms");
     for (int i = 0; i < NUM_MACHINES; i++) {
         if (argc > 1 && strcmp(argv[1], machines[i].name) != 0)
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
             printf("%s: %s\n", machines[i].name, error.text);
             return 1;
         }
-        printf("%-16s %5d %3lld %7lld %6d %5d %9.2f\n", machines[i].name, net->num_terminals,
+        printf("%-18s %5d %3lld %7lld %6d %5d %9.2f\n", machines[i].name, net->num_terminals,
                (long long)machines[i].k, (long long)forest->total_weight, forest->num_trees,
                forest->depth, after - before);
         weft_forest_destroy(&forest);

@@ -89,6 +89,32 @@ static inline struct weft_network *nvswitch_boxes_raw(int boxes, int64_t nvlink,
     return draft_finish(&d);
 }
 
+/* Two pods of `boxes` H100 boxes, a switch each, joined by one above. */
+static inline struct weft_network *pods(int boxes, int64_t uplink)
+{
+    int n = 16 * boxes;
+    struct draft d = draft_create(n + 2 * boxes + 3, n);
+    for (int gpu = 0; gpu < n; gpu++) {
+        draft_link(&d, gpu, n + gpu / 8, 450);
+        draft_link(&d, gpu, n + 2 * boxes + gpu / (8 * boxes), 50);
+    }
+    for (int pod = 0; pod < 2; pod++)
+        draft_link(&d, n + 2 * boxes + pod, n + 2 * boxes + 2, uplink);
+    return draft_finish(&d);
+}
+
+/* H100 boxes on 8 rails; one NIC gives less than 50 GB/s. */
+static inline struct weft_network *weak_nic_boxes(int boxes, int64_t weak)
+{
+    int n = 8 * boxes;
+    struct draft d = draft_create(n + boxes + 8, n);
+    for (int gpu = 0; gpu < n; gpu++) {
+        draft_link(&d, gpu, n + gpu / 8, 450);
+        draft_link(&d, gpu, n + boxes + gpu % 8, gpu == 37 ? weak : 50);
+    }
+    return draft_finish(&d);
+}
+
 /* Boxes of 16 GPU dies: links of 50 GB/s, four inside a package; a NIC of 16 GB/s each. */
 static inline struct weft_network *mi250_boxes(int boxes)
 {
@@ -142,11 +168,14 @@ struct machine {
     int depth; // no forest made here may be deeper
 };
 static const struct machine machines[] = {
-    {"A100 1x8", 7, 300, 1, 1},       {"A100 2x8", 3, 5, 13, 4},      {"A100 4x8", 3, 25, 1, 2},
-    {"MI250 1x16", 7, 50, 3, 9},      {"MI250 2x16", 15, 2, 83, 21},  {"H100 1x8", 7, 450, 1, 1},
-    {"H100 2x8", 3, 50, 2, 3},        {"H100 4x8", 31, 50, 10, 7},    {"H100 16x8", 3, 10, 1, 2},
-    {"H100 16x8 rails", 3, 10, 1, 2}, {"DGX-1V", 7, 25, 6, 5},        {"torus 4x4", 3, 10, 4, 8},
-    {"torus 4x4x4", 21, 50, 2, 17},   {"H100 16x8 raw", 3, 10, 1, 2},
+    {"A100 1x8", 7, 300, 1, 1},      {"A100 2x8", 3, 5, 13, 4},
+    {"A100 4x8", 3, 25, 1, 2},       {"MI250 1x16", 7, 50, 3, 9},
+    {"MI250 2x16", 15, 2, 83, 21},   {"H100 1x8", 7, 450, 1, 1},
+    {"H100 2x8", 3, 50, 2, 3},       {"H100 4x8", 31, 50, 10, 7},
+    {"H100 16x8", 3, 10, 1, 2},      {"H100 16x8 rails", 3, 10, 1, 2},
+    {"DGX-1V", 7, 25, 6, 5},         {"torus 4x4", 3, 10, 4, 8},
+    {"H100 16x8 pods", 3, 10, 1, 2}, {"H100 16x8 weak NIC", 8, 25, 1, 9},
+    {"torus 4x4x4", 21, 50, 2, 17},  {"H100 16x8 raw", 3, 10, 1, 2},
 };
 enum { NUM_MACHINES = sizeof machines / sizeof *machines };
 
@@ -178,6 +207,10 @@ static inline struct weft_network *machine_network(int index)
     case 11:
         return torus(2);
     case 12:
+        return pods(8, 16 * 8 * 50 / 2);
+    case 13:
+        return weak_nic_boxes(16, 25);
+    case 14:
         return torus(3);
     default:
         return nvswitch_boxes_raw(16, 450, 50);

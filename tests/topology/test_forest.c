@@ -9,6 +9,8 @@
 #include "tests/topology/machines.h"
 #include "topology/forest_private.h"
 #include "topology/maxflow.h"
+#include "topology/optimum.h"
+#include "topology/synthetic.h"
 
 enum { NUM_RANDOM = 1500 };
 
@@ -94,6 +96,50 @@ static void test_machines(void **state)
         assert_null(forest);
         free_case(net, &request);
     }
+}
+
+/* ---- graphs, from their network to their optimum to their forest ---- */
+
+static void pack_graph(const char *text, bool is_raw)
+{
+    struct weft_topology *t = NULL;
+    struct weft_network *net = NULL;
+    struct weft_optimum optimum = {0};
+    struct weft_error error = {0};
+    struct weft_network_options options = {.is_raw = is_raw};
+    if (weft_topology_from_synthetic(text, &t, &error) != WEFT_OK ||
+        weft_network_create(t, &options, &net, &error) != WEFT_OK ||
+        weft_optimum_all_gather(net, false, &optimum, &error) != WEFT_OK)
+        fail_msg("%s: %s", text, error.text);
+    int64_t *capacity = calloc((size_t)net->num_arcs + 1, sizeof *capacity);
+    int64_t *weight = calloc((size_t)net->num_terminals + 1, sizeof *weight);
+    for (int a = 0; a < net->num_arcs; a++)
+        capacity[a] = (int64_t)((__int128)net->arcs[a].capacity * optimum.u.numerator /
+                                optimum.u.denominator);
+    for (int v = 0; v < net->num_terminals; v++)
+        weight[v] = optimum.k;
+    struct weft_forest_request request = {capacity, weight};
+    struct weft_forest *forest = pack(net, &request, text);
+    assert_int_equal(forest->total_weight, optimum.k * net->num_terminals);
+    print_message("%s: %d vertices, k %lld, %d kinds of trees, depth %d\n", text, net->num_vertices,
+                  (long long)optimum.k, forest->num_trees, forest->depth);
+    weft_forest_destroy(&forest);
+    free(capacity);
+    free(weight);
+    weft_optimum_free(&optimum);
+    weft_network_destroy(&net);
+    weft_topology_destroy(&t);
+}
+
+static void test_graphs(void **state)
+{
+    (void)state;
+    pack_graph("dgx-h100:2", false);
+    pack_graph("dgx-h100:2", true);
+    pack_graph("dgx-a100:2", false);
+    pack_graph("mi250:2", false);
+    pack_graph("superpod-h100:4", false);
+    pack_graph("host:3 numa:2 pcie:2@64 gpu:4@32 nic:2@200", false);
 }
 
 /* ---- random networks at their optimum, found over all cuts ---- */
@@ -195,7 +241,7 @@ static void look_at_split(void *context, const struct weft_forest_split *split)
 }
 
 static void look_at_switches(const struct weft_network *net,
-                             const struct weft_forest_request *request, int *splits)
+                             const struct weft_forest_request *request, bool upwards, int *splits)
 {
     struct look look = {0, request->weight, 0};
     struct weft_forest_observer observer = {look_at_split, &look};
@@ -203,7 +249,7 @@ static void look_at_switches(const struct weft_network *net,
     struct weft_error error = {0};
     for (int v = 0; v < net->num_terminals; v++)
         look.total += request->weight[v];
-    if (weft_forest_split_switches(net, request, &observer, &split, &error) != WEFT_OK)
+    if (weft_forest_split_switches(net, request, upwards, &observer, &split, &error) != WEFT_OK)
         fail_msg("%s", error.text);
     for (int u = 0; u < net->num_vertices; u++)
         for (int t = 0; t < net->num_vertices; t++)
@@ -230,7 +276,8 @@ static bool pack_tight(const struct weft_network *net, const int64_t *share, int
         weight[v] = share[v] * (q / g);
     snprintf(name, sizeof name, "random network %d", case_number);
     struct weft_forest *forest = pack(net, &request, name);
-    look_at_switches(net, &request, splits);
+    look_at_switches(net, &request, false, splits);
+    look_at_switches(net, &request, true, splits);
     weft_forest_destroy(&forest);
 
     // one tree more, and it is too much: the optimum was tight
@@ -417,9 +464,10 @@ static void test_proof(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_machines),  cmocka_unit_test(test_random),
-        cmocka_unit_test(test_broadcast), cmocka_unit_test(test_small),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_proof),
+        cmocka_unit_test(test_machines), cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_random),   cmocka_unit_test(test_broadcast),
+        cmocka_unit_test(test_small),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_proof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
