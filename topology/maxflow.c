@@ -199,24 +199,6 @@ bool weft_maxflow_is_on_source_side(const struct weft_maxflow *m, int vertex)
     return m->level[vertex] >= 0;
 }
 
-void weft_maxflow_find_sink_side(const struct weft_maxflow *m, int sink, bool *is_in)
-{
-    int head = 0, tail = 0;
-    memset(is_in, 0, (size_t)m->num_vertices * sizeof *is_in);
-    is_in[sink] = true;
-    m->queue[tail++] = sink;
-    while (head < tail) {
-        int vertex = m->queue[head++];
-        for (int a = m->first[vertex]; a >= 0; a = m->arcs[a].next) {
-            int from = m->arcs[a].to;
-            if (m->arcs[a ^ 1].left > 0 && !is_in[from]) {
-                is_in[from] = true;
-                m->queue[tail++] = from;
-            }
-        }
-    }
-}
-
 int64_t weft_maxflow_on(const struct weft_maxflow *m, int arc)
 {
     return m->arcs[2 * arc].capacity - m->arcs[2 * arc].left;

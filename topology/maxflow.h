@@ -28,9 +28,6 @@ int64_t weft_maxflow_run(struct weft_maxflow *maxflow, int source, int sink, int
 /* After a run that did not reach its limit: whether `vertex` is on the source's side of the
  * smallest minimum cut. */
 bool weft_maxflow_is_on_source_side(const struct weft_maxflow *maxflow, int vertex);
-/* After any run: sets is_in[vertex] for the sink's side of the minimum cut that is nearest to the
- * sink; with a limit reached, of those vertices from which the sink could get more. */
-void weft_maxflow_find_sink_side(const struct weft_maxflow *maxflow, int sink, bool *is_in);
 /* After a run: what flows through arc `arc` (negative: backward). */
 int64_t weft_maxflow_on(const struct weft_maxflow *maxflow, int arc);
 

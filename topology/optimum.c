@@ -4,6 +4,9 @@
  * reached by all of it, N x. With x = p / q all capacities are multiplied by q, so everything is an
  * integer. A terminal that is not reached gives a cut with a smaller x, which is tried next; each
  * round is at a real cut, so the last one is the optimum itself.
+ *
+ * Flows run backwards, from the terminal to all sources: near sources are found first, so the
+ * search seldom sees the whole network.
  */
 #include "topology/optimum.h"
 
@@ -65,10 +68,10 @@ static weft_status start(struct search *search, const struct weft_network *netwo
         const struct weft_arc *arc = &network->arcs[i];
         search->unit = greatest_divisor(arc->capacity, search->unit);
         is_made =
-            weft_maxflow_add(search->flow, from_of(search, arc), to_of(search, arc), 0, 0) >= 0;
+            weft_maxflow_add(search->flow, to_of(search, arc), from_of(search, arc), 0, 0) >= 0;
     }
     for (int t = 0; is_made && t < network->num_terminals; t++)
-        is_made = weft_maxflow_add(search->flow, network->num_vertices, t, 0, 0) >= 0;
+        is_made = weft_maxflow_add(search->flow, t, network->num_vertices, 0, 0) >= 0;
     if (is_made)
         return WEFT_OK;
     release(search);
@@ -141,10 +144,10 @@ static bool improve(struct search *search)
     int64_t all = search->leaving / divisor * network->num_terminals;
     bool is_better = false;
     for (int t = 0; t < network->num_terminals; t++) {
-        if (weft_maxflow_run(search->flow, network->num_vertices, t, all) >= all)
+        if (weft_maxflow_run(search->flow, t, network->num_vertices, all) >= all)
             continue;
         for (int v = 0; v < network->num_vertices; v++)
-            search->is_in[v] = weft_maxflow_is_on_source_side(search->flow, v);
+            search->is_in[v] = !weft_maxflow_is_on_source_side(search->flow, v);
         is_better |= take(search);
     }
     return is_better;
@@ -213,12 +216,12 @@ weft_status weft_optimum_broadcast(const struct weft_network *network, bool reve
         weft_maxflow_set(search.flow, i, network->arcs[i].capacity / search.unit, 0);
     for (int t = 0; t < network->num_terminals; t++) {
         int64_t flow =
-            t == root ? INT64_MAX : weft_maxflow_run(search.flow, root, t, WEFT_MAXFLOW_UNLIMITED);
+            t == root ? INT64_MAX : weft_maxflow_run(search.flow, t, root, WEFT_MAXFLOW_UNLIMITED);
         if (flow >= least)
             continue;
         least = flow;
         for (int v = 0; v < network->num_vertices; v++)
-            is_in_cut[v] = weft_maxflow_is_on_source_side(search.flow, v);
+            is_in_cut[v] = !weft_maxflow_is_on_source_side(search.flow, v);
     }
     *rate = least * search.unit;
     release(&search);

@@ -52,7 +52,8 @@ struct weft_all_reduce_optimum {
     double rate;
     double equal_shard_rate;
     double *shares;
-    double *up, *down; // (num_arcs) or NULL: of a vector of 1, what each arc carries towards and from roots
+    double *up,
+        *down; // (num_arcs) or NULL: of a vector of 1, what each arc carries towards and from roots
 };
 weft_status weft_optimum_all_reduce(const struct weft_network *network,
                                     struct weft_all_reduce_optimum *optimum,

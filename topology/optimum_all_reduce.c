@@ -242,7 +242,7 @@ static weft_status take_solution(const struct program *p, struct weft_all_reduce
     return WEFT_OK;
 }
 
-// For each terminal the smallest tight set around it: the side of the sink in a flow at x*.
+// For each terminal the smallest tight set around it: its side of a flow at x* (run backwards).
 static bool are_parts(struct weft_maxflow *flow, const struct weft_network *n, int64_t all,
                       int *part, bool *is_in)
 {
@@ -251,16 +251,20 @@ static bool are_parts(struct weft_maxflow *flow, const struct weft_network *n, i
     for (int t = 0; t < n->num_terminals; t++) {
         if (part[t] >= 0)
             continue;
-        weft_maxflow_run(flow, n->num_vertices, t, all);
-        weft_maxflow_find_sink_side(flow, t, is_in);
-        if (is_in[n->num_vertices])
-            return false; // nothing is tight around this one
+        weft_maxflow_run(flow, t, n->num_vertices, all + 1); // what remains reachable from it
+        for (int v = 0; v < n->num_vertices; v++)
+            is_in[v] = weft_maxflow_is_on_source_side(flow, v);
+        int size = 0;
         for (int other = 0; other < n->num_terminals; other++) {
             if (is_in[other] && part[other] >= 0)
                 return false;
-            if (is_in[other])
+            if (is_in[other]) {
                 part[other] = t;
+                size++;
+            }
         }
+        if (size == n->num_terminals)
+            return false; // nothing smaller is tight around this one
     }
     return true;
 }
@@ -273,12 +277,12 @@ static weft_status find_parts(const struct weft_network *n, const struct weft_op
     int *part = calloc((size_t)n->num_terminals, sizeof *part);
     bool is_made = flow && is_in && part;
     for (int i = 0; is_made && i < n->num_arcs; i++)
-        is_made = weft_maxflow_add(flow, n->arcs[i].from, n->arcs[i].to,
-                                   (int64_t)((__int128)n->arcs[i].capacity *
-                                             gather->u.numerator / gather->u.denominator),
+        is_made = weft_maxflow_add(flow, n->arcs[i].to, n->arcs[i].from,
+                                   (int64_t)((__int128)n->arcs[i].capacity * gather->u.numerator /
+                                             gather->u.denominator),
                                    0) >= 0;
     for (int t = 0; is_made && t < n->num_terminals; t++)
-        is_made = weft_maxflow_add(flow, n->num_vertices, t, gather->k, 0) >= 0;
+        is_made = weft_maxflow_add(flow, t, n->num_vertices, gather->k, 0) >= 0;
     if (is_made)
         *found = are_parts(flow, n, gather->k * n->num_terminals, part, is_in);
     weft_maxflow_destroy(&flow);

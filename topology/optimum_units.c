@@ -32,10 +32,10 @@ static bool start(struct search *search, const struct weft_network *network, con
     bool is_made = search->flow && search->capacity;
     for (int i = 0; is_made && i < network->num_arcs; i++)
         is_made =
-            weft_maxflow_add(search->flow, network->arcs[i].from, network->arcs[i].to, 0, 0) >= 0;
+            weft_maxflow_add(search->flow, network->arcs[i].to, network->arcs[i].from, 0, 0) >= 0;
     for (int t = 0; is_made && t < network->num_terminals; t++) {
         search->total += weight[t];
-        is_made = weft_maxflow_add(search->flow, network->num_vertices, t, weight[t], 0) >= 0;
+        is_made = weft_maxflow_add(search->flow, t, network->num_vertices, weight[t], 0) >= 0;
     }
     if (!is_made)
         release(search);
@@ -51,7 +51,7 @@ static bool is_feasible(struct search *search)
         weft_maxflow_set(search->flow, i, search->capacity[i], 0);
     for (int i = 0; i < n; i++) {
         int terminal = (search->last_short + i) % n;
-        if (weft_maxflow_run(search->flow, search->network->num_vertices, terminal, search->total) <
+        if (weft_maxflow_run(search->flow, terminal, search->network->num_vertices, search->total) <
             search->total) {
             search->last_short = terminal;
             return false;

