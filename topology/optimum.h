@@ -40,6 +40,10 @@ weft_status weft_optimum_all_gather(const struct weft_network *network, bool rev
 weft_status weft_optimum_units(const struct weft_network *network, const int64_t *weight,
                                struct weft_fraction *u, int64_t *capacity,
                                struct weft_error *error);
+/* Whether weight[t] trees rooted at each terminal t fit capacity[arc], each switch being left by as
+ * many trees as enter it. False without memory, too. */
+bool weft_optimum_is_feasible(const struct weft_network *network, const int64_t *weight,
+                              const int64_t *capacity);
 /* Bytes per second at which `root` can broadcast (reversed: at which it can collect a reduction).
  */
 weft_status weft_optimum_broadcast(const struct weft_network *network, bool reversed, int root,

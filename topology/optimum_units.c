@@ -136,3 +136,16 @@ weft_status weft_optimum_units(const struct weft_network *network, const int64_t
     *u = (struct weft_fraction){u->numerator / divisor, u->denominator / divisor};
     return WEFT_OK;
 }
+
+bool weft_optimum_is_feasible(const struct weft_network *network, const int64_t *weight,
+                              const int64_t *capacity)
+{
+    struct search search;
+    if (!start(&search, network, weight))
+        return false;
+    for (int i = 0; i < network->num_arcs; i++)
+        search.capacity[i] = capacity[i];
+    bool is_one = is_feasible(&search);
+    release(&search);
+    return is_one;
+}

@@ -8,9 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collectives/planner/forests_private.h"
 #include "topology/optimum.h"
 
-enum { PLANS_LIMIT = 4, UNITS_LIMIT = 4096, MANY_RANKS = 32, ALL_ROOTS = -1 };
+enum {
+    PLANS_LIMIT = 8,
+    UNITS_LIMIT = 4096,
+    MANY_RANKS = 32,
+    SHARED_RANKS = 64,
+    GOOD_ENOUGH = 1050,
+    ALL_ROOTS = -1
+};
 
 // Trees of one kind, packed: `units` at each root.
 struct packed {
@@ -29,6 +37,8 @@ struct planned {
     int num_plans;
     struct weft_forest_plan plans[PLANS_LIMIT];
     int64_t *firsts[PLANS_LIMIT];
+    struct weft_forest *own[2 * PLANS_LIMIT]; // forests that no other plan uses
+    int num_own;
     struct planned *next;
 };
 
@@ -59,6 +69,8 @@ void weft_forests_destroy(struct weft_forests **forests)
         next = planned->next;
         for (int i = 0; i < planned->num_plans; i++)
             free(planned->firsts[i]);
+        for (int i = 0; i < planned->num_own; i++)
+            weft_forest_destroy(&planned->own[i]);
         free(planned);
     }
     weft_network_destroy(&(*forests)->reversed);
@@ -159,15 +171,73 @@ static weft_collective kind_of(weft_collective collective)
                                                  : collective;
 }
 
-static int64_t ps_per_mib(struct weft_fraction up, struct weft_fraction down, int64_t units)
+int weft_forests_arc(const struct weft_network *network, int from, int to)
+{
+    int low = network->first[from], high = network->first[from + 1];
+    while (low + 1 < high) {
+        int middle = low + (high - low) / 2;
+        if (network->arcs[middle].to <= to)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+// Adds the trees that go over each arc of the network of the layout; `goes_back`: against the
+// edges.
+static void add_load(const struct weft_network *network, const struct weft_forest *forest,
+                     bool goes_back, int64_t *load)
+{
+    for (int t = 0; t < forest->num_trees; t++)
+        for (int e = 0; e < forest->num_terminals - 1; e++) {
+            const struct weft_forest_tree *tree = &forest->trees[t];
+            const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
+            int at = edge->from;
+            for (int h = 0; h <= edge->num_hops; h++) {
+                int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
+                int arc = goes_back ? weft_forests_arc(network, next, at)
+                                    : weft_forests_arc(network, at, next);
+                load[arc] += tree->weight;
+                at = next;
+            }
+        }
+}
+
+// What the busiest arc takes for a MiB of vector.
+static int64_t ps_per_mib(const struct weft_network *network, const struct weft_forest *up,
+                          const struct weft_forest *down, int64_t units)
 {
     const __int128 mib_ps = (__int128)1000000000000 << 20;
-    __int128 price = 0;
-    if (up.denominator)
-        price += mib_ps / units * up.numerator / up.denominator;
-    if (down.denominator)
-        price += mib_ps / units * down.numerator / down.denominator;
-    return price < 1 ? 1 : price > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)price;
+    int64_t *load = calloc((size_t)network->num_arcs + 1, sizeof *load);
+    __int128 most = 1;
+    if (!load)
+        return 0;
+    if (up)
+        add_load(network, up, true, load);
+    if (down)
+        add_load(network, down, false, load);
+    for (int i = 0; i < network->num_arcs; i++) {
+        __int128 price = mib_ps / units * load[i] / network->arcs[i].capacity;
+        most = price > most ? price : most;
+    }
+    free(load);
+    return most > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)most;
+}
+
+// Takes `first`.
+static void take_plan(const struct weft_layout *layout, struct planned *planned,
+                      const struct weft_forest *up, const struct weft_forest *down, int64_t *first)
+{
+    int n = layout->num_ranks;
+    int64_t price = ps_per_mib(layout->network, up, down, first[n]);
+    if (price == 0 || planned->num_plans == PLANS_LIMIT) {
+        free(first);
+        return;
+    }
+    planned->firsts[planned->num_plans] = first;
+    planned->plans[planned->num_plans++] = (struct weft_forest_plan){
+        .num_ranks = n, .up = up, .down = down, .first = first, .ps_per_mib = price};
 }
 
 static void add_plan(const struct weft_layout *layout, struct planned *planned, int64_t units)
@@ -178,51 +248,122 @@ static void add_plan(const struct weft_layout *layout, struct planned *planned, 
     bool is_rooted = weft_collective_is_rooted(planned->collective);
     int n = layout->num_ranks, root = is_rooted ? planned->root : ALL_ROOTS;
     const struct packed *up = NULL, *down = NULL;
-    const struct weft_fraction none = {0, 0};
     if (has_up)
         up = pack(layout, !forests->is_symmetric, root, units);
     if (has_down)
         down = pack(layout, false, root, units);
     int64_t *first = calloc((size_t)n + 1, sizeof *first);
-    if (!first || (has_up && !up) || (has_down && !down) || planned->num_plans == PLANS_LIMIT) {
-        free(first);
-        return;
-    }
-    for (int r = 0; r < n; r++)
+    for (int r = 0; first && r < n; r++)
         first[r + 1] = first[r] + (root == ALL_ROOTS || root == r ? units : 0);
-    planned->firsts[planned->num_plans] = first;
-    planned->plans[planned->num_plans++] = (struct weft_forest_plan){
-        .num_ranks = n,
-        .up = up ? up->forest : NULL,
-        .down = down ? down->forest : NULL,
-        .first = first,
-        .ps_per_mib = ps_per_mib(up ? up->u : none, down ? down->u : none, first[n]),
-    };
+    if (first && (up || !has_up) && (down || !has_down))
+        take_plan(layout, planned, up ? up->forest : NULL, down ? down->forest : NULL, first);
+    else
+        free(first);
 }
 
-// One unit per root, a few, and as many as make the optimum. Of many ranks only the ends.
+// All-reduce with unequal shares, where those are better.
+static void add_shared(const struct weft_layout *layout, struct planned *planned, int64_t units)
+{
+    struct weft_forests *forests = layout->forests;
+    int n = layout->num_ranks;
+    struct weft_forest *up = NULL, *down = NULL;
+    struct weft_error error;
+    int64_t *first = calloc((size_t)n + 1, sizeof *first);
+    int64_t *weight = calloc((size_t)n, sizeof *weight);
+    if (first && weight && planned->num_plans < PLANS_LIMIT &&
+        weft_forests_share(layout->network, forests->reversed, units, weight, &up, &down, &error) ==
+            WEFT_OK) {
+        planned->own[planned->num_own++] = up;
+        planned->own[planned->num_own++] = down;
+        for (int r = 0; r < n; r++)
+            first[r + 1] = first[r] + weight[r];
+        take_plan(layout, planned, up, down, first);
+        first = NULL;
+    }
+    free(first);
+    free(weight);
+}
+
+// Seconds per byte of one root's share at best.
+static weft_status find_best(const struct weft_layout *layout, const struct planned *planned,
+                             struct weft_fraction *best, int64_t *units, struct weft_error *error)
+{
+    bool reduces = weft_collective_reduces(planned->collective);
+    bool is_up = reduces && planned->collective != WEFT_ALL_REDUCE;
+    if (!weft_collective_is_rooted(planned->collective)) {
+        struct weft_optimum optimum = {0};
+        WEFT_TRY(weft_optimum_all_gather(layout->network, is_up, &optimum, error));
+        *best = optimum.inverse_x;
+        *units = optimum.k;
+        weft_optimum_free(&optimum);
+        return WEFT_OK;
+    }
+    bool *is_in = calloc((size_t)layout->network->num_vertices + 1, sizeof *is_in);
+    if (!is_in)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for trees");
+    *best = (struct weft_fraction){1, 1};
+    *units = UNITS_LIMIT;
+    weft_status status = weft_optimum_broadcast(layout->network, is_up, planned->root,
+                                                &best->denominator, is_in, error);
+    free(is_in);
+    return status;
+}
+
+// How much slower `units` at each root are than the best, in thousandths: 1000 is as good.
+static int64_t slowness(const struct weft_layout *layout, const struct planned *planned,
+                        struct weft_fraction best, int64_t units)
+{
+    struct weft_forests *forests = layout->forests;
+    bool is_up = planned->collective == WEFT_REDUCE_SCATTER || planned->collective == WEFT_REDUCE;
+    const struct weft_network *network =
+        is_up && !forests->is_symmetric ? forests->reversed : layout->network;
+    bool is_rooted = weft_collective_is_rooted(planned->collective);
+    int64_t *weight = calloc((size_t)layout->num_ranks, sizeof *weight);
+    struct weft_fraction u;
+    struct weft_error error;
+    for (int r = 0; weight && r < layout->num_ranks; r++)
+        weight[r] = !is_rooted || planned->root == r ? units : 0;
+    bool is_found = weight && weft_optimum_units(network, weight, &u, NULL, &error) == WEFT_OK;
+    free(weight);
+    if (!is_found)
+        return INT64_MAX;
+    double ratio = (double)u.numerator / (double)u.denominator / (double)units *
+                   (double)best.denominator / (double)best.numerator;
+    return ratio < 1e6 ? (int64_t)(1000 * ratio + 0.5) : INT64_MAX;
+}
+
+// Numbers of units, from one on, as long as each is better than the last; of many ranks one number
+// that is good enough.
 static void add_plans(const struct weft_layout *layout, struct planned *planned)
 {
-    struct weft_optimum optimum = {0};
+    const int64_t ladder[] = {1, 2, 4, 8, 16, 32, 0};
     struct weft_error error;
+    struct weft_fraction best;
+    int64_t optimal = 0, last = INT64_MAX, chosen = 1;
     bool is_rooted = weft_collective_is_rooted(planned->collective);
-    bool is_up = planned->collective == WEFT_REDUCE_SCATTER;
-    int64_t best = 8;
-    if (!is_rooted) {
-        if (weft_optimum_all_gather(layout->network, is_up, &optimum, &error) != WEFT_OK)
-            return;
-        best = optimum.k;
-        weft_optimum_free(&optimum);
+    bool is_large = layout->num_ranks > MANY_RANKS;
+    if (find_best(layout, planned, &best, &optimal, &error) != WEFT_OK)
+        return;
+    for (size_t i = 0; i < sizeof ladder / sizeof *ladder && last > 1000; i++) {
+        int64_t units = ladder[i] ? ladder[i] : optimal;
+        if (units > optimal || units * (is_rooted ? 1 : layout->num_ranks) > UNITS_LIMIT)
+            continue;
+        int64_t ratio = slowness(layout, planned, best, units);
+        if (ratio >= last - last / 50)
+            continue;
+        last = ratio;
+        chosen = units;
+        if (!is_large)
+            add_plan(layout, planned, units);
+        else if (ratio <= GOOD_ENOUGH || units >= 4)
+            break;
     }
-    add_plan(layout, planned, 1);
-    if (layout->num_ranks <= MANY_RANKS && best > 2)
-        add_plan(layout, planned, 2);
-    if (layout->num_ranks <= MANY_RANKS && best > 8)
-        add_plan(layout, planned, 8);
-    while (best * (is_rooted ? 1 : layout->num_ranks) > UNITS_LIMIT)
-        best /= 2;
-    if (best > 1)
-        add_plan(layout, planned, best);
+    if (is_large)
+        add_plan(layout, planned, chosen);
+    if (planned->collective == WEFT_ALL_REDUCE && layout->num_ranks <= SHARED_RANKS) {
+        add_shared(layout, planned, 4 * layout->num_ranks);
+        add_shared(layout, planned, 16 * layout->num_ranks);
+    }
 }
 
 static const struct planned *planned_for(const struct weft_layout *layout,
