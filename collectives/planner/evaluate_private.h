@@ -28,9 +28,10 @@ struct weft_eval_message {
     uint32_t from_step, to_step;
     int to; // the rank it goes to, as the sender names it
     int64_t begin_ps;
+    int64_t end_ps; // while it flows
     int flow;
-    uint32_t turn; // ends of earlier turns are void
-    uint32_t next; // in its lane, while both ends are sought
+    uint32_t place; // among those that flow
+    uint32_t next;  // in its lane, while both ends are sought
     bool is_ready, is_awaited;
 };
 

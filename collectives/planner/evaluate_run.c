@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See evaluate.h. A queue of events; whatever happens at one instant is done before rates are
- * settled anew. Channels that may be able to post wait on a stack, so that long chains of steps
- * that take no time need no recursion.
+ * See evaluate.h. A queue of events, and one of the ends of flows, which move in it as rates
+ * change; whatever happens at one instant is done before rates are settled anew. Channels that may
+ * be able to post wait on a stack, so that long chains of steps that take no time need no
+ * recursion.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +11,13 @@
 
 #include "collectives/planner/evaluate_private.h"
 
-enum event_kind { POSTED, EXECUTED, BEGUN, ENDED };
+enum event_kind { POSTED, EXECUTED, BEGUN };
 enum { early_shift = 10 };
 
 struct event {
     int64_t at_ps;
     uint64_t order;  // ties are decided by age
     uint32_t number; // step or message
-    uint32_t turn;
     enum event_kind kind;
 };
 
@@ -28,6 +28,8 @@ struct engine {
     struct event *heap;
     size_t heap_size, heap_room;
     uint64_t order;
+    uint32_t *ends; // messages that flow, the first to end at the front
+    uint32_t num_ends;
     uint32_t *stack; // channels; each is on it once at most
     uint8_t *is_stacked;
     uint32_t stack_size;
@@ -81,6 +83,57 @@ static struct event pop(struct engine *engine)
     return first;
 }
 
+static bool ends_before(const struct engine *engine, uint32_t a, uint32_t b)
+{
+    const struct weft_eval_message *messages = engine->set->messages;
+    return messages[a].end_ps != messages[b].end_ps ? messages[a].end_ps < messages[b].end_ps
+                                                    : a < b;
+}
+
+static void put_end(struct engine *engine, uint32_t place, uint32_t number)
+{
+    engine->ends[place] = number;
+    engine->set->messages[number].place = place;
+}
+
+// Puts `number` where it belongs, beginning at `place`, which is free.
+static void settle_end(struct engine *engine, uint32_t place, uint32_t number)
+{
+    for (; place > 0 && ends_before(engine, number, engine->ends[(place - 1) / 2]);
+         place = (place - 1) / 2)
+        put_end(engine, place, engine->ends[(place - 1) / 2]);
+    for (uint32_t child; (child = 2 * place + 1) < engine->num_ends; place = child) {
+        if (child + 1 < engine->num_ends &&
+            ends_before(engine, engine->ends[child + 1], engine->ends[child]))
+            child++;
+        if (!ends_before(engine, engine->ends[child], number))
+            break;
+        put_end(engine, place, engine->ends[child]);
+    }
+    put_end(engine, place, number);
+}
+
+static weft_status set_end(struct engine *engine, uint32_t number, int64_t end_ps,
+                           struct weft_error *error)
+{
+    struct weft_eval_message *message = &engine->set->messages[number];
+    if (end_ps > INT64_MAX / 4)
+        return weft_fail(error, WEFT_UNSUPPORTED, "it would take more than 26 days");
+    message->end_ps = end_ps;
+    settle_end(engine, message->place == WEFT_NO_NUMBER ? engine->num_ends++ : message->place,
+               number);
+    return WEFT_OK;
+}
+
+static uint32_t pop_end(struct engine *engine)
+{
+    uint32_t first = engine->ends[0], last = engine->ends[--engine->num_ends];
+    engine->set->messages[first].place = WEFT_NO_NUMBER;
+    if (engine->num_ends)
+        settle_end(engine, 0, last);
+    return first;
+}
+
 // The rank's processor works for `cost_ps` as soon as it can; returns when it is done.
 static int64_t work(struct engine *engine, int rank, int64_t cost_ps)
 {
@@ -98,9 +151,7 @@ static weft_status end_message(struct engine *engine, uint32_t number, struct we
 static weft_status flow_changed(void *argument, uint32_t owner, int64_t end_ps,
                                 struct weft_error *error)
 {
-    struct engine *engine = argument;
-    uint32_t turn = ++engine->set->messages[owner].turn;
-    return push(engine, (struct event){end_ps, 0, owner, turn, ENDED}, error);
+    return set_end(argument, owner, end_ps, error);
 }
 
 // The cheapest line of its level, as if alone.
@@ -126,7 +177,7 @@ static weft_status try_start(struct engine *engine, uint32_t number, struct weft
     const struct weft_line *line = line_of(engine, step->rank, message->to, step->bytes);
     message->begin_ps = engine->now_ps;
     int64_t fixed_ps = line->fixed_ps * engine->set->layout->costs.sharing;
-    return push(engine, (struct event){engine->now_ps + fixed_ps, 0, number, 0, BEGUN}, error);
+    return push(engine, (struct event){engine->now_ps + fixed_ps, 0, number, BEGUN}, error);
 }
 
 // Where moving needs no processor, combining begins with the first bytes that arrive.
@@ -150,11 +201,9 @@ static weft_status begin_flow(struct engine *engine, uint32_t number, struct wef
         return end_message(engine, number, error);
     int64_t limit = weft_curve_bandwidth(line->ps_per_mib) / engine->set->layout->costs.sharing;
     if (num_arcs == 0)
-        return push(engine,
-                    (struct event){engine->now_ps +
-                                       (int64_t)weft_curve_slope(step->bytes, line->ps_per_mib),
-                                   0, number, 0, ENDED},
-                    error);
+        return set_end(engine, number,
+                       engine->now_ps + (int64_t)weft_curve_slope(step->bytes, line->ps_per_mib),
+                       error);
     return weft_flows_add(engine->flows, arcs, num_arcs, step->bytes, limit, engine->now_ps, number,
                           &message->flow, error);
 }
@@ -207,7 +256,7 @@ static weft_status execute(struct engine *engine, uint32_t number, struct weft_e
     if (step->local_end_ps < 0)
         step->local_end_ps = work(engine, step->rank, step->local_ps);
     if (step->local_end_ps > engine->now_ps)
-        return push(engine, (struct event){step->local_end_ps, 0, number, 0, EXECUTED}, error);
+        return push(engine, (struct event){step->local_end_ps, 0, number, EXECUTED}, error);
     return executed(engine, number, error);
 }
 
@@ -258,7 +307,7 @@ static weft_status post_what_can(struct engine *engine, struct weft_error *error
         else
             WEFT_TRY(push(engine,
                           (struct event){work(engine, engine->set->steps[number].rank, cost_ps), 0,
-                                         number, 0, POSTED},
+                                         number, POSTED},
                           error));
     }
     return WEFT_OK;
@@ -276,26 +325,33 @@ static weft_status handle(struct engine *engine, const struct event *event,
         return executed(engine, event->number, error);
     case BEGUN:
         return begin_flow(engine, event->number, error);
-    case ENDED:
-        if (engine->set->messages[event->number].turn != event->turn)
-            return WEFT_OK;
-        return end_message(engine, event->number, error);
     }
     return WEFT_OK;
 }
 
-// Due now, or the end of a message that may come a little early.
-static bool is_due(const struct engine *engine)
+// The end of a message is due now, or may come a little early.
+static bool is_end_due(const struct engine *engine)
 {
-    const struct event *next = &engine->heap[0];
-    if (engine->heap_size == 0)
+    if (engine->num_ends == 0)
         return false;
-    if (next->at_ps <= engine->now_ps)
-        return true;
-    if (next->kind != ENDED)
-        return false;
-    const struct weft_eval_message *message = &engine->set->messages[next->number];
-    return next->at_ps - engine->now_ps <= (next->at_ps - message->begin_ps) >> early_shift;
+    const struct weft_eval_message *message = &engine->set->messages[engine->ends[0]];
+    return message->end_ps - engine->now_ps <= (message->end_ps - message->begin_ps) >> early_shift;
+}
+
+// Everything that happens now.
+static weft_status do_instant(struct engine *engine, struct weft_error *error)
+{
+    for (;;) {
+        if (is_end_due(engine)) {
+            WEFT_TRY(end_message(engine, pop_end(engine), error));
+        } else if (engine->heap_size && engine->heap[0].at_ps <= engine->now_ps) {
+            struct event event = pop(engine);
+            WEFT_TRY(handle(engine, &event, error));
+        } else {
+            return weft_flows_settle(engine->flows, engine->now_ps, flow_changed, engine, error);
+        }
+        WEFT_TRY(post_what_can(engine, error));
+    }
 }
 
 static weft_status find_stuck(const struct engine *engine, struct weft_error *error)
@@ -322,18 +378,12 @@ static weft_status run(struct engine *engine, struct weft_error *error)
         for (uint32_t c = 0; c < engine->set->programs[r]->num_channels; c++)
             stack_channel(engine, r, (uint16_t)c);
     WEFT_TRY(post_what_can(engine, error));
-    while (engine->heap_size) {
-        engine->now_ps = engine->heap[0].at_ps;
-        bool is_quiet = true; // nothing but void ends
-        while (is_due(engine)) {
-            struct event event = pop(engine);
-            is_quiet &=
-                event.kind == ENDED && engine->set->messages[event.number].turn != event.turn;
-            WEFT_TRY(handle(engine, &event, error));
-            WEFT_TRY(post_what_can(engine, error));
-        }
-        if (!is_quiet)
-            WEFT_TRY(weft_flows_settle(engine->flows, engine->now_ps, flow_changed, engine, error));
+    while (engine->heap_size || engine->num_ends) {
+        int64_t end_ps =
+            engine->num_ends ? engine->set->messages[engine->ends[0]].end_ps : INT64_MAX;
+        int64_t event_ps = engine->heap_size ? engine->heap[0].at_ps : INT64_MAX;
+        engine->now_ps = end_ps < event_ps ? end_ps : event_ps;
+        WEFT_TRY(do_instant(engine, error));
     }
     return engine->steps_left ? find_stuck(engine, error) : WEFT_OK;
 }
@@ -369,11 +419,13 @@ static weft_status prepare(struct engine *engine, struct weft_error *error)
     WEFT_TRY(weft_ways_create(set->layout, set->fold, &engine->ways, error));
     WEFT_TRY(
         weft_flows_create(engine->ways->num_arcs, engine->ways->capacity, &engine->flows, error));
+    engine->ends = calloc((size_t)set->num_messages + 1, sizeof *engine->ends);
     engine->stack = calloc((size_t)set->num_channels + 1, sizeof *engine->stack);
     engine->is_stacked = calloc((size_t)set->num_channels + 1, sizeof *engine->is_stacked);
     engine->processor_ps = calloc((size_t)set->fold.block, sizeof *engine->processor_ps);
     engine->arc_bytes = calloc((size_t)engine->ways->num_arcs + 1, sizeof *engine->arc_bytes);
-    if (!engine->stack || !engine->is_stacked || !engine->processor_ps || !engine->arc_bytes)
+    if (!engine->ends || !engine->stack || !engine->is_stacked || !engine->processor_ps ||
+        !engine->arc_bytes)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an evaluation");
     engine->steps_left = set->num_steps;
     return WEFT_OK;
@@ -399,6 +451,7 @@ weft_status weft_evaluate_programs(const struct weft_layout *layout, struct weft
     weft_ways_destroy(&engine.ways);
     weft_eval_set_free(&set);
     free(engine.heap);
+    free(engine.ends);
     free(engine.stack);
     free(engine.is_stacked);
     free(engine.processor_ps);

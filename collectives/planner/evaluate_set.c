@@ -210,6 +210,7 @@ static weft_status take_sends(struct weft_eval_set *set, struct lanes *lanes,
                                                                .to_step = WEFT_NO_NUMBER,
                                                                .to = (int)ref->index,
                                                                .flow = -1,
+                                                               .place = WEFT_NO_NUMBER,
                                                                .next = WEFT_NO_NUMBER};
         }
     }
