@@ -228,7 +228,13 @@ static void test_star_with_a_slow_host(void **state)
         arcs[r] = (struct weft_arc){r, 4, capacity, 1000, -1};
         arcs[4 + r] = (struct weft_arc){4, r, capacity, 1000, -1};
     }
-    struct weft_network network = {5, 4, 8, arcs, first, node, merged};
+    struct weft_network network = {.num_vertices = 5,
+                                   .num_terminals = 4,
+                                   .num_arcs = 8,
+                                   .arcs = arcs,
+                                   .first = first,
+                                   .node = node,
+                                   .num_merged = merged};
     struct weft_network *none = layout->network;
     layout->network = &network;
     int64_t time =
@@ -311,7 +317,9 @@ static void test_that_folds_change_nothing(void **state)
                 assert_int_equal(weft_layout_assumed(clusters[i][0], clusters[i][1], clusters[i][2],
                                                      &layout, &error),
                                  WEFT_OK);
-                if (weft_collective_is_pair(key.collective) ||
+                // Tens of thousands of flows at once are for the command that shows times.
+                bool is_wide = clusters[i][0] > 64 && (name[0] == 'f' || name[0] == 'd');
+                if (weft_collective_is_pair(key.collective) || is_wide ||
                     weft_algorithm_refusal(weft_algorithms[a], &key, layout)) {
                     weft_layout_destroy(&layout);
                     continue;
