@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "collectives/planner/curve.h"
 
-enum { WEFT_LEVELS_LIMIT = 4 };
+enum { WEFT_LEVELS_LIMIT = 5 };
 
 /* Between ranks of one level. */
 struct weft_level_costs {
