@@ -150,12 +150,18 @@ static weft_status add_level(const struct grouping *g, const char *groups, struc
 {
     struct weft_survey *survey = g->survey;
     int num_nodes = survey->topology->num_nodes, count = count_groups(g);
-    int last = survey->num_levels - 1;
-    if (last >= 0 ? survey->levels[last].num_groups == count : survey->num_ranks == count)
-        if (count > 1) // joins nobody
-            return WEFT_OK;
-    if (last >= 0 && survey->levels[last].num_groups == 1)
+    struct weft_survey_level *last =
+        survey->num_levels > 0 ? &survey->levels[survey->num_levels - 1] : NULL;
+    if (!last && count > 1 && count == survey->num_ranks)
+        return WEFT_OK;                      // joins nobody
+    if (last && last->num_groups == count) { // no more ranks, but more of what is around them
+        for (int i = 0; i < num_nodes; i++)
+            last->of_node[i] = weft_sets_root(g->up, i);
+        memset(last->size, 0, (size_t)num_nodes * sizeof *last->size);
+        for (int r = 0; r < survey->num_ranks; r++)
+            last->place[r] = last->size[last->of_node[survey->nodes[r]]]++;
         return WEFT_OK;
+    }
     struct weft_survey_level *level = &survey->levels[survey->num_levels];
     level->of_node = malloc(((size_t)num_nodes + 1) * sizeof *level->of_node);
     level->size = calloc((size_t)num_nodes + 1, sizeof *level->size);
