@@ -10,6 +10,7 @@
 
 #include "collectives/planner/costs.h"
 #include "collectives/planner/protocols.h"
+#include "collectives/planner/rings.h"
 #include "collectives/planner/survey.h"
 
 static int host_of(const struct weft_topology *topology, int node)
@@ -222,6 +223,7 @@ weft_status weft_layout_from_nodes(const struct weft_topology *topology, const i
     struct weft_survey survey;
     struct weft_costs costs;
     struct weft_layout_origin made = {0};
+    struct weft_layout *drawn = NULL;
     WEFT_TRY(check_nodes(topology, nodes, num_ranks, error));
     weft_status status = weft_survey_make(&survey, topology, nodes, num_ranks, error);
     if (status == WEFT_OK) {
@@ -229,9 +231,15 @@ weft_status weft_layout_from_nodes(const struct weft_topology *topology, const i
         status = price(&survey, &costs, &made, error);
     }
     if (status == WEFT_OK)
-        status = create(&survey, &costs, layout, error);
+        status = create(&survey, &costs, &drawn, error);
+    if (status == WEFT_OK && costs.overlaps)
+        status = weft_rings_find(&survey, drawn, error);
     weft_survey_free(&survey);
-    WEFT_TRY(status);
+    if (status != WEFT_OK) {
+        weft_layout_destroy(&drawn);
+        return status;
+    }
+    *layout = drawn;
     made.place_kind = topology->nodes[nodes[0]].kind;
     *origin = made;
     return WEFT_OK;
