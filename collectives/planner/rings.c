@@ -12,7 +12,11 @@
 
 #include "collectives/planner/curve.h"
 
-enum { rings_limit = 16, turns = 5 }; // even boxes, odd boxes, and the last three of an odd number
+enum {
+    rings_limit = 16,
+    walk_work = 1 << 12,
+    turns = 5
+}; // even boxes, odd boxes, and the last three of an odd number
 
 struct finder {
     const struct weft_survey *survey;
@@ -83,12 +87,19 @@ static bool list_links(const struct finder *f, int number, struct weft_box *box)
 
 /* ---- rails ---- */
 
-// The NIC by which two ranks of different boxes talk most: the link of the network next to it.
-static int rail_of(const struct weft_survey *survey, struct weft_survey_load *load, int a, int b,
-                   int64_t *rate)
+// How a rank leaves its box.
+struct rail {
+    int nic;       // the link of the network that it uses most, beside its NIC; -1: none
+    int64_t rate;  // bytes per second alone
+    int64_t width; // of all NICs that it uses
+};
+
+static struct rail rail_of(const struct weft_survey *survey, struct weft_survey_load *load, int a,
+                           int b)
 {
     const struct weft_topology *t = survey->topology;
-    int from = survey->nodes[a], to = survey->nodes[b], rail = -1;
+    int from = survey->nodes[a], to = survey->nodes[b];
+    struct rail rail = {.nic = -1};
     int64_t most = 0;
     weft_survey_load_clear(load);
     weft_survey_load_add(load, weft_survey_routes(survey, from, to), from, to, 1);
@@ -98,51 +109,68 @@ static int rail_of(const struct weft_survey *survey, struct weft_survey_load *lo
         int tail = way % 2 ? link->to : link->from;
         if (link->kind != WEFT_LINK_NETWORK || t->nodes[tail].kind != WEFT_NODE_NIC)
             continue;
-        if (load->on_link[way] > most || (load->on_link[way] == most && way / 2 < rail)) {
+        int64_t width = weft_link_bandwidth(link).value;
+        rail.width += width < INT64_C(1) << 40 ? width : INT64_C(1) << 40;
+        if (load->on_link[way] > most || (load->on_link[way] == most && way / 2 < rail.nic)) {
             most = load->on_link[way];
-            rail = way / 2;
+            rail.nic = way / 2;
         }
     }
-    *rate = weft_curve_bandwidth(weft_survey_load_slowest(load));
+    rail.rate = weft_curve_bandwidth(weft_survey_load_slowest(load));
     return rail;
 }
 
-// The first place of every NIC of the first box. With more than are of use, evenly spread ones.
+// Of the first box: of each set of NICs as many ranks as it takes to keep them busy.
+static int list_rails(const struct finder *f, struct weft_survey_load *load, struct rail *rails,
+                      int *places)
+{
+    const int *here = f->boxes->members, *there = here + f->size;
+    int count = 0;
+    for (int i = 0; i < f->size; i++) {
+        struct rail rail = rail_of(f->survey, load, here[i], there[i]);
+        int64_t num_alike = 0,
+                wanted = rail.rate > 0 ? (rail.width + rail.rate - 1) / rail.rate : 0;
+        for (int k = 0; k < count; k++)
+            num_alike += rails[k].nic == rail.nic;
+        if (rail.nic < 0 || num_alike >= wanted)
+            continue;
+        rails[count] = rail;
+        places[count++] = i;
+    }
+    for (int i = 0; i < count; i++) {
+        int64_t num_alike = 0;
+        for (int k = 0; k < count; k++)
+            num_alike += rails[k].nic == rails[i].nic;
+        int64_t share = rails[i].width / num_alike;
+        rails[i].rate = rails[i].rate < share ? rails[i].rate : share;
+    }
+    return count;
+}
+
+// With more rails than are of use, evenly spread ones.
 static weft_status find_rails(struct finder *f, struct weft_error *error)
 {
     const struct weft_survey *survey = f->survey;
-    const int *here = f->boxes->members, *there = here + f->size;
     struct weft_survey_load load;
-    int *places = malloc((size_t)f->size * 2 * sizeof *places), *rails = places + f->size;
-    int64_t *rates = malloc((size_t)f->size * sizeof *rates);
-    int count = 0;
+    int *places = malloc((size_t)f->size * sizeof *places);
+    struct rail *rails = malloc((size_t)f->size * sizeof *rails);
     weft_status status = weft_survey_load_create(survey, &load, error);
-    if (status == WEFT_OK && (!places || !rates))
+    if (status == WEFT_OK && (!places || !rails))
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for circles");
-    for (int i = 0; status == WEFT_OK && i < f->size; i++) {
-        int64_t rate;
-        int rail = rail_of(survey, &load, here[i], there[i], &rate), at = 0;
-        while (at < count && rails[at] != rail)
-            at++;
-        if (rail < 0 || at < count)
-            continue;
-        rails[count] = rail;
-        places[count] = i;
-        rates[count++] = rate;
-    }
-    if (status == WEFT_OK && count > 0) {
+    int count = status == WEFT_OK ? list_rails(f, &load, rails, places) : 0;
+    if (count > 0 && rails[0].rate > 0) {
         int64_t inner = weft_curve_bandwidth(survey->levels[f->level].way.alone_ps_per_mib);
-        int64_t useful = f->is_free ? (inner + rates[0] - 1) / rates[0] : rings_limit;
+        int64_t useful = f->is_free ? (inner - 1) / rails[0].rate + 1 : rings_limit;
         f->num_rings = count < rings_limit ? count : rings_limit;
         f->num_rings = useful < f->num_rings ? (int)useful : f->num_rings;
         for (int c = 0; c < f->num_rings; c++) {
             f->rails[c] = places[c * count / f->num_rings];
-            f->rates[c] = rates[c * count / f->num_rings];
+            f->rates[c] = rails[c * count / f->num_rings].rate;
         }
     }
     weft_survey_load_free(&load);
     free(places);
-    free(rates);
+    free(rails);
     return status;
 }
 
@@ -173,7 +201,25 @@ static void walk_freely(const struct finder *f, int from, int to, int *path)
     path[count] = to;
 }
 
-// All circles through a box whose links are `box`, at one turn.
+// Over the links that have most left, so that later circles find some, too; else shared ones.
+static bool walk_links(struct finder *f, struct weft_box *box, const struct weft_box *whole,
+                       int from, int to, int64_t rate, int *path)
+{
+    bool is_found = false;
+    for (int64_t least = weft_box_next_rate(box, INT64_MAX);
+         !is_found && least >= rate && f->work > 0; least = weft_box_next_rate(box, least)) {
+        int64_t work = f->work < walk_work ? f->work : walk_work, given = work;
+        is_found = weft_box_find(box, from, to, least, &work, path);
+        f->work -= given - work;
+    }
+    if (!is_found)
+        is_found = weft_box_find(whole, from, to, 1, &f->work, path);
+    if (is_found)
+        weft_box_take(box, path, false, rate);
+    return is_found;
+}
+
+// All circles through a box whose links are `box`, at the turn of box h.
 static void walk(struct finder *f, struct weft_box *box, int h, int *paths)
 {
     const struct weft_box whole = *box;
@@ -181,18 +227,8 @@ static void walk(struct finder *f, struct weft_box *box, int h, int *paths)
     for (int c = 0; c < f->num_rings; c++) {
         int from = f->rails[exit_of(f, c, (h + num_boxes - 1) % num_boxes)];
         int to = f->rails[exit_of(f, c, h)], *path = paths + c * f->size;
-        if (!f->is_free) {
-            int64_t rate = f->rates[c];
-            if (weft_box_find(box, from, to, rate, &f->work, path)) {
-                weft_box_take(box, path, false, rate);
-                continue;
-            }
-            if (weft_box_find(&whole, from, to, 1, &f->work, path)) { // shares links
-                weft_box_take(box, path, false, rate);
-                continue;
-            }
-        }
-        walk_freely(f, from, to, path);
+        if (f->is_free || !walk_links(f, box, &whole, from, to, f->rates[c], path))
+            walk_freely(f, from, to, path);
     }
 }
 

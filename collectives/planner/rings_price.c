@@ -109,7 +109,7 @@ static int64_t out_of_a_box(const struct weft_survey *survey, const struct weft_
                             int box_level)
 {
     int above = box_level + 1;
-    return above < survey->num_levels ? survey->levels[above].way.crowd_ps_per_mib / boxes->largest
+    return above < survey->num_levels ? survey->levels[above].way.leave_ps_per_mib / boxes->largest
                                       : 0;
 }
 

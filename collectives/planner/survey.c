@@ -13,7 +13,7 @@
 
 enum {
     sources_limit = 64,
-    work_limit = 1 << 22, // nodes visited by all sources together, if more than a few
+    work_limit = 1 << 21, // nodes visited by all sources together, if more than a few
     sources_least = 8,
     circle_limit = 72, // ranks of a group whose circle is looked at
 };
@@ -172,6 +172,8 @@ static weft_status price(struct weft_survey *survey, struct weft_survey_load *lo
         way->crowd_ps_per_mib = way->alone_ps_per_mib;
         if (l > 0)
             WEFT_TRY(weft_survey_price_crowd(survey, l, error));
+        if (way->leave_ps_per_mib > way->crowd_ps_per_mib)
+            way->crowd_ps_per_mib = way->leave_ps_per_mib;
     }
     if (is_gpu && survey->levels[0].way.num_pairs > 0)
         try_circles(survey, load);

@@ -20,6 +20,7 @@ struct weft_survey_way {
     int from, to;       // ranks with the narrowest way
     struct weft_route narrowest;
     int64_t alone_ps_per_mib; // by all ways of least latency together; 0: no link
+    int64_t leave_ps_per_mib; // what a rank gets of what can leave its group of the level below
     int64_t crowd_ps_per_mib; // while all ranks of a group of the level below leave it at once
 };
 
@@ -57,7 +58,7 @@ const struct weft_route *weft_survey_routes(const struct weft_survey *survey, in
 
 /* survey_groups.c: fills levels[].groups, of_node, num_groups. */
 weft_status weft_survey_find_groups(struct weft_survey *survey, struct weft_error *error);
-/* survey_crowd.c: levels[level].way.crowd_ps_per_mib, for level >= 1; never less than alone. */
+/* survey_crowd.c: levels[level].way.leave_ps_per_mib, for level >= 1. */
 weft_status weft_survey_price_crowd(struct weft_survey *survey, int level,
                                     struct weft_error *error);
 

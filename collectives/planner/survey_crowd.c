@@ -120,7 +120,7 @@ weft_status weft_survey_price_crowd(struct weft_survey *survey, int level, struc
                           memory + 2 * count,
                           memory + 3 * count};
     sort_by_group(&crowd);
-    weft_status status = price(&crowd, &survey->levels[level].way.crowd_ps_per_mib, error);
+    weft_status status = price(&crowd, &survey->levels[level].way.leave_ps_per_mib, error);
     free(memory);
     return status;
 }
