@@ -90,7 +90,7 @@ static void test_circles_of_presets(void **state)
         {"dgx-h100:3", 24, 8, 399900, 8},        {"dgx-b200:5", 40, 8, 399900, 8},
         {"superpod-h100:64", 512, 8, 399900, 8}, {"p5:4", 32, 8, 399900, 8},
         {"gb200-nvl72:2", 144, 9, 899900, 72},   {"mi250:1", 16, 4, 199900, 16},
-        {"mi250:2", 32, 16, 159900, 16},          {"mi250:5", 80, 16, 149900, 16},
+        {"mi250:2", 32, 16, 159900, 16},         {"mi250:5", 80, 16, 149900, 16},
     };
     for (size_t i = 0; i < sizeof clusters / sizeof *clusters; i++) {
         const struct cluster *cluster = &clusters[i];
