@@ -12,9 +12,6 @@
 #include "collectives/planner/protocols.h"
 #include "collectives/planner/rings.h"
 #include "collectives/planner/survey.h"
-#include "topology/network.h"
-
-enum { network_limit = 2048 }; // ranks
 
 static int host_of(const struct weft_topology *topology, int node)
 {
@@ -219,17 +216,6 @@ static weft_status check_nodes(const struct weft_topology *topology, const int *
     return WEFT_OK;
 }
 
-// What flows and bounds are computed on; of very many ranks they are not.
-static weft_status attach_network(const struct weft_topology *topology, const int *nodes,
-                                  struct weft_layout *layout, struct weft_error *error)
-{
-    const struct weft_network_options options = {.terminals = nodes,
-                                                 .num_terminals = layout->num_ranks};
-    if (layout->num_ranks > network_limit)
-        return WEFT_OK;
-    return weft_network_create(topology, &options, &layout->network, error);
-}
-
 weft_status weft_layout_from_nodes(const struct weft_topology *topology, const int *nodes,
                                    int num_ranks, struct weft_layout **layout,
                                    struct weft_layout_origin *origin, struct weft_error *error)
@@ -250,7 +236,7 @@ weft_status weft_layout_from_nodes(const struct weft_topology *topology, const i
         status = weft_rings_find(&survey, drawn, error);
     weft_survey_free(&survey);
     if (status == WEFT_OK)
-        status = attach_network(topology, nodes, drawn, error);
+        status = weft_layout_attach_network(topology, nodes, drawn, error);
     if (status != WEFT_OK) {
         weft_layout_destroy(&drawn);
         return status;

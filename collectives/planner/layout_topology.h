@@ -37,4 +37,10 @@ weft_status weft_layout_from_topology(const struct weft_topology *topology, int 
                                       struct weft_layout **layout,
                                       struct weft_layout_origin *origin, struct weft_error *error);
 
+/* layout_network.c: the network that joins the ranks, without links that nobody would use beside
+ * better ones; none for more than 2,048 ranks. Done by the functions above. Errors: OUT_OF_MEMORY.
+ */
+weft_status weft_layout_attach_network(const struct weft_topology *topology, const int *nodes,
+                                       struct weft_layout *layout, struct weft_error *error);
+
 #endif
