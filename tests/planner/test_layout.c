@@ -15,6 +15,7 @@
 
 #include "collectives/planner/layout_topology.h"
 #include "topology/load.h"
+#include "topology/network.h"
 #include "topology/route.h"
 
 #ifndef WEFT_SHARED_DATA // the build says where it is
@@ -245,6 +246,42 @@ static void test_the_slowest_host_sets_the_price(void **state)
     weft_topology_destroy(&topology);
 }
 
+// GPUs and NICs, without the processors where nobody needs them; nothing for very many ranks.
+static void test_networks(void **state)
+{
+    (void)state;
+    struct weft_topology *topology = load("dgx-h100:4");
+    struct weft_layout_origin origin;
+    const int places[] = {9, 0, 25, 1};
+    struct weft_layout *layout = layout_of(topology, places, 4, &origin);
+    assert_non_null(layout->network);
+    assert_int_equal(layout->network->num_terminals, 4);
+    for (int r = 0; r < 4; r++) {
+        char name[32];
+        snprintf(name, sizeof name, "host%d/gpu%d", places[r] / 8, places[r] % 8);
+        assert_string_equal(topology->nodes[layout->network->node[r]].name, name);
+    }
+    weft_layout_destroy(&layout);
+    layout = layout_of(topology, NULL, 32, &origin);
+    for (int v = 0; v < layout->network->num_vertices; v++)
+        assert_int_not_equal(topology->nodes[layout->network->node[v]].kind, WEFT_NODE_NUMA);
+    for (int i = 0; i < layout->network->num_arcs; i++)
+        assert_true(layout->network->arcs[i].capacity == INT64_C(450000000000) ||
+                    layout->network->arcs[i].capacity == INT64_C(50000000000));
+    weft_layout_destroy(&layout);
+    weft_topology_destroy(&topology);
+    topology = load("gb200-nvl72:2"); // NICs are on the processors
+    layout = layout_of(topology, NULL, 144, &origin);
+    assert_int_equal(weft_network_check(topology, layout->network, NULL), WEFT_OK);
+    weft_layout_destroy(&layout);
+    weft_topology_destroy(&topology);
+    topology = load("dgx-h100:300");
+    assert_int_equal(weft_layout_from_topology(topology, 2400, &layout, &origin, NULL), WEFT_OK);
+    assert_null(layout->network);
+    weft_layout_destroy(&layout);
+    weft_topology_destroy(&topology);
+}
+
 static void test_same_input_same_layout(void **state)
 {
     (void)state;
@@ -325,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_groups_must_nest),
         cmocka_unit_test(test_measured_figures_win),
         cmocka_unit_test(test_the_slowest_host_sets_the_price),
+        cmocka_unit_test(test_networks),
         cmocka_unit_test(test_same_input_same_layout),
         cmocka_unit_test(test_real_machines),
     };
