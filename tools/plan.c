@@ -16,6 +16,7 @@
 #include "collectives/planner/nccl_topology.h"
 #include "collectives/program/program_json.h"
 #include "tools/command.h"
+#include "tools/plan_ranks.h"
 #include "topology/load.h"
 
 enum {
@@ -41,6 +42,7 @@ struct arguments {
     struct weft_error error;
     int64_t bytes;
     int64_t ranks, root, rank;
+    struct weft_plan_ranks places;
     const char *topology;
     const char *algorithm;
     const char *dump;
@@ -97,7 +99,10 @@ static weft_status parse_value(int option, const char *text, struct arguments *a
         return weft_parse_bytes(text, &arguments->bytes, error);
     case 'n':
         arguments->has_ranks = true;
-        return weft_parse_integer(text, 1, 1 << 20, &arguments->ranks, error);
+        weft_plan_ranks_free(&arguments->places);
+        WEFT_TRY(weft_plan_ranks_parse(text, &arguments->places, error));
+        arguments->ranks = arguments->places.num_ranks;
+        return WEFT_OK;
     case 'R':
         arguments->has_root = true;
         return weft_parse_integer(text, 0, (1 << 20) - 1, &arguments->root, error);
@@ -180,7 +185,10 @@ static const struct argp_option options[] = {
     {"coll", 'c', "NAME", 0, "The same as COLLECTIVE", 0},
     {"size", 's', "BYTES", 0, "Bytes of the whole vector, with K, M or G (1M)", 0},
     {"bytes", 0, NULL, OPTION_ALIAS, NULL, 0},
-    {"ranks", 'n', "N", 0, "Number of ranks (4; with --scale-check 16384)", 0},
+    {"ranks", 'n', "N|LIST", 0,
+     "Number of ranks (4; with --scale-check 16384, or all places of --topology), or the place of "
+     "each: 0-7,16,9",
+     0},
     {"root", 'R', "RANK", 0, "Root of broadcast and reduce; peer of send and recv", 0},
     {"order", OPTION_ORDER, "ORDER", 0, "free or reproducible (free)", 0},
     {"dtype", 'd', "TYPE", 0, "Element type (f32)", 0},
@@ -438,8 +446,8 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
         weft_topology_destroy(&topology);
         return bounded;
     }
-    weft_status status = weft_layout_from_topology(topology, (int)arguments->ranks, &layout,
-                                                   &explanation.origin, error);
+    weft_status status =
+        weft_plan_ranks_layout(&arguments->places, topology, &layout, &explanation.origin, error);
     if (status == WEFT_OK && (arguments->changes || arguments->wants_upgrades || arguments->svg)) {
         status = show_change(arguments, topology, layout, error);
         weft_topology_destroy(&topology);
@@ -458,13 +466,13 @@ static weft_status run(struct arguments *arguments, struct weft_error *error)
 
 int weft_command_plan(int argc, char **argv)
 {
-    struct arguments arguments = {
-        .key = {.collective = WEFT_ALL_REDUCE, .element_bytes = 4}, .bytes = 1 << 20, .ranks = 4};
+    struct arguments arguments = {.key = {.collective = WEFT_ALL_REDUCE, .element_bytes = 4},
+                                  .bytes = 1 << 20,
+                                  .ranks = 4,
+                                  .places = {.num_ranks = 4}};
     struct weft_error error = {0};
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
     bool is_pair = arguments.key.collective == WEFT_SEND || arguments.key.collective == WEFT_RECV;
-    if (arguments.wants_scale && !arguments.has_ranks)
-        arguments.ranks = 16384;
     if (is_pair && !arguments.has_root)
         arguments.root = 1;
     if (arguments.key.collective == WEFT_BARRIER)
@@ -478,10 +486,12 @@ int weft_command_plan(int argc, char **argv)
     if (arguments.wants_nccl)
         return weft_plan_nccl_table(argv[0], arguments.wants_json);
     if (arguments.wants_scale)
-        return weft_plan_scale_check(argv[0], (int)arguments.ranks,
+        return weft_plan_scale_check(argv[0], arguments.has_ranks ? &arguments.places : NULL,
                                      arguments.has_rank ? (int)arguments.rank : -1,
-                                     arguments.wants_json);
-    if (run(&arguments, &error) != WEFT_OK)
+                                     arguments.topology, arguments.wants_json);
+    weft_status status = run(&arguments, &error);
+    weft_plan_ranks_free(&arguments.places);
+    if (status != WEFT_OK)
         return weft_command_fail(argv[0], &error);
     return weft_command_finish(argv[0], WEFT_EXIT_OK);
 }

@@ -12,10 +12,15 @@
 #include "collectives/planner/choice.h"
 #include "topology/graph.h"
 
+struct weft_plan_ranks;
+
 /* Writes and proves the program of `rank` (-1: of a few ranks, the slowest is shown) for every
- * algorithm and collective, each in a process of its own, and prints time and peak memory. Returns
- * an exit code: FAILED above 100 ms or 64 MiB, or when a check fails. */
-int weft_plan_scale_check(const char *command, int num_ranks, int rank, bool wants_json);
+ * algorithm and collective, each in a process of its own, and prints time and peak memory; then the
+ * time from the request of an all-reduce to its program, at several sizes. `ranks` NULL: 16384, or
+ * all places of `topology`; that NULL: an assumed layout. Returns an exit code: FAILED above 100 ms
+ * or 64 MiB (200 ms from request to program), or when a check fails. */
+int weft_plan_scale_check(const char *command, const struct weft_plan_ranks *ranks, int rank,
+                          const char *topology, bool wants_json);
 
 /* Prints, for the reference's clusters, what NCCL would choose beside what the reference says.
  * Returns an exit code: FAILED when one differs. */

@@ -52,7 +52,7 @@ static struct edge edge_of(const struct weft_topology *t, int link, int from)
                          .bandwidth = bandwidth.value};
 }
 
-static weft_status list_edges(struct weft_router *r, struct weft_error *error)
+static weft_status list_edges(struct weft_router *r, uint32_t link_kinds, struct weft_error *error)
 {
     const struct weft_topology *t = r->topology;
     struct weft_adjacency links;
@@ -61,7 +61,8 @@ static weft_status list_edges(struct weft_router *r, struct weft_error *error)
     for (int i = 0; i < t->num_nodes; i++) {
         r->first_edge[i] = count;
         for (int k = links.first[i]; k < links.first[i + 1]; k++)
-            if (!t->links[links.link[k]].one_way || t->links[links.link[k]].from == i)
+            if ((link_kinds >> t->links[links.link[k]].kind & 1) &&
+                (!t->links[links.link[k]].one_way || t->links[links.link[k]].from == i))
                 r->edges[count++] = edge_of(t, links.link[k], i);
     }
     r->first_edge[t->num_nodes] = count;
@@ -71,6 +72,12 @@ static weft_status list_edges(struct weft_router *r, struct weft_error *error)
 
 weft_status weft_router_create(const struct weft_topology *t, struct weft_router **router,
                                struct weft_error *error)
+{
+    return weft_router_create_of(t, UINT32_MAX, router, error);
+}
+
+weft_status weft_router_create_of(const struct weft_topology *t, uint32_t link_kinds,
+                                  struct weft_router **router, struct weft_error *error)
 {
     size_t n = (size_t)t->num_nodes, m = (size_t)t->num_links;
     struct weft_router *made = calloc(1, sizeof *made);
@@ -85,7 +92,7 @@ weft_status weft_router_create(const struct weft_topology *t, struct weft_router
     if (!made || !made->routes || !made->previous || !made->first_edge || !made->edges)
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "routes: no memory for %zu nodes", n);
     if (status == WEFT_OK)
-        status = list_edges(made, error);
+        status = list_edges(made, link_kinds, error);
     if (status != WEFT_OK) {
         weft_router_destroy(&made);
         return status;
@@ -186,7 +193,8 @@ static void relax(struct weft_router *r, int node, const struct edge *edge)
     heap_rise(r, r->place[edge->to]);
 }
 
-const struct weft_route *weft_router_from(struct weft_router *r, int from)
+// Until `to` is final; -1: all.
+static const struct weft_route *search(struct weft_router *r, int from, int to)
 {
     const struct weft_topology *t = r->topology;
     const struct weft_route none = {-1, -1, -1, 0, -1, -1, -1, -1};
@@ -200,12 +208,24 @@ const struct weft_route *weft_router_from(struct weft_router *r, int from)
     put(r, r->heap_size++, from);
     while (r->heap_size > 0) {
         int node = heap_take(r);
+        if (node == to)
+            break;
         if (node != from && !weft_node_kinds[t->nodes[node].kind].forwards)
             continue;
         for (int i = r->first_edge[node]; i < r->first_edge[node + 1]; i++)
             relax(r, node, &r->edges[i]);
     }
     return r->routes;
+}
+
+const struct weft_route *weft_router_from(struct weft_router *r, int from)
+{
+    return search(r, from, -1);
+}
+
+const struct weft_route *weft_router_between(struct weft_router *r, int from, int to)
+{
+    return search(r, from, to);
 }
 
 static weft_status check_node(const struct weft_topology *t, int node, struct weft_error *error)

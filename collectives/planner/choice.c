@@ -47,6 +47,7 @@ static struct weft_candidate price(const struct weft_algorithm *algorithm,
     struct weft_candidate candidate = {algorithm, weft_algorithm_refusal(algorithm, key, layout),
                                        -1, -1};
     struct weft_layout weightless = *layout;
+    weightless.rings.num_rings = 0; // their prices are of bytes
     for (int l = 0; l < layout->costs.num_levels; l++) {
         struct weft_level_costs *level = &weightless.costs.levels[l];
         level->crowd_ps_per_mib = 0;

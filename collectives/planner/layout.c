@@ -44,14 +44,22 @@ static void release(struct weft_groups *groups)
     free(groups->first);
 }
 
+static void release_rings(struct weft_rings *rings)
+{
+    free(rings->order);
+    free(rings->place);
+    free(rings->weight);
+    free(rings->hops);
+    *rings = (struct weft_rings){0};
+}
+
 void weft_layout_destroy(struct weft_layout **layout)
 {
     if (!*layout)
         return;
     for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
         release(&(*layout)->levels[l]);
-    free((*layout)->rings.order);
-    free((*layout)->rings.weight);
+    release_rings(&(*layout)->rings);
     weft_network_destroy(&(*layout)->network);
     weft_forests_destroy(&(*layout)->forests);
     free(*layout);
@@ -224,6 +232,55 @@ weft_status weft_layout_assumed(int num_ranks, int group, int groups, struct wef
     }
     weft_status status = weft_layout_create(num_ranks, &costs, group_of, layout, error);
     free(names);
+    return status;
+}
+
+// Places of ranks in circles; a rank that is missing leaves its place at -1.
+static weft_status find_places(struct weft_rings *rings, int num_ranks, struct weft_error *error)
+{
+    size_t n = (size_t)num_ranks;
+    for (size_t i = 0; i < n * (size_t)rings->num_rings; i++)
+        rings->place[i] = -1;
+    for (size_t i = 0; i < n * (size_t)rings->num_rings; i++) {
+        int rank = rings->order[i], *place = rings->place + i / n * n;
+        if (rank < 0 || rank >= num_ranks || place[rank] >= 0)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "circle %zu: rank %d of %d, or twice",
+                             i / n, rank, num_ranks);
+        place[rank] = (int)(i % n);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_layout_set_rings(struct weft_layout *layout, int num_rings, const int *order,
+                                  const int *weight, const struct weft_ring_hops *hops,
+                                  struct weft_error *error)
+{
+    struct weft_rings made = {.num_rings = num_rings};
+    for (int c = 0; c < num_rings; c++) {
+        if (weight[c] < 1 || weight[c] > WEFT_RINGS_WEIGHT - made.total_weight)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "circle %d of weight %d: at most %d", c,
+                             weight[c], WEFT_RINGS_WEIGHT);
+        made.total_weight += weight[c];
+    }
+    if (num_rings < 1)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d circles", num_rings);
+    size_t count = (size_t)num_rings, all = count * (size_t)layout->num_ranks;
+    made.order = malloc(all * sizeof *made.order);
+    made.place = malloc(all * sizeof *made.place);
+    made.weight = malloc(count * sizeof *made.weight);
+    made.hops = malloc(count * sizeof *made.hops);
+    weft_status status = WEFT_OK;
+    if (!made.order || !made.place || !made.weight || !made.hops)
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for circles");
+    if (status == WEFT_OK) {
+        memcpy(made.order, order, all * sizeof *made.order);
+        memcpy(made.weight, weight, count * sizeof *made.weight);
+        memcpy(made.hops, hops, count * sizeof *made.hops);
+        status = find_places(&made, layout->num_ranks, error);
+    }
+    release_rings(status == WEFT_OK ? &layout->rings : &made);
+    if (status == WEFT_OK)
+        layout->rings = made;
     return status;
 }
 

@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "collectives/planner/curve.h"
 
-enum { WEFT_LEVELS_LIMIT = 4 };
+enum { WEFT_LEVELS_LIMIT = 5 };
 
 /* Between ranks of one level. */
 struct weft_level_costs {
@@ -50,13 +50,25 @@ struct weft_groups {
     int *place;   // (ranks) place of each among the members of its group
 };
 
+/* One message from a rank to the next of a circle, while all circles run. */
+struct weft_ring_hops {
+    struct weft_curve near; // the slowest within a box
+    struct weft_curve far;  // the slowest between boxes
+    int num_far;            // hops between boxes; the others are near
+    int64_t ps_per_mib;     // of the circle's own bytes on its slowest hop
+};
+
 /* Circles of ranks that together use the links well: circle c is order[c * num_ranks ...] and takes
  * weight[c] of the sum of all weights of the bytes. */
 struct weft_rings {
     int num_rings; // 0: one circle, in the order of the layout
+    int total_weight;
     int *order;
+    int *place; // [c * num_ranks + rank]: where the rank stands in circle c
     int *weight;
+    struct weft_ring_hops *hops;
 };
+enum { WEFT_RINGS_WEIGHT = 64 }; // the most that all weights may sum up to
 
 struct weft_network;
 struct weft_forests;
@@ -85,6 +97,12 @@ weft_status weft_layout_create(int num_ranks, const struct weft_costs *costs,
 weft_status weft_layout_assumed(int num_ranks, int group, int groups, struct weft_layout **layout,
                                 struct weft_error *error);
 void weft_layout_destroy(struct weft_layout **layout);
+/* Gives it circles in place of those it had; everything is copied. Errors: INVALID_ARGUMENT (a
+ * circle that does not visit every rank once, weights below 1 or too large a sum), OUT_OF_MEMORY.
+ */
+weft_status weft_layout_set_rings(struct weft_layout *layout, int num_rings, const int *order,
+                                  const int *weight, const struct weft_ring_hops *hops,
+                                  struct weft_error *error);
 /* The same of some of its ranks, in the order given; without rings and network. Errors:
  * INVALID_ARGUMENT (a rank twice or out of range), OUT_OF_MEMORY. */
 weft_status weft_layout_select(const struct weft_layout *layout, const int *ranks, int num_ranks,

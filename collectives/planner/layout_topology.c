@@ -1,7 +1,6 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See layout_topology.h. Of very many ranks only some are asked for their ways to all others:
- * evenly spaced ones, so that every host of a regular cluster is seen as a destination.
+ * See layout_topology.h: what was surveyed becomes levels with prices.
  */
 #include "collectives/planner/layout_topology.h"
 
@@ -10,63 +9,9 @@
 #include <string.h>
 
 #include "collectives/planner/costs.h"
-#include "topology/route.h"
-
-enum { sources_limit = 64, IN_HOST = 0, BETWEEN_HOSTS = 1, NUM_LEVELS = 2 };
-
-// The slowest way between two ranks of one level.
-struct way {
-    int64_t latency_ps;
-    int64_t bandwidth;
-    int from, to; // ranks with the narrowest way
-    struct weft_route narrowest;
-};
-
-struct survey {
-    const struct weft_topology *topology;
-    int num_ranks;
-    int *places; // (ranks) node of each
-    int *hosts;  // (ranks) host of each; where there is none, its node
-    struct way ways[NUM_LEVELS];
-};
-
-static weft_status ask(struct survey *survey, struct weft_router *router, int rank,
-                       struct weft_error *error)
-{
-    const struct weft_route *routes = weft_router_from(router, survey->places[rank]);
-    if (!routes)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for routes");
-    for (int peer = 0; peer < survey->num_ranks; peer++) {
-        const struct weft_route *route = &routes[survey->places[peer]];
-        struct way *way =
-            &survey->ways[survey->hosts[peer] == survey->hosts[rank] ? IN_HOST : BETWEEN_HOSTS];
-        if (route->latency_ps < 0)
-            return weft_fail(error, WEFT_NOT_FOUND, "no way from rank %d (%s) to rank %d (%s)",
-                             rank, survey->topology->nodes[survey->places[rank]].name, peer,
-                             survey->topology->nodes[survey->places[peer]].name);
-        if (route->latency_ps > way->latency_ps)
-            way->latency_ps = route->latency_ps;
-        if (route->num_links > 0 && route->bandwidth < way->bandwidth) {
-            way->bandwidth = route->bandwidth;
-            way->narrowest = *route;
-            way->from = rank;
-            way->to = peer;
-        }
-    }
-    return WEFT_OK;
-}
-
-static weft_status ask_some(struct survey *survey, struct weft_error *error)
-{
-    struct weft_router *router = NULL;
-    WEFT_TRY(weft_router_create(survey->topology, &router, error));
-    int num_sources = survey->num_ranks < sources_limit ? survey->num_ranks : sources_limit;
-    weft_status status = WEFT_OK;
-    for (int i = 0; i < num_sources && status == WEFT_OK; i++)
-        status = ask(survey, router, (int)((int64_t)i * survey->num_ranks / num_sources), error);
-    weft_router_destroy(&router);
-    return status;
-}
+#include "collectives/planner/protocols.h"
+#include "collectives/planner/rings.h"
+#include "collectives/planner/survey.h"
 
 static int host_of(const struct weft_topology *topology, int node)
 {
@@ -74,47 +19,90 @@ static int host_of(const struct weft_topology *topology, int node)
     return host < 0 ? node : host;
 }
 
-// The most ranks on one place, and on one host for one NIC of it.
-static weft_status count(const struct survey *survey, struct weft_layout_origin *origin,
-                         int *sharing, int *crossing, struct weft_error *error)
+/* ---- which levels stay ---- */
+
+static bool costs_the_same(const struct weft_survey_way *a, const struct weft_survey_way *b)
 {
-    const struct weft_topology *topology = survey->topology;
-    int *ranks = calloc(2 * (size_t)topology->num_nodes, sizeof *ranks); // on node; on host
-    int *nics = calloc((size_t)topology->num_nodes, sizeof *nics);
-    if (!ranks || !nics) {
-        free(ranks);
-        free(nics);
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for costs");
-    }
-    int *on_host = ranks + topology->num_nodes;
-    for (int i = 0; i < topology->num_nodes; i++)
-        if (topology->nodes[i].kind == WEFT_NODE_NIC)
-            nics[host_of(topology, i)]++;
-    for (int r = 0; r < survey->num_ranks; r++) {
-        ranks[survey->places[r]]++;
-        on_host[survey->hosts[r]]++;
-    }
-    *sharing = *crossing = 1;
-    for (int i = 0; i < topology->num_nodes; i++) {
-        int per_nic = nics[i] ? (on_host[i] + nics[i] - 1) / nics[i] : on_host[i];
-        origin->num_places += ranks[i] > 0;
-        origin->num_hosts += on_host[i] > 0;
-        *sharing = ranks[i] > *sharing ? ranks[i] : *sharing;
-        *crossing = per_nic > *crossing ? per_nic : *crossing;
-    }
-    free(ranks);
-    free(nics);
-    return WEFT_OK;
+    return a->latency_ps == b->latency_ps && a->alone_ps_per_mib == b->alone_ps_per_mib &&
+           a->crowd_ps_per_mib == b->crowd_ps_per_mib;
 }
 
-static void describe(const struct survey *survey, const struct way *way,
+static void drop(struct weft_survey *survey, int level)
+{
+    weft_survey_level_free(&survey->levels[level]);
+    for (int l = level; l + 1 < survey->num_levels; l++)
+        survey->levels[l] = survey->levels[l + 1];
+    survey->levels[--survey->num_levels] = (struct weft_survey_level){0};
+}
+
+// The step from a level to the next that changes prices least, in parts of 1024.
+static int least_step(const struct weft_survey *survey)
+{
+    int least = 0;
+    __int128 smallest = -1;
+    for (int l = 0; l + 1 < survey->num_levels; l++) {
+        const struct weft_survey_way *near = &survey->levels[l].way;
+        const struct weft_survey_way *far = &survey->levels[l + 1].way;
+        __int128 step = (__int128)1024 * far->crowd_ps_per_mib / (near->crowd_ps_per_mib + 1) +
+                        (__int128)1024 * far->latency_ps / (near->latency_ps + 1);
+        if (smallest < 0 || step < smallest) {
+            smallest = step;
+            least = l;
+        }
+    }
+    return least;
+}
+
+static void choose_levels(struct weft_survey *survey)
+{
+    for (int l = survey->num_levels - 2; l >= 0; l--)
+        if (survey->levels[l].way.num_pairs == 0 && survey->levels[l].num_groups > 1)
+            drop(survey, l); // nobody to talk to; ranks of one place are together further out, too
+    for (int l = survey->num_levels - 2; l >= 0; l--)
+        if (costs_the_same(&survey->levels[l].way, &survey->levels[l + 1].way))
+            drop(survey, l);
+    while (survey->num_levels > WEFT_LEVELS_LIMIT)
+        drop(survey, least_step(survey));
+}
+
+/* ---- prices ---- */
+
+static bool leaves_host(const struct weft_survey *survey, const struct weft_survey_way *way)
+{
+    return host_of(survey->topology, survey->nodes[way->from]) !=
+           host_of(survey->topology, survey->nodes[way->to]);
+}
+
+// On a host, bytes of processes go through a buffer that both ranks map: in and out again, twice
+// the time of the way.
+static void price_processes(const struct weft_survey *survey, const struct weft_survey_way *way,
+                            struct weft_level_costs *level)
+{
+    int64_t factor = leaves_host(survey, way) ? 1 : 2;
+    level->message.lines[0].fixed_ps += way->latency_ps;
+    level->message.lines[0].ps_per_mib = way->alone_ps_per_mib * factor;
+    level->crowd_ps_per_mib = way->crowd_ps_per_mib * factor;
+}
+
+static void price_gpus(const struct weft_survey *survey, const struct weft_survey_way *way,
+                       struct weft_level_costs *level)
+{
+    int kind = way->narrowest.narrowest_kind;
+    bool is_direct =
+        kind == WEFT_LINK_NVLINK || kind == WEFT_LINK_XGMI || !leaves_host(survey, way);
+    level->message = weft_protocols_curve(is_direct ? kind : WEFT_LINK_NETWORK, way->latency_ps,
+                                          way->alone_ps_per_mib);
+    level->crowd_ps_per_mib = way->crowd_ps_per_mib;
+}
+
+static void describe(const struct weft_survey *survey, const struct weft_survey_way *way,
                      struct weft_level_origin *origin)
 {
     const struct weft_topology *topology = survey->topology;
-    const struct weft_node *place = &topology->nodes[survey->places[0]];
     origin->latency = origin->bandwidth = WEFT_SOURCE_ASSUMED;
-    if (way->narrowest.num_links < 1) {
-        snprintf(origin->route, sizeof origin->route, "all ranks on %.64s", place->name);
+    if (way->num_pairs == 0) {
+        snprintf(origin->route, sizeof origin->route, "all ranks on %.64s",
+                 topology->nodes[survey->nodes[0]].name);
         return;
     }
     const struct weft_link *link = &topology->links[way->narrowest.narrowest_link];
@@ -126,64 +114,135 @@ static void describe(const struct survey *survey, const struct way *way,
              topology->nodes[link->from].name, topology->nodes[link->to].name);
 }
 
-// On a host, bytes go through a buffer that both ranks map: in and out again, twice the time of the
-// way. GPUs combine in their own memory.
-static void adapt(const struct survey *survey, int num_hosts, struct weft_costs *costs)
+// GPUs combine in their own memory: two values are read and one is written.
+static void price_memory(const struct weft_survey *survey, struct weft_costs *costs)
 {
-    bool is_gpu = survey->topology->nodes[survey->places[0]].kind == WEFT_NODE_GPU;
-    if (is_gpu) {
-        costs->combine_ps_per_kib = costs->copy_ps_per_kib = 1500; // 700 GB/s
-        costs->launch_ps = 2000000;                                // of a kernel
-        costs->step_ps = 0;                                        // it is in the message
-        costs->overlaps = 1;
-    } else {
-        costs->levels[IN_HOST].message.lines[0].ps_per_mib *= 2;
-        costs->levels[IN_HOST].crowd_ps_per_mib *= 2;
+    const struct weft_topology *topology = survey->topology;
+    int64_t rate = INT64_MAX;
+    for (int r = 0; r < survey->num_ranks; r++) {
+        const char *model = weft_topology_text(topology, survey->nodes[r], "model");
+        int64_t of_rank = weft_protocols_memory(model);
+        rate = of_rank < rate ? of_rank : rate;
     }
-    if (is_gpu || num_hosts > 1) {
-        costs->flat_ps = -1;
-        costs->flat_bytes = 0;
-    }
+    costs->copy_ps_per_kib = 2 * INT64_C(1024) * 1000000000000 / rate;
+    costs->combine_ps_per_kib = 3 * INT64_C(1024) * 1000000000000 / rate;
+    costs->launch_ps = 2000000; // of a kernel
+    costs->step_ps = 0;         // it is in the message
+    costs->overlaps = 1;
 }
 
-static weft_status price(const struct survey *survey, struct weft_costs *costs,
-                         struct weft_layout_origin *origin, struct weft_error *error)
+static weft_status count(const struct weft_survey *survey, struct weft_layout_origin *origin,
+                         int *sharing, struct weft_error *error)
 {
-    static const char *const names[NUM_LEVELS] = {"hosts", "clusters"};
-    int crossing = 1;
-    *costs = weft_costs_assumed(survey->num_ranks, 0);
-    WEFT_TRY(count(survey, origin, &costs->sharing, &crossing, error));
-    costs->num_levels = NUM_LEVELS;
-    costs->levels[BETWEEN_HOSTS] = costs->levels[IN_HOST];
-    for (int l = 0; l < NUM_LEVELS; l++) {
-        const struct way *way = &survey->ways[l];
-        origin->levels[l].groups = names[l];
-        describe(survey, way, &origin->levels[l]);
-        if (way->narrowest.num_links > 0)
-            weft_level_use_route(&costs->levels[l],
-                                 costs->levels[l].message.lines[0].fixed_ps + way->latency_ps,
-                                 way->bandwidth);
+    const struct weft_topology *topology = survey->topology;
+    int *ranks = calloc((size_t)topology->num_nodes + 1, sizeof *ranks);
+    if (!ranks)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for costs");
+    for (int r = 0; r < survey->num_ranks; r++) {
+        int node = survey->nodes[r];
+        origin->num_places += ranks[node]++ == 0;
+        *sharing = ranks[node] > *sharing ? ranks[node] : *sharing;
     }
-    costs->levels[BETWEEN_HOSTS].crowd_ps_per_mib *= crossing;
-    adapt(survey, origin->num_hosts, costs);
+    memset(ranks, 0, (size_t)topology->num_nodes * sizeof *ranks);
+    for (int r = 0; r < survey->num_ranks; r++)
+        origin->num_hosts += ranks[host_of(topology, survey->nodes[r])]++ == 0;
+    free(ranks);
     return WEFT_OK;
 }
 
-static weft_status look(struct survey *survey, struct weft_layout **layout,
-                        struct weft_layout_origin *origin, struct weft_error *error)
+static weft_status price(const struct weft_survey *survey, struct weft_costs *costs,
+                         struct weft_layout_origin *origin, struct weft_error *error)
 {
-    struct weft_layout_origin made = {0};
+    bool is_gpu = survey->topology->nodes[survey->nodes[0]].kind == WEFT_NODE_GPU;
+    *costs = weft_costs_assumed(survey->num_ranks, 0);
+    costs->sharing = 1;
+    WEFT_TRY(count(survey, origin, &costs->sharing, error));
+    costs->num_levels = survey->num_levels;
+    const struct weft_level_costs assumed = costs->levels[0];
+    for (int l = 0; l < survey->num_levels; l++) {
+        const struct weft_survey_way *way = &survey->levels[l].way;
+        costs->levels[l] = assumed;
+        origin->levels[l].groups = survey->levels[l].groups;
+        describe(survey, way, &origin->levels[l]);
+        if (way->num_pairs > 0 && is_gpu)
+            price_gpus(survey, way, &costs->levels[l]);
+        else if (way->num_pairs > 0)
+            price_processes(survey, way, &costs->levels[l]);
+    }
+    if (is_gpu)
+        price_memory(survey, costs);
+    if (is_gpu || origin->num_hosts > 1) {
+        costs->flat_ps = -1;
+        costs->flat_bytes = 0;
+    }
+    return WEFT_OK;
+}
+
+/* ---- the layout ---- */
+
+static weft_status create(const struct weft_survey *survey, const struct weft_costs *costs,
+                          struct weft_layout **layout, struct weft_error *error)
+{
+    size_t n = (size_t)survey->num_ranks;
+    int *names = malloc(n * WEFT_LEVELS_LIMIT * sizeof *names);
+    const int *group_of[WEFT_LEVELS_LIMIT];
+    if (!names)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
+    for (int l = 0; l < survey->num_levels; l++) {
+        int *of = names + (size_t)l * n;
+        for (size_t r = 0; r < n; r++)
+            of[r] = survey->levels[l].of_node[survey->nodes[r]];
+        group_of[l] = of;
+    }
+    weft_status status = weft_layout_create(survey->num_ranks, costs, group_of, layout, error);
+    free(names);
+    return status;
+}
+
+static weft_status check_nodes(const struct weft_topology *topology, const int *nodes,
+                               int num_ranks, struct weft_error *error)
+{
+    if (num_ranks < 1)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d ranks", num_ranks);
+    for (int r = 0; r < num_ranks; r++) {
+        if (nodes[r] < 0 || nodes[r] >= topology->num_nodes)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "rank %d on node %d of %d", r, nodes[r],
+                             topology->num_nodes);
+        const struct weft_node *node = &topology->nodes[nodes[r]];
+        if (weft_node_kinds[node->kind].can_hold_ranks == 0)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "rank %d on %s, a %s", r, node->name,
+                             weft_node_kinds[node->kind].singular);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_layout_from_nodes(const struct weft_topology *topology, const int *nodes,
+                                   int num_ranks, struct weft_layout **layout,
+                                   struct weft_layout_origin *origin, struct weft_error *error)
+{
+    struct weft_survey survey;
     struct weft_costs costs;
-    WEFT_TRY(weft_topology_place(survey->topology, survey->num_ranks, survey->places, error));
-    for (int r = 0; r < survey->num_ranks; r++)
-        survey->hosts[r] = host_of(survey->topology, survey->places[r]);
-    WEFT_TRY(ask_some(survey, error));
-    WEFT_TRY(price(survey, &costs, &made, error));
-    made.place_kind = survey->topology->nodes[survey->places[0]].kind;
-    const int *group_of[] = {survey->hosts};
-    WEFT_TRY(weft_layout_create(survey->num_ranks, &costs, group_of, layout, error));
-    if ((*layout)->costs.num_levels == 1 && made.num_hosts > 1) // one rank per host
-        made.levels[0] = made.levels[BETWEEN_HOSTS];
+    struct weft_layout_origin made = {0};
+    struct weft_layout *drawn = NULL;
+    WEFT_TRY(check_nodes(topology, nodes, num_ranks, error));
+    weft_status status = weft_survey_make(&survey, topology, nodes, num_ranks, error);
+    if (status == WEFT_OK) {
+        choose_levels(&survey);
+        status = price(&survey, &costs, &made, error);
+    }
+    if (status == WEFT_OK)
+        status = create(&survey, &costs, &drawn, error);
+    if (status == WEFT_OK && costs.overlaps)
+        status = weft_rings_find(&survey, drawn, error);
+    weft_survey_free(&survey);
+    if (status == WEFT_OK)
+        status = weft_layout_attach_network(topology, nodes, drawn, error);
+    if (status != WEFT_OK) {
+        weft_layout_destroy(&drawn);
+        return status;
+    }
+    *layout = drawn;
+    made.place_kind = topology->nodes[nodes[0]].kind;
     *origin = made;
     return WEFT_OK;
 }
@@ -194,17 +253,12 @@ weft_status weft_layout_from_topology(const struct weft_topology *topology, int 
 {
     if (num_ranks < 1)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d ranks", num_ranks);
-    struct survey survey = {.topology = topology, .num_ranks = num_ranks};
-    for (int l = 0; l < NUM_LEVELS; l++)
-        survey.ways[l].bandwidth = INT64_MAX;
-    survey.places = malloc((size_t)num_ranks * sizeof *survey.places);
-    survey.hosts = malloc((size_t)num_ranks * sizeof *survey.hosts);
-    weft_status status = WEFT_OK;
-    if (!survey.places || !survey.hosts)
-        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
+    int *nodes = malloc((size_t)num_ranks * sizeof *nodes);
+    if (!nodes)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
+    weft_status status = weft_topology_place(topology, num_ranks, nodes, error);
     if (status == WEFT_OK)
-        status = look(&survey, layout, origin, error);
-    free(survey.places);
-    free(survey.hosts);
+        status = weft_layout_from_nodes(topology, nodes, num_ranks, layout, origin, error);
+    free(nodes);
     return status;
 }
