@@ -30,6 +30,23 @@ int weft_plan_nccl_table(const char *command, bool wants_json);
  * beside plain interpolation. Returns an exit code: FAILED when the median error is above 6 %. */
 int weft_plan_fit(const char *command, const char *path, bool wants_json);
 
+/* What `weft plan --quality` asks for. */
+struct weft_quality_request {
+    const char *source; // one cluster; NULL: all presets
+    int collective;     // one; -1: all
+    bool is_quick;      // few clusters and sizes
+    bool wants_all;     // every candidate in a row of its own
+    bool wants_json;
+    const char *spoilt; // this algorithm's estimates are multiplied before the choice; NULL: none's
+    int spoil_permille;
+};
+/* Of "ALGORITHM=FACTOR", which is changed and borrowed. Errors: INVALID_ARGUMENT. */
+weft_status weft_quality_parse_spoil(char *text, struct weft_quality_request *request,
+                                     struct weft_error *error);
+/* Evaluates all candidates on all clusters. Returns an exit code: FAILED when a choice is more than
+ * 5 % slower than the best candidate, or has less than 0.9 of the bound from 256 MiB. */
+int weft_plan_quality(const char *command, const struct weft_quality_request *request);
+
 /* What `weft plan --bound` asks for. */
 struct weft_bound_request {
     weft_collective collective;

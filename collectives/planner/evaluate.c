@@ -47,17 +47,24 @@ static int move(const struct weft_fold *fold, int rank, int block)
     return moved * fold->block + rank % fold->block;
 }
 
+// Of the dependencies of a step, whatever their order.
+static uint64_t sum_dependencies(const struct weft_program *program, const struct weft_step *step)
+{
+    uint64_t sum = 0;
+    for (uint32_t d = 0; d < step->num_dependencies; d++)
+        sum += weft_hash_mix(0, program->dependencies[step->first_dependency + d]);
+    return sum;
+}
+
 static bool is_alike_step(const struct cast *cast, const struct weft_fold *fold, int block,
                           const struct weft_program *a, const struct weft_program *b, uint32_t i)
 {
     const struct weft_step *x = &a->steps[i], *y = &b->steps[i];
     if (x->num_cells != y->num_cells || x->channel != y->channel ||
         x->num_sources != y->num_sources || x->num_destinations != y->num_destinations ||
-        x->num_dependencies != y->num_dependencies)
+        x->num_dependencies != y->num_dependencies ||
+        sum_dependencies(a, x) != sum_dependencies(b, y))
         return false;
-    for (uint32_t d = 0; d < x->num_dependencies; d++)
-        if (a->dependencies[x->first_dependency + d] != b->dependencies[y->first_dependency + d])
-            return false;
     for (int r = 0; r < x->num_sources + x->num_destinations; r++) {
         const struct weft_ref *p = &a->refs[x->first_ref + (uint32_t)r];
         const struct weft_ref *q = &b->refs[y->first_ref + (uint32_t)r];
@@ -69,7 +76,7 @@ static bool is_alike_step(const struct cast *cast, const struct weft_fold *fold,
     }
     // Pieces that do not come out even differ by a byte.
     int64_t more =
-        weft_eval_step_bytes(a, x, cast->bytes) - weft_eval_step_bytes(b, y, cast->bytes);
+        weft_evaluate_step_bytes(a, x, cast->bytes) - weft_evaluate_step_bytes(b, y, cast->bytes);
     return more <= x->num_cells && -more <= x->num_cells;
 }
 

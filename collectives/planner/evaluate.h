@@ -55,4 +55,8 @@ weft_status weft_evaluate(const struct weft_algorithm *algorithm, const struct w
                           enum weft_evaluate_how how, struct weft_evaluation *evaluation,
                           struct weft_error *error);
 
+/* Bytes that each reference of a step stands for. */
+int64_t weft_evaluate_step_bytes(const struct weft_program *program, const struct weft_step *step,
+                                 int64_t bytes);
+
 #endif

@@ -51,8 +51,5 @@ struct weft_eval_set {
 /* Errors: as weft_evaluate_programs. Free in either case. */
 weft_status weft_eval_set_make(struct weft_eval_set *set, struct weft_error *error);
 void weft_eval_set_free(struct weft_eval_set *set);
-/* Bytes that each reference of a step stands for. */
-int64_t weft_eval_step_bytes(const struct weft_program *program, const struct weft_step *step,
-                             int64_t bytes);
 
 #endif

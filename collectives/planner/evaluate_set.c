@@ -24,8 +24,8 @@ static int64_t piece_begin(int64_t block, int64_t pieces, int64_t cell)
     return cell / pieces * block + (int64_t)((__int128)block * (cell % pieces) / pieces);
 }
 
-int64_t weft_eval_step_bytes(const struct weft_program *program, const struct weft_step *step,
-                             int64_t bytes)
+int64_t weft_evaluate_step_bytes(const struct weft_program *program, const struct weft_step *step,
+                                 int64_t bytes)
 {
     int64_t pieces = program->shape.pieces, block = bytes / weft_shape_blocks(&program->shape);
     const struct weft_ref *refs = &program->refs[step->first_ref];
@@ -127,7 +127,7 @@ static void lay_out(struct weft_eval_set *set, int rank, uint32_t first_ref)
         made->next = last[step->channel];
         made->num_waiting = step->num_dependencies;
         made->local_end_ps = -1;
-        made->bytes = weft_eval_step_bytes(program, step, set->bytes);
+        made->bytes = weft_evaluate_step_bytes(program, step, set->bytes);
         price_step(set, program, made);
         last[step->channel] = number;
     }
