@@ -47,6 +47,10 @@ weft_status weft_quality_parse_spoil(char *text, struct weft_quality_request *re
  * 5 % slower than the best candidate, or has less than 0.9 of the bound from 256 MiB. */
 int weft_plan_quality(const char *command, const struct weft_quality_request *request);
 
+/* The candidates evaluated flow by flow, as a table and as an array (NULL without memory). */
+void weft_plan_evaluate(const struct weft_choice *choice, FILE *stream);
+json_t *weft_plan_evaluate_json(const struct weft_choice *choice);
+
 /* What `weft plan --bound` asks for. */
 struct weft_bound_request {
     weft_collective collective;
