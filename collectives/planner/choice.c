@@ -57,8 +57,8 @@ static struct weft_candidate price(const struct weft_algorithm *algorithm,
     weightless.costs.combine_ps_per_kib = weightless.costs.copy_ps_per_kib = 0;
     if (candidate.reason)
         return candidate;
-    candidate.estimate_ps = algorithm->estimate(key, layout);
-    candidate.latency_ps = algorithm->estimate(key, &weightless);
+    candidate.estimate_ps = algorithm->estimate(key, layout) + layout->costs.launch_ps;
+    candidate.latency_ps = algorithm->estimate(key, &weightless) + layout->costs.launch_ps;
     if (candidate.latency_ps > candidate.estimate_ps)
         candidate.latency_ps = candidate.estimate_ps;
     return candidate;

@@ -87,12 +87,13 @@ static weft_status has_like_ways(struct weft_ways *ways, int block, const struct
     for (uint32_t r = 0; r < a->num_refs && *is_alike; r++) {
         int peer = (int)a->refs[r].index, here[WEFT_ROUTE_LIMIT], there[WEFT_ROUTE_LIMIT];
         int num_here, num_there;
+        int64_t width;
         if (a->refs[r].space != WEFT_LANE || peer == last)
             continue;
         last = peer;
-        WEFT_TRY(weft_ways_route(ways, rank, peer, here, &num_here, error));
+        WEFT_TRY(weft_ways_route(ways, rank, peer, here, &num_here, &width, error));
         WEFT_TRY(weft_ways_route(ways, move(&ways->fold, rank, block),
-                                 move(&ways->fold, peer, block), there, &num_there, error));
+                                 move(&ways->fold, peer, block), there, &num_there, &width, error));
         *is_alike = num_here == num_there;
         for (int i = 0; i < num_here && *is_alike; i++)
             *is_alike = here[i] == there[i];

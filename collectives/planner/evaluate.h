@@ -6,7 +6,8 @@
  * - A step posts once its rank's processor has spent step_ps on it. A message starts when both ends
  *   have posted and the sender's step has all its data (store and forward, step by step); after the
  *   fixed part of the cheapest line of its level's curve, chosen as if it were alone, its bytes
- *   flow, no faster than that line and shared max-min fairly on the arcs of its way (ways.h).
+ *   flow, no faster than that line and shared max-min fairly on the arcs of its way (ways.h). Where
+ *   a network says that the way is wider than the curve, all lines are faster by that factor.
  * - A rank's processor does one thing after another: combining, copying from memory to memory,
  *   steps. Combining in a step that receives goes on while the bytes arrive where the prices say
  *   that moving needs no processor (`overlaps`); the longer of the two counts. Where ranks share

@@ -154,18 +154,53 @@ static weft_status flow_changed(void *argument, uint32_t owner, int64_t end_ps,
     return set_end(argument, owner, end_ps, error);
 }
 
-// The cheapest line of its level, as if alone.
-static const struct weft_line *line_of(const struct engine *engine, int from, int to, int64_t bytes)
+struct protocol {
+    int64_t fixed_ps;
+    int64_t rate; // bytes per second at most
+};
+
+static int64_t rate_of(const struct weft_line *line, __int128 best_rate, int64_t width)
+{
+    __int128 rate = weft_curve_bandwidth(line->ps_per_mib);
+    if (width > best_rate && width < WEFT_RATE_LIMIT) // as much faster as the way is
+        rate = rate * width / best_rate;
+    return rate < 1 ? 1 : rate > WEFT_RATE_LIMIT ? WEFT_RATE_LIMIT : (int64_t)rate;
+}
+
+// The cheapest line of its level, as if alone, on a way of `width`. A curve is that of the slowest
+// pair of its level; a network knows which ways are wider.
+static struct protocol choose_line(const struct engine *engine, int from, int to, int64_t bytes,
+                                   int64_t width)
 {
     const struct weft_layout *layout = engine->set->layout;
     const struct weft_curve *curve =
         &layout->costs.levels[weft_layout_level(layout, from, to)].message;
-    const struct weft_line *best = &curve->lines[0];
-    for (int i = 1; i < curve->num_lines; i++)
-        if (curve->lines[i].fixed_ps + weft_curve_slope(bytes, curve->lines[i].ps_per_mib) <
-            best->fixed_ps + weft_curve_slope(bytes, best->ps_per_mib))
-            best = &curve->lines[i];
+    int64_t best_rate = 1;
+    for (int i = 0; i < curve->num_lines; i++)
+        if (weft_curve_bandwidth(curve->lines[i].ps_per_mib) > best_rate)
+            best_rate = weft_curve_bandwidth(curve->lines[i].ps_per_mib);
+    struct protocol best = {0, 0};
+    __int128 least = -1;
+    for (int i = 0; i < curve->num_lines; i++) {
+        int64_t rate = rate_of(&curve->lines[i], best_rate, width);
+        __int128 time = curve->lines[i].fixed_ps + (__int128)bytes * 1000000000000 / rate;
+        if (least >= 0 && time >= least)
+            continue;
+        least = time;
+        best = (struct protocol){curve->lines[i].fixed_ps, rate};
+    }
     return best;
+}
+
+static weft_status find_route(struct engine *engine, const struct weft_eval_message *message,
+                              int *arcs, int *num_arcs, struct protocol *protocol,
+                              struct weft_error *error)
+{
+    const struct weft_eval_step *step = &engine->set->steps[message->from_step];
+    int64_t width = 0;
+    WEFT_TRY(weft_ways_route(engine->ways, step->rank, message->to, arcs, num_arcs, &width, error));
+    *protocol = choose_line(engine, step->rank, message->to, step->bytes, width);
+    return WEFT_OK;
 }
 
 static weft_status try_start(struct engine *engine, uint32_t number, struct weft_error *error)
@@ -173,10 +208,11 @@ static weft_status try_start(struct engine *engine, uint32_t number, struct weft
     struct weft_eval_message *message = &engine->set->messages[number];
     if (!message->is_ready || !message->is_awaited)
         return WEFT_OK;
-    const struct weft_eval_step *step = &engine->set->steps[message->from_step];
-    const struct weft_line *line = line_of(engine, step->rank, message->to, step->bytes);
+    struct protocol protocol;
+    int arcs[WEFT_ROUTE_LIMIT], num_arcs;
+    WEFT_TRY(find_route(engine, message, arcs, &num_arcs, &protocol, error));
     message->begin_ps = engine->now_ps;
-    int64_t fixed_ps = line->fixed_ps * engine->set->layout->costs.sharing;
+    int64_t fixed_ps = protocol.fixed_ps * engine->set->layout->costs.sharing;
     return push(engine, (struct event){engine->now_ps + fixed_ps, 0, number, BEGUN}, error);
 }
 
@@ -191,18 +227,18 @@ static weft_status begin_flow(struct engine *engine, uint32_t number, struct wef
 {
     struct weft_eval_message *message = &engine->set->messages[number];
     const struct weft_eval_step *step = &engine->set->steps[message->from_step];
-    const struct weft_line *line = line_of(engine, step->rank, message->to, step->bytes);
+    struct protocol protocol;
     int arcs[WEFT_ROUTE_LIMIT], num_arcs = 0;
     begin_combining(engine, &engine->set->steps[message->to_step]);
-    WEFT_TRY(weft_ways_route(engine->ways, step->rank, message->to, arcs, &num_arcs, error));
+    WEFT_TRY(find_route(engine, message, arcs, &num_arcs, &protocol, error));
     for (int i = 0; i < num_arcs; i++)
         engine->arc_bytes[arcs[i]] += step->bytes;
     if (step->bytes == 0)
         return end_message(engine, number, error);
-    int64_t limit = weft_curve_bandwidth(line->ps_per_mib) / engine->set->layout->costs.sharing;
+    int64_t limit = protocol.rate / engine->set->layout->costs.sharing;
     if (num_arcs == 0)
         return set_end(engine, number,
-                       engine->now_ps + (int64_t)weft_curve_slope(step->bytes, line->ps_per_mib),
+                       engine->now_ps + (int64_t)((__int128)step->bytes * 1000000000000 / limit),
                        error);
     return weft_flows_add(engine->flows, arcs, num_arcs, step->bytes, limit, engine->now_ps, number,
                           &message->flow, error);

@@ -55,6 +55,11 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
         load.steps = n + load.rounds + 1;
         load.moved = (__int128)bytes * (n - 1);
         load.combined = is_reduction ? load.moved : 0;
+        // All combine in rank order, so in every round all want something of the same few ranks.
+        if (is_reduction && key->collective != WEFT_REDUCE) {
+            load.moved *= rounds;
+            load.is_crowd = false;
+        }
     }
     return weft_price_clamp(weft_price(key, layout, &load));
 }

@@ -174,11 +174,14 @@ static int64_t tree_estimate(const struct weft_key *key, const struct weft_layou
     bool goes_up = weft_collective_reduces(key->collective);
     bool goes_down = key->collective != WEFT_REDUCE;
     __int128 price = 0;
+    int at_once = 0, before = -1; // messages of one rank that leave together over links of a level
     for (int level = 0; level < height; level++) {
         int64_t pairs = (key->num_ranks + (INT64_C(1) << level)) >> (level + 1);
         int at = weft_layout_block_level(layout, INT64_C(2) << level);
+        at_once = at == before ? at_once + 1 : 1;
+        before = at;
         struct weft_load up = {at, false, 1, 2, bytes, bytes, 0, 2 * pairs};
-        struct weft_load down = {at, false, 1, 2, bytes, 0, 0, 2 * pairs};
+        struct weft_load down = {at, false, 1, 2, (__int128)bytes * at_once, 0, 0, 2 * pairs};
         price += goes_up ? weft_price(key, layout, &up) : 0;
         price += goes_down ? weft_price(key, layout, &down) : 0;
     }

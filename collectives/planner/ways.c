@@ -325,13 +325,14 @@ static weft_status find_ways(struct weft_ways *ways, int from, struct weft_error
 }
 
 static weft_status network_route(struct weft_ways *ways, int from, int to, int *arcs, int *num_arcs,
-                                 struct weft_error *error)
+                                 int64_t *width, struct weft_error *error)
 {
     const struct weft_network *network = ways->layout->network;
     if (!ways->parents[from])
         WEFT_TRY(find_ways(ways, from, error));
     const int *parents = ways->parents[from];
     *num_arcs = 0;
+    *width = INT64_MAX;
     for (int at = to; at != from; at = network->arcs[parents[at]].from) {
         if (parents[at] == none)
             return weft_fail(error, WEFT_NOT_FOUND, "no way from rank %d to rank %d", from, to);
@@ -340,6 +341,8 @@ static weft_status network_route(struct weft_ways *ways, int from, int to, int *
                              "the way from rank %d to rank %d has more than %d arcs", from, to,
                              WEFT_ROUTE_LIMIT);
         arcs[(*num_arcs)++] = ways->class_of_arc[parents[at]];
+        if (network->arcs[parents[at]].capacity < *width)
+            *width = network->arcs[parents[at]].capacity;
     }
     return WEFT_OK;
 }
@@ -365,10 +368,11 @@ weft_status weft_ways_create(const struct weft_layout *layout, struct weft_fold 
 }
 
 weft_status weft_ways_route(struct weft_ways *ways, int from, int to, int *arcs, int *num_arcs,
-                            struct weft_error *error)
+                            int64_t *width, struct weft_error *error)
 {
     if (ways->layout->network)
-        return network_route(ways, from, to, arcs, num_arcs, error);
+        return network_route(ways, from, to, arcs, num_arcs, width, error);
+    *width = 0;
     *num_arcs = price_route(ways, from, to, arcs);
     return WEFT_OK;
 }

@@ -36,10 +36,11 @@ struct weft_ways {
 weft_status weft_ways_create(const struct weft_layout *layout, struct weft_fold fold,
                              struct weft_ways **ways, struct weft_error *error);
 void weft_ways_destroy(struct weft_ways **ways);
-/* Arcs of the way between two ranks, WEFT_ROUTE_LIMIT at most. Errors: NOT_FOUND (there is none),
+/* Arcs of the way between two ranks, WEFT_ROUTE_LIMIT at most, and the rate of its narrowest arc
+ * (0: as prices say). Errors: NOT_FOUND (there is none),
  * UNSUPPORTED (too long), OUT_OF_MEMORY. */
 weft_status weft_ways_route(struct weft_ways *ways, int from, int to, int *arcs, int *num_arcs,
-                            struct weft_error *error);
+                            int64_t *width, struct weft_error *error);
 /* "out of rank 3 at level 1", "up from group 2 of level 0", "vertex 3 to vertex 9". */
 void weft_ways_name(const struct weft_ways *ways, int arc, char *text, size_t bytes);
 
