@@ -94,6 +94,17 @@ refuse 'a place twice' 'place 3 holds two ranks' --topology dgx-h100:2 --ranks 0
 refuse 'no such place' 'no place 16 among 16' --topology dgx-h100:2 --ranks 0-3,16
 refuse 'no list' 'x' --topology dgx-h100:2 --ranks 0-x
 
+quality=(plan --quality --quick --topology dgx-h100:1 all_reduce)
+expect 'choices are good' 'True 0' "$("$weft" "${quality[@]}" --json |
+    query '"%s %d" % (j["passed"], j["rows"][0]["skipped"])')"
+"$weft" "${quality[@]}" --spoil forest=100 >"$work/spoilt"
+expect 'a spoilt estimate fails' '1 1' "$? $(grep -c '^FAILED' "$work/spoilt")"
+refuse 'a spoil without factor' 'ALGORITHM=FACTOR' --quality --spoil forest
+refuse 'a spoil of nobody' 'no algorithm' --quality --spoil nobody=2
+expect 'flow by flow' 'True' "$("$weft" plan --topology dgx-h100:2 --ranks 16 --size 64M \
+    --evaluate --json | query 'all(r["time_ps"] > 0 for r in j["evaluation"] if r["algorithm"] in
+    ("ring", "halving"))')"
+
 expect "NCCL's table" 'True 8' "$("$weft" plan --nccl-table --json |
     query '"%s %d" % (j["passed"], sum(r["equal"] for r in j["rows"]))')"
 for i in $(seq 3 33); do # two lines, without noise
