@@ -26,7 +26,11 @@ enum {
     OPTION_SVG,
     OPTION_BOUND,
     OPTION_LINKS,
-    OPTION_UNIT
+    OPTION_UNIT,
+    OPTION_QUALITY,
+    OPTION_QUICK,
+    OPTION_SPOIL,
+    OPTION_EVALUATE
 };
 static weft_status parse_order(const char *text, weft_order *order, struct weft_error *error)
 {
@@ -112,6 +116,9 @@ static bool parse_field(int option, const char *text, struct weft_plan_arguments
         {OPTION_JSON, NULL, &arguments->wants_json},
         {OPTION_SCALE, NULL, &arguments->wants_scale},
         {OPTION_NCCL, NULL, &arguments->wants_nccl},
+        {OPTION_QUALITY, NULL, &arguments->wants_quality},
+        {OPTION_QUICK, NULL, &arguments->is_quick},
+        {OPTION_EVALUATE, NULL, &arguments->wants_evaluation},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (fields[i].option == option) {
@@ -129,6 +136,10 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
     struct weft_plan_arguments *arguments = state->input;
     if (parse_field(option, text, arguments))
         return 0;
+    if (option == OPTION_SPOIL) {
+        arguments->spoil = text;
+        return 0;
+    }
     if (option == ARGP_KEY_ARG)
         option = 'c';
     if (option == 'c') {
@@ -175,6 +186,13 @@ static const struct argp_option options[] = {
     {"scale-check", OPTION_SCALE, NULL, 0,
      "Write and prove one rank's program of every algorithm; show time and memory", 1},
     {"fit", OPTION_FIT, "FILE", 0, "Fit prices to a measured sweep; foretell what was left out", 1},
+    {"evaluate", OPTION_EVALUATE, NULL, 0,
+     "Show how long the candidates' programs take flow by flow, beside their estimates", 1},
+    {"quality", OPTION_QUALITY, NULL, 0,
+     "Hold the choices on all preset clusters against the best candidate and the bound", 1},
+    {"quick", OPTION_QUICK, NULL, 0, "With --quality: few clusters and sizes", 1},
+    {"spoil", OPTION_SPOIL, "NAME=FACTOR", 0,
+     "With --quality: multiply an algorithm's estimates, to see the choice fail", 1},
     {"nccl-table", OPTION_NCCL, NULL, 0, "Hold the emulation of NCCL's choices against a table", 1},
     {0},
 };
@@ -186,8 +204,24 @@ static const struct argp parser = {
         "Without --topology the variable WEFT_TOPOLOGY decides, without that this machine. "
         "WEFT_ALGORITHM forces algorithms as it does in programs; --algorithm goes before it.\n\n"
         "Exit codes: 0 fine; 1 a program failed its check, or --scale-check (100 ms, 64 MiB), "
-        "--nccl-table or --fit (6 %) its bars; 2 bad usage or input; 3 could not finish.",
+        "--nccl-table, --quality or --fit (6 %) its bars; 2 bad usage or input; 3 could not "
+        "finish.",
 };
+
+static int hold_quality(const char *command, struct weft_plan_arguments *arguments)
+{
+    struct weft_quality_request request = {
+        .source = arguments->topology,
+        .collective = arguments->has_collective ? (int)arguments->key.collective : -1,
+        .is_quick = arguments->is_quick,
+        .wants_all = arguments->wants_reasons,
+        .wants_json = arguments->wants_json,
+    };
+    if (arguments->spoil &&
+        weft_quality_parse_spoil(arguments->spoil, &request, &arguments->error) != WEFT_OK)
+        return weft_command_fail(command, &arguments->error);
+    return weft_plan_quality(command, &request);
+}
 
 int weft_command_plan(int argc, char **argv)
 {
@@ -200,6 +234,8 @@ int weft_command_plan(int argc, char **argv)
     arguments.key.size_class = weft_size_class((uint64_t)arguments.bytes);
     if (arguments.fit)
         return weft_plan_fit(argv[0], arguments.fit, arguments.wants_json);
+    if (arguments.wants_quality)
+        return hold_quality(argv[0], &arguments);
     if (arguments.wants_nccl)
         return weft_plan_nccl_table(argv[0], arguments.wants_json);
     if (arguments.wants_scale)

@@ -28,7 +28,8 @@ struct weft_plan_arguments {
     uint32_t link_kinds;
     bool has_collective, has_root, has_rank, has_ranks;
     bool wants_table, wants_reasons, wants_json, wants_upgrades, wants_bound, is_unit, wants_scale,
-        wants_nccl;
+        wants_nccl, wants_quality, is_quick, wants_evaluation;
+    char *spoil; // "ALGORITHM=FACTOR"
 };
 
 /* Everything that needs a topology. Errors: bad arguments, and those of all that it calls. */

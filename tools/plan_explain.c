@@ -9,6 +9,7 @@
 #include "collectives/planner/explain.h"
 #include "collectives/planner/nccl_topology.h"
 #include "collectives/program/program_json.h"
+#include "tools/plan.h"
 #include "tools/plan_arguments.h"
 
 enum { RANKS_SHOWN = 16, RANKS_EMITTED = 1024 };
@@ -115,8 +116,14 @@ weft_status weft_plan_explain(const struct weft_plan_arguments *arguments,
         find_channels(arguments, &explanation);
     }
     WEFT_TRY(make_facts(arguments, &explanation, facts, error));
-    if (arguments->wants_json)
-        return weft_plan_print_json(weft_explain_json(&explanation), error);
+    if (arguments->wants_json) {
+        json_t *json = weft_explain_json(&explanation);
+        if (json && arguments->wants_evaluation)
+            json_object_set_new(json, "evaluation", weft_plan_evaluate_json(&explanation.choice));
+        return weft_plan_print_json(json, error);
+    }
     weft_explain_text(&explanation, arguments->wants_reasons, stdout);
+    if (arguments->wants_evaluation)
+        weft_plan_evaluate(&explanation.choice, stdout);
     return WEFT_OK;
 }
