@@ -106,12 +106,12 @@ static bool goes_flat(const struct weft_comm *comm, const struct weft_call *call
                               comm->flat_bytes);
 }
 
-static void scale_average(const struct weft_comm *comm, const struct weft_call *call)
+static void scale_average(const struct weft_call *call)
 {
     const weft_op_desc *desc = &call->desc;
     if (weft_ops[desc->op].scales && weft_collective_reduces(desc->collective) &&
         call->output_elements)
-        weft_scale_lookup(desc->dtype)(desc->recv, call->output_elements, comm->num_ranks);
+        weft_scale_lookup(desc->dtype)(desc->recv, call->output_elements, call->num_summands);
 }
 
 static void trace(const struct weft_call *call, struct weft_comm *comm, const char *algorithm,
@@ -190,7 +190,7 @@ static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *
     if (comm->status != WEFT_OK)
         return comm->status;
     if (status == WEFT_OK)
-        scale_average(comm, call);
+        scale_average(call);
     if (is_traced)
         trace(call, comm, "flat", "shm", sequence, begin_ns, 0, predict_flat(comm, call));
     return status;
@@ -322,7 +322,7 @@ static weft_status collective_progress(struct weft_operation *operation)
         if (collective->result != WEFT_OK)
             return explain_failure(collective);
     }
-    scale_average(comm, &collective->call);
+    scale_average(&collective->call);
     if (*comm->context->config.trace)
         trace(&collective->call, comm, collective->is_flat ? "flat" : collective->planned.algorithm,
               collective->is_flat ? "shm" : weft_comm_transport(comm), collective->sequence,
@@ -481,12 +481,13 @@ const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc)
     if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
         return "invalid";
     bool is_flat = goes_flat(comm, &call);
+    weft_status status =
+        is_flat ? WEFT_OK
+                : weft_plans_get(comm, &call.key, comm->rank, desc->algorithm, call.is_in_place,
+                                 &planned, &error);
     weft_call_free(&call);
-    if (is_flat)
-        return "flat";
-    if (weft_plans_get(comm, &call.key, comm->rank, desc->algorithm, call.is_in_place, &planned,
-                       &error) != WEFT_OK)
-        return "none";
+    if (is_flat || status != WEFT_OK)
+        return is_flat ? "flat" : "none";
     const char *algorithm = planned.algorithm;
     weft_plans_return(comm, &planned);
     return algorithm;

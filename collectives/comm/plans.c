@@ -16,6 +16,7 @@ enum { IDLE_RUNS_LIMIT = 4 };
 struct weft_plans_entry {
     struct weft_plans_entry *next;
     struct weft_key key;
+    uint32_t *leaf_bounds; // the key's
     int rank;
     bool is_in_place;
     const struct weft_algorithm *algorithm; // of the plan
@@ -34,7 +35,9 @@ static bool is_same_key(const struct weft_key *a, const struct weft_key *b)
 {
     return a->collective == b->collective && a->num_ranks == b->num_ranks && a->root == b->root &&
            a->element_bytes == b->element_bytes && a->size_class == b->size_class &&
-           a->order == b->order;
+           a->order == b->order && a->num_leaves == b->num_leaves &&
+           (!a->num_leaves || !memcmp(a->leaf_bounds, b->leaf_bounds,
+                                      ((size_t)a->num_ranks + 1) * sizeof *a->leaf_bounds));
 }
 
 static struct weft_plans_entry *find_entry(struct weft_plans *plans, const struct weft_key *key,
@@ -56,15 +59,17 @@ static struct weft_plans_entry *find_entry(struct weft_plans *plans, const struc
 static weft_status make_plan(struct weft_comm *comm, struct weft_plans_entry *entry,
                              struct weft_error *error)
 {
-    // One program serves both aliasings, except for exchanges.
-    bool is_exchange =
+    // One program serves both aliasings, except for exchanges and inputs of several parts.
+    bool is_one =
         entry->key.collective == WEFT_ALL_TO_ALL || entry->key.collective == WEFT_ALL_TO_ALL_V;
+    const uint32_t *span = entry->leaf_bounds ? entry->leaf_bounds + entry->rank : NULL;
+    is_one |= span && weft_leaf_parts(span[0], span[1], entry->key.num_leaves, NULL) > 1;
     unsigned both = WEFT_OUT_OF_PLACE | WEFT_IN_PLACE;
     unsigned one = entry->is_in_place ? WEFT_IN_PLACE : WEFT_OUT_OF_PLACE;
     const struct weft_plan_request request = {
         .key = entry->key,
         .rank = entry->rank,
-        .aliasing = is_exchange ? one : both,
+        .aliasing = is_one ? one : both,
         .layout = comm->layout,
         .algorithm = entry->forced ? entry->forced->name : NULL,
     };
@@ -78,6 +83,7 @@ static void destroy_entry(struct weft_plans_entry *entry)
     for (int i = 0; i < entry->num_idle; i++)
         weft_run_destroy(&entry->idle[i]);
     weft_plan_destroy(&entry->plan);
+    free(entry->leaf_bounds);
     free(entry);
 }
 
@@ -111,12 +117,21 @@ weft_status weft_plans_get(struct weft_comm *comm, const struct weft_key *key, i
         if (!entry)
             return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a plan");
         entry->key = *key;
+        if (key->num_leaves) {
+            size_t bytes = ((size_t)key->num_ranks + 1) * sizeof *entry->leaf_bounds;
+            entry->key.leaf_bounds = entry->leaf_bounds = malloc(bytes);
+            if (!entry->leaf_bounds) {
+                free(entry);
+                return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a plan");
+            }
+            memcpy(entry->leaf_bounds, key->leaf_bounds, bytes);
+        }
         entry->rank = rank;
         entry->is_in_place = is_in_place;
         entry->forced = algorithm;
         weft_status status = make_plan(comm, entry, error);
         if (status != WEFT_OK) {
-            free(entry);
+            destroy_entry(entry);
             return status;
         }
         entry->next = comm->plans->entries;

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- signatures: collective 4 | type 3 | operation 3 | root 13 | count or hash of counts 41 ----
- */
+/* ---- signatures: collective 4 | type 3 | operation 3 | root 13 | order 1 | has leaves 1 | count or
+ * hash of counts and leaves 39 ---- */
+
+static const uint64_t count_mask = (UINT64_C(1) << 39) - 1;
 
 static uint64_t count_word(const weft_op_desc *desc, int num_ranks)
 {
@@ -35,17 +37,24 @@ uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
     bool reduces = weft_collective_reduces(collective) && collective != WEFT_BARRIER;
     bool is_rooted = collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
     uint64_t count = count_word(desc, num_ranks);
+    uint64_t order = reduces && desc->order == WEFT_ORDER_REPRODUCIBLE;
+    uint64_t leaves = reduces && desc->num_leaves != 0;
+    if (leaves)
+        count = weft_hash_mix(weft_hash_mix(0, count), desc->num_leaves);
+    for (int i = 0; leaves && i < num_ranks; i++)
+        count = weft_hash_mix(count, desc->leaf_bounds[i]);
     return ((uint64_t)collective << 60) | ((uint64_t)desc->dtype << 57) |
            ((uint64_t)(reduces ? desc->op : 0) << 54) |
            ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << 41) |
-           ((count ^ count >> 41) & ((UINT64_C(1) << 41) - 1));
+           (order << 40) | (leaves << 39) | ((count ^ count >> 39) & count_mask);
 }
 
 void weft_call_describe(uint64_t call, char *text, size_t bytes)
 {
     weft_collective collective = (weft_collective)(call >> 60);
     unsigned dtype = call >> 57 & 7, op = call >> 54 & 7, root = call >> 41 & 0x1fff;
-    unsigned long long count = call & ((UINT64_C(1) << 41) - 1);
+    unsigned long long count = call & count_mask;
+    bool is_reproducible = call >> 40 & 1, has_leaves = call >> 39 & 1;
     if ((unsigned)collective >= WEFT_NUM_COLLECTIVES || dtype >= WEFT_NUM_DTYPES ||
         op >= WEFT_NUM_OPS) {
         snprintf(text, bytes, "an unknown call");
@@ -59,7 +68,11 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
         used += snprintf(text + used, bytes - (size_t)used, " %s", weft_ops[op].name);
     if (collective == WEFT_BROADCAST || collective == WEFT_REDUCE)
         used += snprintf(text + used, bytes - (size_t)used, ", root %u", root);
-    if (collective == WEFT_ALL_GATHER_V || collective == WEFT_REDUCE_SCATTER_V)
+    if (is_reproducible)
+        used += snprintf(text + used, bytes - (size_t)used, ", reproducible");
+    if (has_leaves)
+        snprintf(text + used, bytes - (size_t)used, ", counts and leaves #%llx", count);
+    else if (collective == WEFT_ALL_GATHER_V || collective == WEFT_REDUCE_SCATTER_V)
         snprintf(text + used, bytes - (size_t)used, ", counts #%llx", count);
     else if (collective != WEFT_ALL_TO_ALL_V && collective != WEFT_SEND)
         snprintf(text + used, bytes - (size_t)used, ", count %llu", count);
@@ -67,13 +80,48 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
 
 /* ---- checks ---- */
 
+static const size_t first_desc_bytes = offsetof(weft_op_desc, num_leaves);
+
+// Of any version of the struct that was released.
+static weft_status read_desc(const weft_op_desc *given, weft_op_desc *desc,
+                             struct weft_error *error)
+{
+    size_t bytes = given->struct_bytes;
+    if (bytes != sizeof *desc && bytes != first_desc_bytes)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "weft_op_desc.struct_bytes is %zu, not %zu or %zu", bytes, sizeof *desc,
+                         first_desc_bytes);
+    *desc = (weft_op_desc){.num_leaves = 0};
+    memcpy(desc, given, bytes);
+    desc->struct_bytes = sizeof *desc;
+    return WEFT_OK;
+}
+
+static weft_status check_leaves(const struct weft_comm *comm, const weft_op_desc *desc,
+                                struct weft_error *error)
+{
+    const char *name = weft_collective_names[desc->collective];
+    if (!desc->num_leaves && !desc->leaf_bounds)
+        return WEFT_OK;
+    if (desc->order != WEFT_ORDER_REPRODUCIBLE || !weft_collective_reduces(desc->collective) ||
+        desc->collective == WEFT_BARRIER)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "%s: leaf bounds are for reductions in reproducible order", name);
+    if (desc->num_leaves < 1 || desc->num_leaves > WEFT_LEAVES_LIMIT || !desc->leaf_bounds)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: %zu leaves%s: 1 to %d, with bounds",
+                         name, desc->num_leaves, desc->leaf_bounds ? "" : " without bounds",
+                         WEFT_LEAVES_LIMIT);
+    for (int r = 0; r <= comm->num_ranks; r++)
+        if (desc->leaf_bounds[r] > desc->num_leaves)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: leaf bound %zu of %zu leaves", name,
+                             desc->leaf_bounds[r], desc->num_leaves);
+    return WEFT_OK;
+}
+
 static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *desc,
                               struct weft_error *error)
 {
     int n = comm->num_ranks;
-    if (desc->struct_bytes != sizeof *desc)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_op_desc.struct_bytes is %zu, not %zu",
-                         desc->struct_bytes, sizeof *desc);
     if ((unsigned)desc->collective >= WEFT_NUM_COLLECTIVES)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "collective %d does not exist",
                          (int)desc->collective);
@@ -102,7 +150,7 @@ static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *
     if ((needs_recv_counts && !desc->recv_counts) ||
         (desc->collective == WEFT_ALL_TO_ALL_V && !desc->send_counts))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: counts are NULL", name);
-    return WEFT_OK;
+    return check_leaves(comm, desc, error);
 }
 
 static weft_status sum_counts(const size_t *counts, int n, size_t limit, size_t *ends,
@@ -122,7 +170,8 @@ static weft_status make_sizes(const struct weft_comm *comm, struct weft_call *ca
 {
     const weft_op_desc *desc = &call->desc;
     const char *name = weft_collective_names[desc->collective];
-    size_t n = (size_t)comm->num_ranks, limit = SIZE_MAX / 2 / call->element_bytes;
+    size_t n = (size_t)comm->num_ranks, parts = weft_shape_parts(shape);
+    size_t limit = SIZE_MAX / 2 / call->element_bytes / (parts ? parts : 1);
     bool is_pairwise = desc->collective == WEFT_ALL_TO_ALL_V;
     call->sizes = (struct weft_sizes){.count = desc->count};
     if (!is_pairwise && desc->collective != WEFT_ALL_GATHER_V &&
@@ -183,15 +232,37 @@ static weft_status check_buffers(struct weft_call *call, const struct weft_shape
                ((size_t)shape->num_ranks + 1) * sizeof(size_t)) != 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "%s: in place needs equal counts in both directions", name);
+    if (call->is_in_place && weft_shape_parts(shape) > 1)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "%s: in place, but this rank's span of leaves is %u parts, not one", name,
+                         weft_shape_parts(shape));
     if (!call->is_in_place && send < recv + out && recv < send + in)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "%s: send and recv overlap without being in place", name);
     return WEFT_OK;
 }
 
+static weft_status copy_leaves(struct weft_call *call, struct weft_shape *shape,
+                               struct weft_error *error)
+{
+    size_t entries = (size_t)shape->num_ranks + 1;
+    uint32_t num_leaves = (uint32_t)call->desc.num_leaves;
+    call->leaf_bounds = malloc(entries * sizeof *call->leaf_bounds);
+    if (!call->leaf_bounds)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for leaf bounds");
+    for (size_t i = 0; i < entries; i++)
+        call->leaf_bounds[i] = (uint32_t)call->desc.leaf_bounds[i];
+    WEFT_TRY(weft_leaf_bounds_check(shape->num_ranks, num_leaves, call->leaf_bounds, error));
+    weft_shape_set_leaves(shape, num_leaves, call->leaf_bounds);
+    return WEFT_OK;
+}
+
 weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
                            struct weft_call *call, struct weft_error *error)
 {
+    weft_op_desc whole;
+    WEFT_TRY(read_desc(desc, &whole, error));
+    desc = &whole;
     WEFT_TRY(check_desc(comm, desc, error));
     *call = (struct weft_call){.desc = *desc};
     if (desc->collective == WEFT_BARRIER) {
@@ -201,9 +272,15 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
     bool is_pair = weft_collective_is_pair(desc->collective);
     bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
     int root = is_pair ? desc->peer : is_rooted ? desc->root : 0;
-    const struct weft_shape shape = {desc->collective, comm->num_ranks, comm->rank, root, 1};
+    struct weft_shape shape = {.collective = desc->collective,
+                               .num_ranks = comm->num_ranks,
+                               .rank = comm->rank,
+                               .root = root,
+                               .pieces = 1};
     call->element_bytes = weft_dtypes[call->desc.dtype].bytes;
-    weft_status status = make_sizes(comm, call, &shape, error);
+    weft_status status = desc->num_leaves ? copy_leaves(call, &shape, error) : WEFT_OK;
+    if (status == WEFT_OK)
+        status = make_sizes(comm, call, &shape, error);
     if (status == WEFT_OK)
         status = check_buffers(call, &shape, error);
     if (status != WEFT_OK) {
@@ -215,14 +292,24 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
         bytes = call->sizes.output_ends[comm->num_ranks] * call->element_bytes;
     if (is_pair)
         bytes = 0; // plans of pairs do not depend on sizes
-    call->key = (struct weft_key){desc->collective,         comm->num_ranks,   root,
-                                  (int)call->element_bytes, log2_floor(bytes), desc->order};
+    call->key = (struct weft_key){.collective = desc->collective,
+                                  .num_ranks = comm->num_ranks,
+                                  .root = root,
+                                  .element_bytes = (int)call->element_bytes,
+                                  .size_class = log2_floor(bytes),
+                                  .order = desc->order,
+                                  .num_leaves = (uint32_t)desc->num_leaves,
+                                  .leaf_bounds = call->leaf_bounds};
+    call->num_summands = desc->num_leaves ? (int)desc->num_leaves : comm->num_ranks;
     call->signature = weft_call_signature(&call->desc, comm->num_ranks);
+    call->desc.leaf_bounds = NULL; // the caller's
     return WEFT_OK;
 }
 
 void weft_call_free(struct weft_call *call)
 {
     free(call->tables);
+    free(call->leaf_bounds);
     call->tables = NULL;
+    call->leaf_bounds = NULL;
 }

@@ -17,6 +17,8 @@ struct weft_call {
     bool is_in_place;
     size_t *tables; // prefix sums: input_ends, output_ends; NULL for uniform collectives
     struct weft_sizes sizes;
+    uint32_t *leaf_bounds; // NULL: one leaf per rank
+    int num_summands;      // of the whole reduction: what an average divides by
 };
 
 /* Checks `desc` for `comm` and fills *call. Errors: INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY.

@@ -10,9 +10,15 @@
 size_t weft_sizes_offset(const struct weft_shape *shape, const struct weft_sizes *sizes,
                          enum weft_space space, uint32_t cell)
 {
-    uint32_t block = cell / shape->pieces, piece = cell % shape->pieces;
     const size_t *ends = space == WEFT_OUTPUT ? sizes->output_ends : sizes->input_ends;
-    size_t begin = ends ? ends[block] : block * sizes->count;
+    size_t begin = 0; // of the logical vector: an input holds one for each part
+    if (space == WEFT_INPUT && shape->num_leaves) {
+        uint32_t blocks = weft_shape_blocks(shape), cells = blocks * shape->pieces;
+        begin = cell / cells * (ends ? ends[blocks] : blocks * sizes->count);
+        cell %= cells;
+    }
+    uint32_t block = cell / shape->pieces, piece = cell % shape->pieces;
+    begin += ends ? ends[block] : block * sizes->count;
     if (piece == 0)
         return begin;
     size_t size = ends ? ends[block + 1] - ends[block] : sizes->count;

@@ -20,6 +20,9 @@ struct weft_key {
     int element_bytes;
     int size_class; // floor(log2(bytes of the whole logical vector)), -1 for 0 bytes
     weft_order order;
+    /* Reproducible reductions; 0 and NULL: one leaf per rank. See shape.h. */
+    uint32_t num_leaves;
+    const uint32_t *leaf_bounds; // (num_ranks + 1)
 };
 
 enum weft_counts {
@@ -27,7 +30,7 @@ enum weft_counts {
     WEFT_COUNTS_PAIRWISE, // works when only the two ends of a message know its size
 };
 
-/* All slots are mandatory. */
+/* All slots are mandatory; false is an answer too. */
 struct weft_algorithm {
     const char *name;
     const char *description; // one line
@@ -37,9 +40,11 @@ struct weft_algorithm {
     /* Picoseconds, closed form, for the size class's lower edge. */
     int64_t (*estimate)(const struct weft_key *key, const struct weft_layout *layout);
     /* The program of `rank`. `aliasing`: see builder.h; all ranks' programs fit together whatever
-     * aliasing each of them was written for. Errors: OUT_OF_MEMORY. */
+     * aliasing each of them was written for. Of a rank with several parts: out of place only.
+     * Errors: OUT_OF_MEMORY. */
     weft_status (*emit)(const struct weft_key *key, const struct weft_layout *layout, int rank,
                         unsigned aliasing, struct weft_program **program, struct weft_error *error);
+    bool takes_spans; // does what it supports with num_leaves in the key too
 };
 
 /* In the order in which ties are decided; NULL at the end. */

@@ -11,10 +11,25 @@
 #include "collectives/planner/costs.h"
 #include "collectives/planner/decisions.h"
 
+static weft_status check_leaves(const struct weft_key *key, struct weft_error *error)
+{
+    if (key->order != WEFT_ORDER_REPRODUCIBLE || !weft_collective_reduces(key->collective) ||
+        key->collective == WEFT_BARRIER)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "%s: leaf bounds are for reductions in reproducible order",
+                         weft_collective_names[key->collective]);
+    return weft_leaf_bounds_check(key->num_ranks, key->num_leaves, key->leaf_bounds, error);
+}
+
 weft_status weft_key_check(const struct weft_key *key, struct weft_error *error)
 {
-    const struct weft_shape shape = {key->collective, key->num_ranks, 0, key->root, 1};
+    const struct weft_shape shape = {.collective = key->collective,
+                                     .num_ranks = key->num_ranks,
+                                     .root = key->root,
+                                     .pieces = 1};
     WEFT_TRY(weft_shape_check(&shape, error));
+    if (key->num_leaves || key->leaf_bounds)
+        WEFT_TRY(check_leaves(key, error));
     if (key->element_bytes < 1)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "elements of %d bytes", key->element_bytes);
     if (key->size_class < -1 || key->size_class > 62)
@@ -38,6 +53,8 @@ const char *weft_algorithm_refusal(const struct weft_algorithm *algorithm,
     const char *reason = algorithm->supports(key, layout);
     if (!reason && is_pairwise && algorithm->counts != WEFT_COUNTS_PAIRWISE)
         reason = "needs sizes that every rank knows";
+    if (!reason && key->num_leaves && !algorithm->takes_spans)
+        reason = "takes one leaf per rank only";
     return reason;
 }
 

@@ -17,7 +17,9 @@ struct direct {
     struct weft_builder *builder;
     int num_ranks;
     int rank;
-    int width; // of the reduction; 0: canonical order
+    uint32_t cells; // of the logical vector
+    int width;                    // of the reduction; 0: canonical order
+    struct weft_emit_parts parts; // with width 0
 };
 
 static const char *direct_supports(const struct weft_key *key, const struct weft_layout *layout)
@@ -39,20 +41,24 @@ static int width_of(const struct weft_key *key)
     return weft_emit_fold_width(key, weft_key_bytes(key) / (is_whole ? 1 : key->num_ranks));
 }
 
-// Place of `from` in the order in which `at` combines.
-static int place_of(const struct direct *direct, int from, int at)
+static uint32_t cells_of(const struct weft_key *key)
 {
-    return direct->width ? weft_circle(from, -at, direct->num_ranks) : from;
+    return key->collective == WEFT_REDUCE || key->collective == WEFT_BARRIER ? 1 : (uint32_t)key->num_ranks;
 }
 
 // The values of output cell `cell` of this rank: from itself on around the circle, or canonically.
 static void combine_cell(const struct direct *direct, uint32_t cell)
 {
+    struct weft_operand into = weft_cells(WEFT_OUTPUT, cell);
     struct weft_emit_fold fold;
-    weft_emit_fold_begin(&fold, direct->builder, weft_cells(WEFT_OUTPUT, cell), direct->num_ranks,
-                         direct->width, cell);
+    if (direct->width == 0) {
+        weft_one_hop_fold_parts(direct->builder, &direct->parts, direct->rank, cell, direct->cells,
+                                into);
+        return;
+    }
+    weft_emit_fold_begin(&fold, direct->builder, into, direct->num_ranks, direct->width, cell);
     for (int i = 0; i < direct->num_ranks; i++) {
-        int from = direct->width ? weft_circle(direct->rank, i, direct->num_ranks) : i;
+        int from = weft_circle(direct->rank, i, direct->num_ranks);
         if (from == direct->rank)
             weft_emit_fold_cell(&fold, WEFT_INPUT, cell);
         else
@@ -64,9 +70,13 @@ static void combine_cell(const struct direct *direct, uint32_t cell)
 
 static void send_input(const struct direct *direct, int to, uint32_t cell)
 {
-    int place = place_of(direct, direct->rank, to);
-    weft_builder_move(direct->builder, 0, 1, weft_cells(WEFT_INPUT, cell),
-                      weft_to(to, weft_emit_fold_round(direct->width, place)));
+    int place = weft_circle(direct->rank, -to, direct->num_ranks);
+    if (direct->width == 0)
+        weft_one_hop_send_parts(direct->builder, &direct->parts, direct->rank, to, cell,
+                                direct->cells);
+    else
+        weft_builder_move(direct->builder, 0, 1, weft_cells(WEFT_INPUT, cell),
+                          weft_to(to, weft_emit_fold_round(direct->width, place)));
 }
 
 // Everybody's block r to rank r, which combines them into its output.
@@ -85,9 +95,12 @@ static weft_status all_reduce(const struct direct *direct, struct weft_error *er
     struct weft_folds *folds = weft_folds_create(n, NULL);
     if (!folds)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
-    struct weft_label canonical = weft_emit_tree_label(0, n, 0);
+    struct weft_label canonical = {.is_defined = 0};
+    if (direct->width == 0)
+        canonical = weft_emit_tree_label(0, (int)direct->parts.num_leaves, 0);
     scatter_and_combine(direct);
-    uint32_t stamp = weft_emit_fold_rounds(direct->width, n);
+    uint32_t stamp = direct->width ? weft_emit_fold_rounds(direct->width, n)
+                                   : weft_emit_part_stamps(&direct->parts);
     for (int i = 1; i < n; i++) {
         int to = weft_circle(direct->rank, -i, n), from = weft_circle(direct->rank, i, n);
         struct weft_label result = direct->width ? weft_folds_label(folds, from, n, (uint32_t)from)
@@ -126,7 +139,7 @@ static weft_status write_steps(const struct direct *direct, const struct weft_ke
     case WEFT_ALL_REDUCE:
         return all_reduce(direct, error);
     case WEFT_BARRIER:
-        weft_one_hop_reduce(direct->builder, key, direct->rank, direct->width);
+        weft_one_hop_reduce(direct->builder, key, &direct->parts, direct->rank, direct->width);
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
@@ -164,14 +177,24 @@ static weft_status direct_emit(const struct weft_key *key, const struct weft_lay
         return weft_fail(error, WEFT_UNSUPPORTED, "rank %d cannot send to or receive from itself",
                          rank);
     WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
-    struct direct direct = {NULL, key->num_ranks, rank, width_of(key)};
+    struct direct direct = {.num_ranks = key->num_ranks,
+                            .rank = rank,
+                            .cells = cells_of(key),
+                            .width = width_of(key)};
     WEFT_TRY(
         weft_emit_begin(key, rank, pieces_of(key), "direct", aliasing, &direct.builder, error));
     weft_status status = WEFT_OK;
+    if (direct.width == 0)
+        status = weft_emit_parts_make(key, &direct.parts, error);
+    if (status != WEFT_OK) {
+        weft_builder_destroy(&direct.builder);
+        return status;
+    }
     if (key->num_ranks == 1)
         weft_emit_alone(direct.builder, key, 1);
     else
         status = write_steps(&direct, key, aliasing, error);
+    weft_emit_parts_free(&direct.parts);
     if (status != WEFT_OK) {
         weft_builder_destroy(&direct.builder);
         return status;
@@ -182,20 +205,23 @@ static weft_status direct_emit(const struct weft_key *key, const struct weft_lay
 static int64_t direct_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
     int64_t n = key->num_ranks, bytes = weft_key_bytes(key), hop = n > 1;
-    int64_t rounds = hop ? weft_emit_fold_rounds(width_of(key), key->num_ranks) : 0;
+    int64_t parts = weft_emit_count_parts(key);
+    int64_t rounds = hop ? weft_emit_fold_rounds(width_of(key), (int)parts) : 0;
     __int128 others = (__int128)bytes * (n - 1) / n, whole = (__int128)bytes * (n - 1);
+    __int128 in = (__int128)bytes * parts * (n - 1) / n / n; // to combine a block
     int top = weft_layout_top(layout);
     struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
         load =
-            (struct weft_load){top, true, rounds + hop, 3 * n + rounds, 2 * others, others, 0, 0};
+            (struct weft_load){top, true, rounds + hop, 3 * n + rounds, in + others, in, 0, 0};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
-        load = (struct weft_load){top, true, rounds, n + rounds, others, others, 0, 0};
+        load = (struct weft_load){top, true, rounds, n + rounds, in, in, 0, 0};
         break;
     case WEFT_REDUCE: // the root is busy, the others only send
+        whole = (__int128)bytes * (parts - 1);
         load = (struct weft_load){top, true, rounds, 1 + rounds, whole, whole, 0, 1};
         break;
     case WEFT_BARRIER:
@@ -225,4 +251,5 @@ const struct weft_algorithm weft_algorithm_direct = {
     .supports = direct_supports,
     .estimate = direct_estimate,
     .emit = direct_emit,
+    .takes_spans = true,
 };

@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * flat: one hop, for small sizes. Everybody sends all it has to everybody, and everybody combines
- * all of it alone, in rank order. Where ranks share memory, a communicator may replace the messages
- * by slots; the price says so.
+ * all of it alone, in rank order, or as the canonical tree where the order must be reproducible.
+ * Where ranks share memory, a communicator may replace the messages of the former by slots; the
+ * price says so.
  */
 #include "collectives/planner/costs.h"
 #include "collectives/planner/emit.h"
@@ -16,8 +17,6 @@ static const char *flat_supports(const struct weft_key *key, const struct weft_l
     case WEFT_BARRIER:
     case WEFT_REDUCE:
     case WEFT_REDUCE_SCATTER:
-        return key->order == WEFT_ORDER_REPRODUCIBLE ? "combines in rank order, not as a tree"
-                                                     : NULL;
     case WEFT_ALL_GATHER:
     case WEFT_BROADCAST:
     case WEFT_ALL_TO_ALL:
@@ -43,17 +42,19 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
     struct weft_load load = {.level = weft_layout_top(layout), .is_crowd = true, .copied = bytes};
     // Slots: write one, read the others. They must have room for the class's upper edge.
     int64_t slot = key->collective == WEFT_ALL_GATHER ? bytes : weft_key_bytes(key);
-    if (n > 1 && costs->flat_ps >= 0 && slot <= costs->flat_bytes / 2) {
+    bool is_canonical = is_reduction && key->order == WEFT_ORDER_REPRODUCIBLE;
+    if (n > 1 && costs->flat_ps >= 0 && !is_canonical && slot <= costs->flat_bytes / 2) {
         load.copied += is_reduction ? 0 : bytes * (n - 1);
         load.combined = is_reduction ? bytes * (n - 1) : 0;
         return weft_price_clamp((__int128)costs->flat_ps * costs->sharing +
                                 weft_price(key, layout, &load));
     }
-    int rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), key->num_ranks);
+    int64_t parts = weft_emit_count_parts(key);
+    int64_t rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), (int)parts);
     if (n > 1) {
         load.rounds = is_reduction ? rounds : 1;
         load.steps = n + load.rounds + 1;
-        load.moved = (__int128)bytes * (n - 1);
+        load.moved = (__int128)bytes * (n - 1) * parts / n;
         load.combined = is_reduction ? load.moved : 0;
         // All combine in rank order, so in every round all want something of the same few ranks.
         if (is_reduction && key->collective != WEFT_REDUCE) {
@@ -70,18 +71,28 @@ static weft_status flat_emit(const struct weft_key *key, const struct weft_layou
 {
     (void)layout;
     struct weft_builder *builder = NULL;
+    struct weft_emit_parts parts = {.parts = NULL};
+    int width = weft_emit_fold_width(key, message_bytes(key));
     WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
     WEFT_TRY(weft_emit_begin(key, rank, 1, "flat", aliasing, &builder, error));
+    weft_status status =
+        width || !weft_collective_reduces(key->collective) ? WEFT_OK
+                                                           : weft_emit_parts_make(key, &parts, error);
+    if (status != WEFT_OK) {
+        weft_builder_destroy(&builder);
+        return status;
+    }
     if (key->num_ranks == 1)
         weft_emit_alone(builder, key, 1);
     else if (weft_collective_reduces(key->collective))
-        weft_one_hop_reduce(builder, key, rank, weft_emit_fold_width(key, message_bytes(key)));
+        weft_one_hop_reduce(builder, key, &parts, rank, width);
     else if (key->collective == WEFT_ALL_GATHER)
         weft_one_hop_gather(builder, key->num_ranks, rank);
     else if (key->collective == WEFT_ALL_TO_ALL)
         weft_one_hop_all_to_all(builder, key->num_ranks, rank, aliasing);
     else
         weft_one_hop_broadcast(builder, key->num_ranks, rank, key->root);
+    weft_emit_parts_free(&parts);
     return weft_builder_finish(&builder, program, error);
 }
 
@@ -92,4 +103,5 @@ const struct weft_algorithm weft_algorithm_flat = {
     .supports = flat_supports,
     .estimate = flat_estimate,
     .emit = flat_emit,
+    .takes_spans = true,
 };

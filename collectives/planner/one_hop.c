@@ -4,7 +4,7 @@
  */
 #include "collectives/planner/one_hop.h"
 
-#include "collectives/planner/emit.h"
+#include "collectives/program/leaves.h"
 
 // Whether `rank` gets a sum, and of which cell.
 static bool wants(const struct weft_key *key, int rank, uint32_t *cell)
@@ -13,25 +13,40 @@ static bool wants(const struct weft_key *key, int rank, uint32_t *cell)
     return key->collective != WEFT_REDUCE || rank == key->root;
 }
 
-// The sum grows in scratch: in place, the output is what our own messages still read, and nobody
-// could receive before everybody has sent.
-void weft_one_hop_reduce(struct weft_builder *builder, const struct weft_key *key, int rank,
-                         int width)
+void weft_one_hop_send_parts(struct weft_builder *builder, const struct weft_emit_parts *parts,
+                             int rank, int to, uint32_t block, uint32_t cells)
 {
-    uint32_t cell;
-    for (int i = 1; i < key->num_ranks; i++) {
-        int to = weft_circle(rank, i, key->num_ranks);
-        if (wants(key, to, &cell))
-            weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, cell),
-                              weft_to(to, weft_emit_fold_round(width, rank)));
-    }
-    if (!wants(key, rank, &cell))
-        return;
-    struct weft_operand sum =
-        weft_cells(WEFT_SCRATCH, weft_builder_scratch(builder, WEFT_OUTPUT, cell, 1));
+    int first = weft_emit_first_part(parts, rank);
+    for (int i = first; i < parts->num_parts && parts->parts[i].rank == rank; i++)
+        weft_builder_move(builder, 0, 1,
+                          weft_cells(WEFT_INPUT, parts->parts[i].number * cells + block),
+                          weft_to(to, weft_emit_part_stamp(parts, i)));
+}
+
+void weft_one_hop_fold_parts(struct weft_builder *builder, const struct weft_emit_parts *parts,
+                             int rank, uint32_t block, uint32_t cells, struct weft_operand into)
+{
     struct weft_emit_fold fold;
-    weft_emit_fold_begin(&fold, builder, sum, key->num_ranks, width, cell);
-    for (int from = 0; from < key->num_ranks; from++) {
+    weft_emit_fold_begin(&fold, builder, into, parts->num_parts, 0, block);
+    for (int i = 0; i < parts->num_parts; i++) {
+        const struct weft_emit_part *part = &parts->parts[i];
+        weft_emit_fold_leaves(&fold, parts->num_leaves, part->first, part->count);
+        if (part->rank == rank)
+            weft_emit_fold_cell(&fold, WEFT_INPUT, part->number * cells + block);
+        else
+            weft_emit_fold_message(&fold, part->rank, weft_emit_part_stamp(parts, i),
+                                   weft_leaves_label(part->first, part->count, block));
+    }
+    weft_emit_fold_end(&fold);
+}
+
+// In rank order.
+static void fold_chain(struct weft_builder *builder, int num_ranks, int rank, int width,
+                       uint32_t cell, struct weft_operand into)
+{
+    struct weft_emit_fold fold;
+    weft_emit_fold_begin(&fold, builder, into, num_ranks, width, cell);
+    for (int from = 0; from < num_ranks; from++) {
         if (from == rank)
             weft_emit_fold_cell(&fold, WEFT_INPUT, cell);
         else
@@ -39,6 +54,32 @@ void weft_one_hop_reduce(struct weft_builder *builder, const struct weft_key *ke
                                    weft_label_leaf(from, cell));
     }
     weft_emit_fold_end(&fold);
+}
+
+// The sum grows in scratch: in place, the output is what our own messages still read, and nobody
+// could receive before everybody has sent.
+void weft_one_hop_reduce(struct weft_builder *builder, const struct weft_key *key,
+                         const struct weft_emit_parts *parts, int rank, int width)
+{
+    uint32_t cell, cells = key->collective == WEFT_REDUCE_SCATTER ? (uint32_t)key->num_ranks : 1;
+    for (int i = 1; i < key->num_ranks; i++) {
+        int to = weft_circle(rank, i, key->num_ranks);
+        if (!wants(key, to, &cell))
+            continue;
+        if (width)
+            weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, cell),
+                              weft_to(to, weft_emit_fold_round(width, rank)));
+        else
+            weft_one_hop_send_parts(builder, parts, rank, to, cell, cells);
+    }
+    if (!wants(key, rank, &cell))
+        return;
+    struct weft_operand sum =
+        weft_cells(WEFT_SCRATCH, weft_builder_scratch(builder, WEFT_OUTPUT, cell, 1));
+    if (width)
+        fold_chain(builder, key->num_ranks, rank, width, cell, sum);
+    else
+        weft_one_hop_fold_parts(builder, parts, rank, cell, cells, sum);
     weft_builder_move(builder, 0, 1, sum, weft_cells(WEFT_OUTPUT, cell));
 }
 

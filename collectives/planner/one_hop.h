@@ -6,12 +6,19 @@
 #ifndef WEFT_COLLECTIVES_PLANNER_ONE_HOP_H
 #define WEFT_COLLECTIVES_PLANNER_ONE_HOP_H
 
-#include "collectives/planner/algorithm.h"
+#include "collectives/planner/emit.h"
 
 /* All-reduce, barrier, reduce, reduce-scatter: contributions go straight to whoever wants them, who
- * combines them in rank order 0, 1, ... `width`: see struct weft_emit_fold. */
-void weft_one_hop_reduce(struct weft_builder *builder, const struct weft_key *key, int rank,
-                         int width);
+ * combines them in rank order 0, 1, ... `width`: see struct weft_emit_fold. `parts`: those of
+ * `key`. */
+void weft_one_hop_reduce(struct weft_builder *builder, const struct weft_key *key,
+                         const struct weft_emit_parts *parts, int rank, int width);
+/* Block `block` of this rank's parts to `to`, and all parts of it, combined into `into`, where
+ * blocks are `cells` cells apart from part to part; width 0. */
+void weft_one_hop_send_parts(struct weft_builder *builder, const struct weft_emit_parts *parts,
+                             int rank, int to, uint32_t block, uint32_t cells);
+void weft_one_hop_fold_parts(struct weft_builder *builder, const struct weft_emit_parts *parts,
+                             int rank, uint32_t block, uint32_t cells, struct weft_operand into);
 /* All-gather: the own block to everybody. */
 void weft_one_hop_gather(struct weft_builder *builder, int num_ranks, int rank);
 void weft_one_hop_broadcast(struct weft_builder *builder, int num_ranks, int rank, int root);

@@ -5,10 +5,12 @@
  * [p, p + lowest bit). Reductions go up, broadcasts down, an all-reduce goes up and down again.
  *
  * From root 0 the order of combination is the canonical one, which makes reductions reproducible; a
- * reproducible reduction to another root goes to rank 0 first and then to its root.
+ * reproducible reduction to another root goes to rank 0 first and then to its root. Reductions of
+ * spans of leaves: tree_spans.c.
  */
 #include "collectives/planner/costs.h"
 #include "collectives/planner/emit.h"
+#include "collectives/planner/tree_spans.h"
 
 struct tree {
     struct weft_builder *builder;
@@ -106,6 +108,19 @@ static void go_down(const struct tree *tree, uint32_t first_stamp, struct weft_l
                 weft_to(rank_at(tree, tree->place + (1 << level)), last - (uint32_t)level));
 }
 
+void weft_tree_go_down(struct weft_builder *builder, int num_ranks, int rank, int root,
+                       uint32_t first_stamp, struct weft_label value)
+{
+    struct tree tree = {.builder = builder,
+                        .num_ranks = num_ranks,
+                        .rank = rank,
+                        .root = root,
+                        .place = weft_circle(rank, -root, num_ranks),
+                        .height = weft_log2_ceil(num_ranks)};
+    tree.level = tree.place ? __builtin_ctz((unsigned)tree.place) : tree.height;
+    go_down(&tree, first_stamp, value, WEFT_OUTPUT);
+}
+
 static void all_reduce(const struct tree *tree)
 {
     go_up(tree, weft_cells(WEFT_OUTPUT, 0));
@@ -158,6 +173,8 @@ static weft_status tree_emit(const struct weft_key *key, const struct weft_layou
     // A child's sum is one value of a chain, whatever the order: the tree itself is canonical.
     const struct weft_key chain = {.order = WEFT_ORDER_FREE};
     tree.width = weft_emit_fold_width(&chain, weft_key_bytes(key));
+    if (key->num_leaves && key->num_ranks > 1)
+        return weft_tree_spans_emit(key, rank, aliasing, program, error);
     WEFT_TRY(weft_emit_begin(key, rank, 1, "tree", aliasing, &tree.builder, error));
     if (key->num_ranks == 1)
         weft_emit_alone(tree.builder, key, 1);
@@ -186,6 +203,8 @@ static int64_t tree_estimate(const struct weft_key *key, const struct weft_layou
         price += goes_down ? weft_price(key, layout, &down) : 0;
     }
     struct weft_load on = {weft_layout_top(layout), false, 1, 2, bytes, 0, 0, 2};
+    if (key->num_leaves) // every rank may send each of its parts on its own
+        price += (weft_emit_count_parts(key) / key->num_ranks) * weft_price(key, layout, &on);
     if (key->collective == WEFT_REDUCE && root_of(key) != key->root)
         price += weft_price(key, layout, &on);
     return weft_price_clamp(price);
@@ -198,4 +217,5 @@ const struct weft_algorithm weft_algorithm_tree = {
     .supports = tree_supports,
     .estimate = tree_estimate,
     .emit = tree_emit,
+    .takes_spans = true,
 };

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collectives/program/leaves.h"
+
 enum { none = UINT32_MAX, num_aliasings = 2 };
 
 struct reader {
@@ -76,6 +78,25 @@ static struct location *locate(struct weft_builder *builder, int a, const struct
     return number < builder->locations[a].count ? &locations[number] : NULL;
 }
 
+// What the input cells hold: by default one leaf, else one part of the span after another.
+static void label_inputs(struct weft_builder *builder, const struct weft_shape *shape)
+{
+    struct weft_window input = weft_shape_input(shape);
+    uint32_t num_parts = weft_shape_parts(shape), cells = num_parts ? input.cells / num_parts : 0;
+    for (uint32_t part = 0; builder->status == WEFT_OK && part < num_parts; part++) {
+        uint32_t first, count;
+        weft_shape_part(shape, part, &first, &count);
+        struct weft_label label = weft_leaves_label(first, count, 0);
+        for (uint32_t c = 0; c < cells; c++)
+            for (int a = 0; a < num_aliasings; a++) {
+                const struct weft_ref ref = {.space = WEFT_INPUT,
+                                             .index = input.first + part * cells + c};
+                label.cell = input.first + c;
+                locate(builder, a, &ref, 0)->label = label;
+            }
+    }
+}
+
 weft_status weft_builder_create(const struct weft_shape *shape, const char *algorithm,
                                 unsigned aliasing, struct weft_builder **builder,
                                 struct weft_error *error)
@@ -90,16 +111,22 @@ weft_status weft_builder_create(const struct weft_shape *shape, const char *algo
     }
     made->program = program;
     program->shape = *shape;
+    if (shape->num_leaves) {
+        size_t bytes = ((size_t)shape->num_ranks + 1) * sizeof *program->leaf_bounds;
+        program->shape.leaf_bounds = program->leaf_bounds = malloc(bytes);
+        if (!program->leaf_bounds) {
+            free(made);
+            weft_program_destroy(&program);
+            return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
+        }
+        memcpy(program->leaf_bounds, shape->leaf_bounds, bytes);
+    }
     program->aliasing = aliasing;
     program->num_channels = 1;
     strncpy(program->algorithm, algorithm, sizeof program->algorithm - 1);
     struct weft_window input = weft_shape_input(shape), output = weft_shape_output(shape);
     add_locations(made, input.cells + output.cells);
-    for (uint32_t c = 0; made->status == WEFT_OK && c < input.cells; c++)
-        for (int a = 0; a < num_aliasings; a++) {
-            const struct weft_ref ref = {.space = WEFT_INPUT, .index = input.first + c};
-            locate(made, a, &ref, 0)->label = weft_label_leaf(shape->rank, input.first + c);
-        }
+    label_inputs(made, shape);
     *builder = made;
     return WEFT_OK;
 }

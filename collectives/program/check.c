@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "collectives/program/check.h"
+#include "collectives/program/leaves.h"
 #include "collectives/program/precedence.h"
 
 struct weft_plan {
@@ -88,6 +89,10 @@ static uint64_t lane_seed(const struct weft_program *program, uint32_t from, uin
     hash = weft_hash_mix(hash, (uint64_t)shape->num_ranks);
     hash = weft_hash_mix(hash, is_pair ? 0 : (uint64_t)shape->root);
     hash = weft_hash_mix(hash, ((uint64_t)shape->pieces << 32) | channel);
+    if (shape->is_canonical)
+        hash = weft_hash_mix(hash, shape->num_leaves);
+    for (int r = 0; shape->num_leaves && r < shape->num_ranks; r++)
+        hash = weft_hash_mix(hash, shape->leaf_bounds[r]);
     return weft_hash_mix(hash, ((uint64_t)from << 32) | to) ^ results;
 }
 
@@ -275,10 +280,12 @@ static weft_status check_outputs(struct checker *checker)
     const struct weft_program *program = checker->program;
     const struct weft_shape *shape = &program->shape;
     struct weft_window output = weft_shape_output(shape);
-    weft_sum all = weft_label_sum_all(shape->num_ranks);
+    struct weft_label root = {.sum = weft_label_sum_all((int)weft_shape_leaves(shape))};
+    if (shape->is_canonical)
+        root = weft_leaves_label(0, weft_shape_leaves(shape), 0);
     for (uint32_t c = 0; c < output.cells; c++) {
         struct weft_goal goal = weft_shape_goal(shape, output.first + c);
-        weft_sum wanted = goal.rank == WEFT_ALL_RANKS ? all : weft_label_leaf(goal.rank, 0).sum;
+        weft_sum wanted = goal.rank == WEFT_ALL_RANKS ? root.sum : weft_label_leaf(goal.rank, 0).sum;
         const struct weft_ref ref = {.space = WEFT_OUTPUT, .index = output.first + c};
         struct weft_label label = locate(checker, &ref, 0)->label;
         const char *reason = NULL;
@@ -288,6 +295,8 @@ static weft_status check_outputs(struct checker *checker)
             reason = "ends with the value of another cell";
         else if (label.sum != wanted)
             reason = "does not end with each contribution exactly once";
+        else if (shape->is_canonical && label.expression != root.expression)
+            reason = "is not combined in the canonical order";
         else if (label.expression != program->results[c])
             reason = "is not combined in the declared order";
         if (reason)
@@ -309,9 +318,17 @@ static void start_walk(struct checker *checker, enum weft_aliasing aliasing)
     uint32_t num_locations = weft_program_num_locations(program);
     for (uint32_t i = 0; i < num_locations; i++)
         checker->locations[i] = (struct location){.writer = none, .readers = none};
-    for (uint32_t c = 0; c < input.cells; c++) {
-        const struct weft_ref ref = {.space = WEFT_INPUT, .index = input.first + c};
-        locate(checker, &ref, 0)->label = weft_label_leaf(program->shape.rank, input.first + c);
+    uint32_t num_parts = weft_shape_parts(&program->shape);
+    for (uint32_t part = 0; part < num_parts; part++) {
+        uint32_t first, count, cells = input.cells / num_parts;
+        weft_shape_part(&program->shape, part, &first, &count);
+        struct weft_label label = weft_leaves_label(first, count, 0);
+        for (uint32_t c = 0; c < cells; c++) {
+            const struct weft_ref ref = {.space = WEFT_INPUT,
+                                         .index = input.first + part * cells + c};
+            label.cell = input.first + c;
+            locate(checker, &ref, 0)->label = label;
+        }
     }
     for (uint32_t i = 0; i < checker->num_lanes; i++) {
         struct weft_lane *lane = &checker->lanes[i];

@@ -28,6 +28,21 @@ static bool is_pair(const struct weft_shape *shape)
     return shape->collective == WEFT_SEND || shape->collective == WEFT_RECV;
 }
 
+static weft_status check_leaves_alike(const struct weft_shape *shape,
+                                      const struct weft_shape *first, struct weft_error *error)
+{
+    bool is_alike =
+        shape->is_canonical == first->is_canonical && shape->num_leaves == first->num_leaves;
+    for (int r = 0; is_alike && shape->num_leaves && r <= shape->num_ranks; r++)
+        is_alike = shape->leaf_bounds[r] == first->leaf_bounds[r];
+    if (!is_alike)
+        return weft_fail(error, WEFT_UNPROVED,
+                         "rank %d step 0: its program has another order or other leaves than rank "
+                         "0's",
+                         shape->rank);
+    return WEFT_OK;
+}
+
 static weft_status check_shapes(const struct weft_program *const *programs, int num_ranks,
                                 struct weft_error *error)
 {
@@ -45,6 +60,7 @@ static weft_status check_shapes(const struct weft_program *const *programs, int 
         bool is_alike = is_pair(shape)
                             ? is_pair(first)
                             : shape->collective == first->collective && shape->root == first->root;
+        WEFT_TRY(check_leaves_alike(shape, first, error));
         if (!is_alike || shape->pieces != first->pieces)
             return weft_fail(error, WEFT_UNPROVED,
                              "rank %d step 0: its program is of another collective, root or number "
@@ -93,7 +109,7 @@ static weft_status run_machine(struct oracle *oracle, const struct weft_program 
     oracle->waits = malloc(events * sizeof(uint32_t));
     oracle->happened = malloc(events);
     oracle->aliasing = malloc((size_t)num_ranks * sizeof *oracle->aliasing);
-    oracle->trees = weft_trees_create(num_ranks);
+    oracle->trees = weft_trees_create((int)weft_shape_leaves(&programs[0]->shape));
     if (!oracle->order || !oracle->waits || !oracle->happened || !oracle->aliasing ||
         !oracle->trees)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the oracle");
@@ -141,6 +157,10 @@ static const char *what_is_wrong(const struct oracle *oracle, int rank, uint32_t
         return "ends with the value of another cell";
     if (!weft_trees_holds(oracle->trees, tree, goal.rank))
         return "does not end with each contribution exactly once";
+    const struct weft_shape *shape = &program->shape;
+    if (shape->is_canonical &&
+        tree != weft_trees_canonical(oracle->trees, 0, weft_shape_leaves(shape), cell))
+        return "is not combined in the canonical order";
     uint64_t declared = program->results[output_cell - output.first];
     if (weft_trees_label(oracle->trees, tree).expression != declared)
         return "is not combined in the declared order";

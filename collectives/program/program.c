@@ -16,6 +16,7 @@ void weft_program_destroy(struct weft_program **program)
     free((*program)->dependencies);
     free((*program)->labels);
     free((*program)->scratch);
+    free((*program)->leaf_bounds);
     free((*program)->results);
     free(*program);
     *program = NULL;
@@ -40,10 +41,14 @@ struct weft_program *weft_program_copy(const struct weft_program *program)
         duplicate(program->dependencies, program->num_dependencies, sizeof *copy->dependencies);
     copy->labels = duplicate(program->labels, program->num_labels, sizeof *copy->labels);
     copy->scratch = duplicate(program->scratch, program->num_scratch, sizeof *copy->scratch);
+    if (program->leaf_bounds)
+        copy->leaf_bounds = duplicate(program->leaf_bounds, (size_t)program->shape.num_ranks + 1,
+                                      sizeof *copy->leaf_bounds);
+    copy->shape.leaf_bounds = copy->leaf_bounds;
     copy->results = duplicate(program->results, weft_shape_output(&program->shape).cells,
                               sizeof *copy->results);
     if (!copy->steps || !copy->refs || !copy->dependencies || !copy->labels || !copy->scratch ||
-        !copy->results)
+        !copy->results || !copy->leaf_bounds != !program->leaf_bounds)
         weft_program_destroy(&copy);
     return copy;
 }
@@ -185,6 +190,10 @@ weft_status weft_program_validate(const struct weft_program *program, struct wef
     if (!(program->aliasing & (WEFT_OUT_OF_PLACE | WEFT_IN_PLACE)))
         return weft_fail(error, WEFT_INVALID_FORMAT, "rank %d before step 0: meant for no aliasing",
                          program->shape.rank);
+    if ((program->aliasing & WEFT_IN_PLACE) && weft_shape_parts(&program->shape) > 1)
+        return weft_fail(error, WEFT_INVALID_FORMAT,
+                         "rank %d before step 0: in place with an input of %u parts",
+                         program->shape.rank, program->shape.num_parts);
     for (uint32_t i = 0; i < program->num_scratch; i++)
         if (program->scratch[i].space > WEFT_OUTPUT ||
             !is_in_window(window_of(program, program->scratch[i].space), program->scratch[i].cell,

@@ -65,7 +65,8 @@ struct weft_program {
     uint32_t *dependencies; // numbers of earlier steps
     struct weft_label *labels;
     struct weft_scratch *scratch;
-    uint64_t *results; // (output cells) declared fingerprint of each output cell's expression
+    uint32_t *leaf_bounds; // what shape.leaf_bounds points at; NULL without leaves
+    uint64_t *results;     // (output cells) declared fingerprint of each output cell's expression
 };
 
 void weft_program_destroy(struct weft_program **program);

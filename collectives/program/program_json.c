@@ -95,6 +95,14 @@ static json_t *write_step(struct writer *writer, const struct weft_program *prog
     return object;
 }
 
+static json_t *write_bounds(struct writer *writer, const struct weft_shape *shape)
+{
+    json_t *array = json_array();
+    for (int r = 0; r <= shape->num_ranks; r++)
+        append(writer, array, json_integer(shape->leaf_bounds[r]));
+    return array;
+}
+
 weft_status weft_program_to_json(const struct weft_program *program, json_t **json,
                                  struct weft_error *error)
 {
@@ -122,6 +130,10 @@ weft_status weft_program_to_json(const struct weft_program *program, json_t **js
     put(&writer, object, "rank", json_integer(shape->rank));
     put(&writer, object, "root", json_integer(shape->root));
     put(&writer, object, "pieces", json_integer(shape->pieces));
+    if (shape->is_canonical)
+        put(&writer, object, "order", json_string("reproducible"));
+    if (shape->num_leaves)
+        put(&writer, object, "leaf_bounds", write_bounds(&writer, shape));
     put(&writer, object, "aliasing", aliasing);
     put(&writer, object, "num_channels", json_integer(program->num_channels));
     put(&writer, object, "scratch", scratch);
@@ -342,6 +354,40 @@ static weft_status allocate(struct reader *reader, const json_t *steps, const js
     return WEFT_OK;
 }
 
+// "order" and "leaf_bounds" are there only where the order is reproducible, and with spans.
+static weft_status read_leaves(struct reader *reader, const json_t *json)
+{
+    struct weft_shape *shape = &reader->program->shape;
+    const char *order;
+    const json_t *array;
+    if (!json_object_get(json, "order") && !json_object_get(json, "leaf_bounds"))
+        return WEFT_OK;
+    WEFT_TRY(weft_json_string(json, "order", reader->name, &order, reader->error));
+    if (strcmp(order, "reproducible") != 0)
+        return bad(reader, reader->name, "\"order\" is not \"reproducible\"");
+    shape->is_canonical = true;
+    if (!json_object_get(json, "leaf_bounds"))
+        return WEFT_OK;
+    WEFT_TRY(weft_json_array(json, "leaf_bounds", reader->name, &array, reader->error));
+    if (json_array_size(array) != (size_t)shape->num_ranks + 1)
+        return bad(reader, reader->name, "\"leaf_bounds\" has not one entry more than ranks");
+    uint32_t *bounds = calloc((size_t)shape->num_ranks + 1, sizeof *bounds);
+    reader->program->leaf_bounds = bounds;
+    if (!bounds)
+        return no_memory(reader);
+    for (int r = 0; r <= shape->num_ranks; r++) {
+        json_int_t bound = json_integer_value(json_array_get(array, (size_t)r));
+        if (!json_is_integer(json_array_get(array, (size_t)r)) || bound < 0 ||
+            bound > WEFT_LEAVES_LIMIT)
+            return bad(reader, reader->name, "\"leaf_bounds\" has an entry out of range");
+        bounds[r] = (uint32_t)bound;
+    }
+    WEFT_TRY(weft_leaf_bounds_check(shape->num_ranks, bounds[shape->num_ranks], bounds,
+                                    reader->error));
+    weft_shape_set_leaves(shape, bounds[shape->num_ranks], bounds);
+    return WEFT_OK;
+}
+
 static weft_status read_shape(struct reader *reader, const json_t *json)
 {
     struct weft_shape *shape = &reader->program->shape;
@@ -361,7 +407,9 @@ static weft_status read_shape(struct reader *reader, const json_t *json)
     shape->rank = (int)rank;
     shape->root = (int)root;
     shape->pieces = (uint32_t)pieces;
-    if (pieces * weft_shape_blocks(shape) > WEFT_JSON_CELLS_LIMIT)
+    WEFT_TRY(read_leaves(reader, json));
+    uint32_t num_parts = weft_shape_parts(shape);
+    if (pieces * weft_shape_blocks(shape) * (num_parts ? num_parts : 1) > WEFT_JSON_CELLS_LIMIT)
         return bad(reader, reader->name, "too many cells");
     return WEFT_OK;
 }
@@ -430,7 +478,8 @@ static weft_status read_program(struct reader *reader, const json_t *json)
 {
     static const char *const keys[] = {"algorithm", "collective", "num_ranks", "rank",
                                        "root",      "pieces",     "aliasing",  "num_channels",
-                                       "scratch",   "steps",      "results"};
+                                       "scratch",   "steps",      "results",   "order",
+                                       "leaf_bounds"};
     struct weft_program *program = reader->program;
     const json_t *steps, *scratch;
     const char *algorithm;
@@ -517,6 +566,11 @@ bool weft_program_equal(const struct weft_program *a, const struct weft_program 
         a->num_channels != b->num_channels || a->num_steps != b->num_steps ||
         a->num_scratch != b->num_scratch)
         return false;
+    if (left->is_canonical != right->is_canonical || left->num_leaves != right->num_leaves)
+        return false;
+    for (int r = 0; left->num_leaves && r <= left->num_ranks; r++)
+        if (left->leaf_bounds[r] != right->leaf_bounds[r])
+            return false;
     for (uint32_t i = 0; i < a->num_scratch; i++)
         if (a->scratch[i].space != b->scratch[i].space || a->scratch[i].cell != b->scratch[i].cell)
             return false;

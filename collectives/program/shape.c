@@ -5,6 +5,7 @@
 #include "collectives/program/shape.h"
 
 #include "base/dtype.h"
+#include "weft/weft.h"
 
 enum buffer { NONE, WHOLE, OWN_BLOCK, WHOLE_AT_ROOT };
 enum extent { UNIFORM, BY_TABLE, BY_PAIR };
@@ -36,6 +37,65 @@ static const struct form forms[WEFT_NUM_COLLECTIVES] = {
     [WEFT_ALL_TO_ALL_V] = {true, WHOLE, WHOLE, BY_PAIR, TRANSPOSED, false, false, false},
 };
 
+void weft_shape_set_leaves(struct weft_shape *shape, uint32_t num_leaves, const uint32_t *bounds)
+{
+    shape->is_canonical = true;
+    shape->num_leaves = num_leaves;
+    shape->leaf_bounds = num_leaves ? bounds : NULL;
+    shape->num_parts = 1;
+    if (num_leaves)
+        shape->num_parts = (uint32_t)weft_leaf_parts(bounds[shape->rank], bounds[shape->rank + 1],
+                                                     num_leaves, NULL);
+}
+
+weft_status weft_leaf_bounds_check(int num_ranks, uint32_t num_leaves, const uint32_t *bounds,
+                                   struct weft_error *error)
+{
+    if (num_leaves < 1 || num_leaves > WEFT_LEAVES_LIMIT || !bounds)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%u leaves%s: 1 to %d, with bounds",
+                         num_leaves, bounds ? "" : " without bounds", WEFT_LEAVES_LIMIT);
+    if (bounds[0] != 0 || bounds[num_ranks] != num_leaves)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "leaf bounds go from %u to %u, not from 0 to %u", bounds[0],
+                         bounds[num_ranks], num_leaves);
+    for (int r = 0; r < num_ranks; r++)
+        if (bounds[r] > bounds[r + 1])
+            return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                             "leaf bounds fall from %u to %u at rank %d", bounds[r], bounds[r + 1],
+                             r);
+    return WEFT_OK;
+}
+
+static weft_status check_leaves(const struct weft_shape *shape, struct weft_error *error)
+{
+    if (!shape->is_canonical && !shape->num_leaves)
+        return WEFT_OK;
+    if (!shape->is_canonical || !forms[shape->collective].reduces)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s combines nothing in canonical order",
+                         weft_collective_names[shape->collective]);
+    if (!shape->num_leaves)
+        return WEFT_OK;
+    if (shape->collective == WEFT_BARRIER)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a barrier has no leaves");
+    return weft_leaf_bounds_check(shape->num_ranks, shape->num_leaves, shape->leaf_bounds, error);
+}
+
+static weft_status check_parts(const struct weft_shape *shape, struct weft_error *error)
+{
+    const uint32_t *bounds = shape->leaf_bounds;
+    if (!shape->num_leaves)
+        return WEFT_OK;
+    if (shape->num_parts != weft_leaf_parts(bounds[shape->rank], bounds[shape->rank + 1],
+                                            shape->num_leaves, NULL))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "leaves %u to %u are not %u parts",
+                         bounds[shape->rank], bounds[shape->rank + 1], shape->num_parts);
+    if ((uint64_t)shape->num_parts * shape->pieces * weft_shape_blocks(shape) > WEFT_CELLS_LIMIT)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%u parts of %u cells: at most %d cells",
+                         shape->num_parts, shape->pieces * weft_shape_blocks(shape),
+                         WEFT_CELLS_LIMIT);
+    return WEFT_OK;
+}
+
 weft_status weft_shape_check(const struct weft_shape *shape, struct weft_error *error)
 {
     if ((unsigned)shape->collective >= WEFT_NUM_COLLECTIVES)
@@ -50,7 +110,8 @@ weft_status weft_shape_check(const struct weft_shape *shape, struct weft_error *
     if (shape->pieces < 1 || (uint64_t)shape->pieces * weft_shape_blocks(shape) > WEFT_CELLS_LIMIT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%u pieces in %u blocks: at most %d cells",
                          shape->pieces, weft_shape_blocks(shape), WEFT_CELLS_LIMIT);
-    return WEFT_OK;
+    WEFT_TRY(check_leaves(shape, error));
+    return check_parts(shape, error);
 }
 
 uint32_t weft_shape_blocks(const struct weft_shape *shape)
@@ -78,7 +139,28 @@ static struct weft_window window(const struct weft_shape *shape, enum buffer buf
 
 struct weft_window weft_shape_input(const struct weft_shape *shape)
 {
-    return window(shape, forms[shape->collective].input);
+    struct weft_window input = window(shape, forms[shape->collective].input);
+    input.cells *= weft_shape_parts(shape);
+    return input;
+}
+
+uint32_t weft_shape_cell(const struct weft_shape *shape, uint32_t input_cell)
+{
+    return shape->num_leaves ? input_cell % (weft_shape_blocks(shape) * shape->pieces) : input_cell;
+}
+
+void weft_shape_part(const struct weft_shape *shape, uint32_t part, uint32_t *first,
+                     uint32_t *count)
+{
+    weft_leaf_part parts[WEFT_LEAF_PARTS_LIMIT];
+    *first = (uint32_t)shape->rank;
+    *count = 1;
+    if (!shape->num_leaves)
+        return;
+    const uint32_t *span = shape->leaf_bounds + shape->rank;
+    weft_leaf_parts(span[0], span[1], shape->num_leaves, parts);
+    *first = (uint32_t)parts[part].begin;
+    *count = (uint32_t)(parts[part].end - parts[part].begin);
 }
 
 struct weft_window weft_shape_output(const struct weft_shape *shape)
@@ -110,6 +192,8 @@ struct weft_goal weft_shape_goal(const struct weft_shape *shape, uint32_t output
 uint64_t weft_shape_extent(const struct weft_shape *shape, enum weft_space space, uint32_t cell)
 {
     uint32_t piece = cell % shape->pieces;
+    if (space == WEFT_INPUT)
+        cell = weft_shape_cell(shape, cell);
     switch (forms[shape->collective].extent) {
     case UNIFORM:
         return piece;

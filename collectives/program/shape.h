@@ -8,6 +8,11 @@
  * the count (fractions of it), from an agreed table of counts, or from counts that only the two
  * ends of a pair know. Buffers are windows of the logical vector and use its cell numbers: the
  * input of an all-gather at rank r is block r alone, and so is the output of a reduce-scatter.
+ *
+ * Reproducible reductions combine in the canonical tree over leaves (leaves.h). By default rank r
+ * contributes leaf r. Otherwise it contributes the leaves [bounds[r], bounds[r + 1]), and its input
+ * is one logical vector after another, one for each part of that span: cell c of part p is input
+ * cell p * blocks * pieces + c.
  */
 #ifndef WEFT_COLLECTIVES_PROGRAM_SHAPE_H
 #define WEFT_COLLECTIVES_PROGRAM_SHAPE_H
@@ -33,6 +38,10 @@ struct weft_shape {
     int rank;
     int root;        // broadcast, reduce: the root; send, recv: the peer; else 0
     uint32_t pieces; // pieces of a block, >= 1
+    bool is_canonical;           // reductions only: outputs are the canonical tree over the leaves
+    uint32_t num_leaves;         // 0: one leaf per rank; else is_canonical
+    const uint32_t *leaf_bounds; // (num_ranks + 1) with num_leaves; rises from 0 to num_leaves
+    uint32_t num_parts;          // with num_leaves: of this rank's span
 };
 
 struct weft_window {
@@ -47,12 +56,33 @@ struct weft_goal {
     int rank; // or WEFT_ALL_RANKS
 };
 
+/* Makes the shape canonical, with these spans (num_leaves 0: one leaf per rank), whose bounds must
+ * outlive it; they are checked by weft_shape_check. */
+void weft_shape_set_leaves(struct weft_shape *shape, uint32_t num_leaves, const uint32_t *bounds);
+/* INVALID_ARGUMENT unless `bounds` cut `num_leaves` leaves into num_ranks spans. */
+weft_status weft_leaf_bounds_check(int num_ranks, uint32_t num_leaves, const uint32_t *bounds,
+                                   struct weft_error *error);
 /* INVALID_ARGUMENT unless every field is in range. */
 weft_status weft_shape_check(const struct weft_shape *shape, struct weft_error *error);
 uint32_t weft_shape_blocks(const struct weft_shape *shape);
 struct weft_window weft_shape_input(const struct weft_shape *shape);
 struct weft_window weft_shape_output(const struct weft_shape *shape);
 struct weft_goal weft_shape_goal(const struct weft_shape *shape, uint32_t output_cell);
+/* Leaves in all: num_ranks unless spans are given. */
+static inline uint32_t weft_shape_leaves(const struct weft_shape *shape)
+{
+    return shape->num_leaves ? shape->num_leaves : (uint32_t)shape->num_ranks;
+}
+/* Logical vectors in this rank's input. */
+static inline uint32_t weft_shape_parts(const struct weft_shape *shape)
+{
+    return shape->num_leaves ? shape->num_parts : 1;
+}
+/* The logical cell of an input cell. */
+uint32_t weft_shape_cell(const struct weft_shape *shape, uint32_t input_cell);
+/* The leaves of part `part` of this rank's input: [*first, *first + *count). */
+void weft_shape_part(const struct weft_shape *shape, uint32_t part, uint32_t *first,
+                     uint32_t *count);
 /* Two cells are known to have the same number of elements exactly if this is equal. */
 uint64_t weft_shape_extent(const struct weft_shape *shape, enum weft_space space, uint32_t cell);
 /* Every rank that has the output must hold the same bits (all-reduce, all-gather, broadcast). */

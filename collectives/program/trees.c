@@ -126,6 +126,19 @@ uint32_t weft_trees_pair(struct weft_trees *trees, uint32_t a, uint32_t b)
     return intern(trees, &node);
 }
 
+uint32_t weft_trees_canonical(struct weft_trees *trees, uint32_t first, uint32_t count,
+                              uint32_t cell)
+{
+    uint32_t half = 1;
+    if (count == 1)
+        return weft_trees_leaf(trees, (int)first, cell);
+    while (half < count - half)
+        half *= 2;
+    uint32_t left = weft_trees_canonical(trees, first, half, cell);
+    uint32_t right = weft_trees_canonical(trees, first + half, count - half, cell);
+    return left && right ? weft_trees_pair(trees, left, right) : 0;
+}
+
 bool weft_trees_is_of_one_cell(const struct weft_trees *trees, uint32_t tree, uint32_t *cell)
 {
     *cell = trees->nodes[tree].cell;

@@ -88,6 +88,16 @@ uint32_t weft_values_cell(const struct weft_values *values, int rank, enum weft_
     return *cell_of(values, rank, aliasing, space, cell);
 }
 
+static uint32_t input_tree(struct weft_values *values, int rank, struct weft_window input,
+                           uint32_t cell)
+{
+    const struct weft_shape *shape = &values->machine->programs[rank]->shape;
+    uint32_t cells = input.cells / weft_shape_parts(shape), first, count;
+    weft_shape_part(shape, (cell - input.first) / cells, &first, &count);
+    return weft_trees_canonical(values->trees, first, count,
+                                input.first + (cell - input.first) % cells);
+}
+
 static weft_status put_inputs(struct weft_values *values, const enum weft_aliasing *aliasing,
                               struct weft_error *error)
 {
@@ -96,7 +106,7 @@ static weft_status put_inputs(struct weft_values *values, const enum weft_aliasi
     for (int rank = 0; rank < machine->num_ranks; rank++) {
         struct weft_window input = weft_shape_input(&machine->programs[rank]->shape);
         for (uint32_t c = input.first; c < input.first + input.cells; c++) {
-            uint32_t leaf = weft_trees_leaf(values->trees, rank, c);
+            uint32_t leaf = input_tree(values, rank, input, c);
             if (!leaf)
                 return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the oracle");
             *cell_of(values, rank, aliasing[rank], WEFT_INPUT, c) = leaf;

@@ -83,7 +83,8 @@ typedef enum weft_dtype {
     WEFT_UINT8,
 } weft_dtype;
 
-/* Reductions. AVG is the sum divided by the number of ranks (integers: truncated). */
+/* Reductions. AVG is the sum divided by the number of ranks (integers: truncated); with leaf_bounds,
+ * by the number of leaves. */
 typedef enum weft_op {
     WEFT_SUM,
     WEFT_PROD,
@@ -208,7 +209,8 @@ WEFT_API int weft_comm_num_ranks(const weft_comm *comm);
 
 typedef enum weft_order {
     WEFT_ORDER_FREE, /* the fastest plan; the same bits on every rank and every repetition */
-    WEFT_ORDER_REPRODUCIBLE, /* the same bits for any topology, placement and algorithm */
+    WEFT_ORDER_REPRODUCIBLE, /* the same bits for any topology, placement and algorithm, and with
+                                leaf_bounds for any number of ranks; see weft_leaf_parts */
 } weft_order;
 
 /* Everything about one operation. Zero the struct, set struct_bytes, then what the collective
@@ -245,7 +247,52 @@ typedef struct weft_op_desc {
     int64_t timeout_ns;        /* 0: the communicator's */
     void *queue;               /* NULL: host. A stream otherwise (UNSUPPORTED in this build) */
     const char *algorithm;     /* NULL: the planner chooses. Must be equal on all ranks; copied */
+    /* Since these were added, a struct_bytes that ends before them means NULL and 0. With
+     * WEFT_ORDER_REPRODUCIBLE, all_reduce, reduce, reduce_scatter(v); equal on all ranks; copied. */
+    size_t num_leaves;         /* 1 .. WEFT_LEAVES_LIMIT; 0: one leaf per rank */
+    const size_t *leaf_bounds; /* num_ranks + 1 entries, rising from 0 to num_leaves: rank r
+                                  contributes leaves [leaf_bounds[r], leaf_bounds[r + 1]) */
 } weft_op_desc;
+
+/* ---- the canonical order ----
+ *
+ * A reproducible reduction combines leaves 0 .. num_leaves - 1 in one fixed binary tree, rounding to
+ * the type at every node. A node over n > 1 leaves combines the node over the first m of them with
+ * the node over the rest, m being the largest power of two below n. So the result depends on the
+ * leaves and their number alone, not on who owns them.
+ *
+ * By default rank r contributes leaf r. With leaf_bounds it contributes a span of leaves (possibly
+ * none), for instance its part of the micro-batches of one training step: it combines what lies
+ * wholly in its span itself, and sends one vector for each of the largest nodes in it, its parts.
+ * The send buffer holds these vectors one after another, in order; each is as long as the table of
+ * weft_op_desc says (so an all_reduce with 2 parts sends 2 * count elements). A rank without leaves
+ * sends nothing. In place needs a span of one part.
+ *
+ * To compute a part of n leaves, keep a stack of vectors: push leaf after leaf; after the k-th
+ * (k = 1 .. n) combine the two vectors on top as often as 2 divides k; after the last, until one is
+ * left.
+ *
+ *     weft_leaf_part parts[WEFT_LEAF_PARTS_LIMIT];
+ *     size_t num_parts = weft_leaf_parts(bounds[rank], bounds[rank + 1], num_leaves, parts);
+ *     for (size_t p = 0; p < num_parts; p++) {
+ *         size_t depth = 0, n = parts[p].end - parts[p].begin;
+ *         for (size_t k = 1; k <= n; k++) {
+ *             gradient_of(parts[p].begin + k - 1, stack[depth++]);
+ *             for (size_t twos = k; depth > 1 && (twos % 2 == 0 || k == n); twos /= 2, depth--)
+ *                 add(stack[depth - 2], stack[depth - 1]);
+ *         }
+ *         copy(send + p * count, stack[0]);
+ *     }
+ */
+enum { WEFT_LEAVES_LIMIT = 1 << 20, WEFT_LEAF_PARTS_LIMIT = 64 };
+typedef struct weft_leaf_part {
+    size_t begin, end; /* leaves [begin, end) */
+} weft_leaf_part;
+
+/* The parts of the span [lo, hi) of num_leaves leaves, in order, at most WEFT_LEAF_PARTS_LIMIT;
+ * returns how many. `parts` NULL: only counts. An empty span, or one that does not lie within
+ * [0, num_leaves), num_leaves <= WEFT_LEAVES_LIMIT, has none. */
+WEFT_API size_t weft_leaf_parts(size_t lo, size_t hi, size_t num_leaves, weft_leaf_part *parts);
 
 /* Submits one operation. Operations of one communicator are matched by order of submission.
  * With `request` NULL it waits for the operation; inside a group it returns at once, and the

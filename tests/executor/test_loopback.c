@@ -191,8 +191,11 @@ static size_t block_count(const struct request *request, int from, int to)
 // Fills expected with the definition; -99 (as far as the type goes) elsewhere.
 static void prepare(const struct request *request, int rank, struct rank_state *state)
 {
-    const struct weft_shape shape = {request->collective, request->num_ranks, rank, request->root,
-                                     1};
+    const struct weft_shape shape = {.collective = request->collective,
+                                     .num_ranks = request->num_ranks,
+                                     .rank = rank,
+                                     .root = request->root,
+                                     .pieces = 1};
     size_t size = weft_dtype_bytes(request->dtype);
     int n = request->num_ranks;
     bool is_gather = request->collective == WEFT_ALL_GATHER_V;
@@ -329,12 +332,11 @@ static void check_request(struct rig *rig, const struct weft_algorithm *algorith
     struct rank_state states[MAX_RANKS] = {0};
     struct weft_error error;
     char what[160];
-    const struct weft_key key = {request->collective,
-                                 request->num_ranks,
-                                 request->root,
-                                 (int)weft_dtype_bytes(request->dtype),
-                                 10,
-                                 WEFT_ORDER_FREE};
+    const struct weft_key key = {.collective = request->collective,
+                                 .num_ranks = request->num_ranks,
+                                 .root = request->root,
+                                 .element_bytes = (int)weft_dtype_bytes(request->dtype),
+                                 .size_class = 10};
     snprintf(what, sizeof what, "%s %s ranks %d root %d count %zu %s %s in place %x",
              algorithm->name, weft_collective_names[request->collective], request->num_ranks,
              request->root, request->count, weft_dtypes[request->dtype].name,
@@ -391,7 +393,10 @@ static void test_everything(void **state)
                 if (c == WEFT_SEND || c == WEFT_RECV)
                     continue;
                 struct request request = {.collective = (weft_collective)c, .num_ranks = n};
-                const struct weft_key key = {request.collective, n, 0, 4, 10, WEFT_ORDER_FREE};
+                const struct weft_key key = {.collective = request.collective,
+                                             .num_ranks = n,
+                                             .element_bytes = 4,
+                                             .size_class = 10};
                 struct weft_layout *layout = make_test_layout(n, n);
                 bool is_possible = !weft_algorithms[a]->supports(&key, layout);
                 weft_layout_destroy(&layout);
@@ -429,7 +434,8 @@ static void test_flat_trace(void **state)
             struct weft_error error;
             for (int r = 0; r < n; r++) {
                 struct weft_program *program = NULL;
-                const struct weft_shape shape = {collectives[c], n, r, 0, 1};
+                const struct weft_shape shape = {
+                    .collective = collectives[c], .num_ranks = n, .rank = r, .pieces = 1};
                 if (weft_flat_trace(&shape, &program, &error) != WEFT_OK ||
                     weft_plan_create(&program, &plans[r], &error) != WEFT_OK)
                     fail_msg("flat %s: %s", weft_collective_names[collectives[c]], error.text);
