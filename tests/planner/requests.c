@@ -6,7 +6,7 @@
 
 #include "base/dtype.h"
 
-enum { num_rank_counts = 20, num_classes = 3 };
+enum { num_rank_counts = 20, num_classes = 3, num_spans = 3 };
 
 static const int class_values[num_classes] = {-1, 10, 19};
 
@@ -39,6 +39,22 @@ static bool is_exchange(weft_collective collective)
 static const unsigned aliasing_values[] = {WEFT_OUT_OF_PLACE, WEFT_IN_PLACE,
                                            WEFT_OUT_OF_PLACE | WEFT_IN_PLACE, mixed_aliasing};
 
+// No spans; one leaf or none for each rank; spans of several parts, some of them empty.
+static void set_spans(struct request_walk *walk, int kind)
+{
+    uint32_t leaf = 0;
+    for (int r = 0; r < walk->key.num_ranks; r++) {
+        uint32_t odd = (uint32_t)(r * 7 + 3) % 11;
+        walk->bounds[r] = leaf;
+        leaf += kind == 1 ? r % 3 != 1 : odd < 3 ? 0 : odd;
+    }
+    walk->bounds[walk->key.num_ranks] = leaf;
+    if (kind == 0)
+        return;
+    walk->key.num_leaves = leaf;
+    walk->key.leaf_bounds = walk->bounds;
+}
+
 static void set_key(struct request_walk *walk)
 {
     const int *state = walk->state;
@@ -49,13 +65,14 @@ static void set_key(struct request_walk *walk)
                                   .order = (weft_order)state[2]};
     walk->key.root = root(&walk->key, state[3]);
     walk->aliasing = aliasing_values[state[0]];
+    set_spans(walk, state[6]);
 }
 
 static bool advance(struct request_walk *walk)
 {
-    const int limits[6] = {
-        4, num_classes, 2, num_roots(&walk->key), num_rank_counts, WEFT_NUM_COLLECTIVES};
-    for (int digit = 0; digit < 6; digit++) {
+    const int limits[7] = {
+        4, num_classes, 2, num_roots(&walk->key), num_rank_counts, WEFT_NUM_COLLECTIVES, num_spans};
+    for (int digit = 0; digit < 7; digit++) {
         if (++walk->state[digit] < limits[digit])
             return true;
         walk->state[digit] = 0;
@@ -73,7 +90,14 @@ static bool is_wanted(const struct request_walk *walk)
         return false;
     if (is_exchange(key->collective) && is_both)
         return false;
-    if (key->num_ranks > 9 && key->size_class > 0 && walk->aliasing != WEFT_IN_PLACE)
+    bool takes_spans = weft_collective_reduces(key->collective) &&
+                       key->collective != WEFT_BARRIER && key->order == WEFT_ORDER_REPRODUCIBLE;
+    if (key->num_leaves && !takes_spans)
+        return false;
+    if (walk->state[6] == 2 && walk->aliasing != WEFT_OUT_OF_PLACE) // several parts
+        return false;
+    if (key->num_ranks > 9 && key->size_class > 0 && walk->aliasing != WEFT_IN_PLACE &&
+        walk->state[6] != 2)
         return false;
     return weft_collective_reduces(key->collective) || key->order == WEFT_ORDER_FREE;
 }

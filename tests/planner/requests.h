@@ -14,7 +14,8 @@
 struct request_walk {
     struct weft_key key;
     unsigned aliasing; // or mixed_aliasing
-    int state[6];
+    int state[7];
+    uint32_t bounds[65]; // key.leaf_bounds
     bool has_begun;
 };
 

@@ -67,6 +67,7 @@ static uint64_t block_size(const struct simulation *simulation, const struct wef
                            enum weft_space space, uint32_t block)
 {
     uint64_t me = (uint64_t)shape->rank, count = simulation->count;
+    block %= weft_shape_blocks(shape); // an input of spans has one vector for each part
     if (shape->collective == WEFT_ALL_GATHER_V || shape->collective == WEFT_REDUCE_SCATTER_V)
         return count * ((block * 5 + 3) % 4);
     if (shape->collective != WEFT_ALL_TO_ALL_V)
@@ -111,6 +112,8 @@ static struct vector make_vector(const struct simulation *simulation,
                                  const struct weft_shape *shape, enum weft_space space)
 {
     uint32_t blocks = weft_shape_blocks(shape);
+    if (space == WEFT_INPUT)
+        blocks *= weft_shape_parts(shape);
     struct vector vector = {.ends = calloc(blocks + 1, sizeof *vector.ends)};
     for (uint32_t b = 0; b < blocks; b++)
         vector.ends[b + 1] = vector.ends[b] + block_size(simulation, shape, space, b);
@@ -126,13 +129,29 @@ static bool owns(struct weft_window window, const struct weft_shape *shape, uint
            block * shape->pieces < window.first + window.cells;
 }
 
+// What the input has there: the sum of the leaves of its part.
+static int64_t put_in(const struct weft_shape *shape, uint32_t block, uint64_t element)
+{
+    uint32_t first, count, blocks = weft_shape_blocks(shape);
+    int64_t sum = 0;
+    weft_shape_part(shape, block / blocks, &first, &count);
+    for (uint32_t leaf = first; leaf < first + count; leaf++)
+        sum += contribution((int)leaf, block % blocks, element);
+    return sum;
+}
+
+static uint32_t input_blocks(const struct weft_shape *shape)
+{
+    return weft_shape_blocks(shape) * weft_shape_parts(shape);
+}
+
 static void fill_input(struct runner *runner)
 {
     const struct weft_shape *shape = &runner->program->shape;
-    for (uint32_t b = 0; b < weft_shape_blocks(shape); b++)
+    for (uint32_t b = 0; b < input_blocks(shape); b++)
         for (uint64_t i = runner->input.ends[b]; i < runner->input.ends[b + 1]; i++)
             if (owns(weft_shape_input(shape), shape, b))
-                runner->input.values[i] = contribution(shape->rank, b, i - runner->input.ends[b]);
+                runner->input.values[i] = put_in(shape, b, i - runner->input.ends[b]);
 }
 
 static void number_messages(const struct simulation *simulation, struct runner *runner)
@@ -357,8 +376,8 @@ static int64_t expected(const struct weft_shape *shape, uint32_t block, uint64_t
     case WEFT_BARRIER:
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
-        for (int r = 0; r < shape->num_ranks; r++)
-            sum += contribution(r, block, element);
+        for (uint32_t leaf = 0; leaf < weft_shape_leaves(shape); leaf++)
+            sum += contribution((int)leaf, block, element);
         return sum;
     case WEFT_BROADCAST:
     case WEFT_RECV:
@@ -390,10 +409,10 @@ static void compare_rank(struct simulation *simulation, const struct runner *run
                          (unsigned long long)(i - runner->output.ends[b]),
                          (long long)runner->output.values[i], (long long)wanted);
         }
-    for (uint32_t b = 0; runner->aliasing != WEFT_IN_PLACE && b < weft_shape_blocks(shape); b++)
+    for (uint32_t b = 0; runner->aliasing != WEFT_IN_PLACE && b < input_blocks(shape); b++)
         for (uint64_t i = runner->input.ends[b]; i < runner->input.ends[b + 1]; i++)
             if (owns(weft_shape_input(shape), shape, b) &&
-                runner->input.values[i] != contribution(shape->rank, b, i - runner->input.ends[b]))
+                runner->input.values[i] != put_in(shape, b, i - runner->input.ends[b]))
                 snprintf(simulation->problem, sizeof simulation->problem,
                          "rank %d wrote into its input", shape->rank);
 }

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/dtype.h"
-#include "collectives/planner/algorithm.h"
+#include "collectives/planner/choice.h"
 #include "collectives/program/plan.h"
 #include "tests/planner/layouts.h"
 #include "tests/planner/requests.h"
@@ -105,7 +105,7 @@ static void test_every_request_is_proved(void **state)
     for (int turn = 0; next_request(&walk); turn++) {
         struct weft_layout *layout = make_test_layout(walk.key.num_ranks, turn);
         for (int i = 0; weft_algorithms[i]; i++)
-            if (!weft_algorithms[i]->supports(&walk.key, layout)) {
+            if (!weft_algorithm_refusal(weft_algorithms[i], &walk.key, layout)) {
                 try_request(weft_algorithms[i], &walk.key, layout, walk.aliasing);
                 num_requests++;
             }
@@ -150,13 +150,15 @@ static void test_reproducible_is_canonical(void **state)
         struct weft_layout *layout = make_test_layout(walk.key.num_ranks, (int)(num_cells % 97));
         for (int i = 0; weft_algorithms[i]; i++)
             for (int r = 0;
-                 r < walk.key.num_ranks && !weft_algorithms[i]->supports(&walk.key, layout); r++) {
+                 r < walk.key.num_ranks && !weft_algorithm_refusal(weft_algorithms[i], &walk.key, layout); r++) {
                 struct weft_error error = {0};
                 struct weft_program *program = NULL;
-                require_ok(
-                    weft_algorithms[i]->emit(&walk.key, layout, r, WEFT_IN_PLACE, &program, &error),
-                    &error, weft_algorithms[i], &walk.key, "emit");
-                uint64_t wanted = canonical(0, walk.key.num_ranks).expression;
+                int num_leaves =
+                    walk.key.num_leaves ? (int)walk.key.num_leaves : walk.key.num_ranks;
+                require_ok(weft_algorithms[i]->emit(&walk.key, layout, r, WEFT_OUT_OF_PLACE,
+                                                    &program, &error),
+                           &error, weft_algorithms[i], &walk.key, "emit");
+                uint64_t wanted = canonical(0, num_leaves).expression;
                 for (uint32_t c = 0; c < weft_shape_output(&program->shape).cells; c++, num_cells++)
                     assert_true(program->results[c] == wanted);
                 weft_program_destroy(&program);

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/dtype.h"
-#include "collectives/planner/algorithm.h"
+#include "collectives/planner/choice.h"
 #include "tests/planner/layouts.h"
 #include "tests/planner/requests.h"
 #include "tests/planner/simulate.h"
@@ -62,7 +62,7 @@ static void test_programs_compute_the_collective(void **state)
             continue;
         struct weft_layout *layout = make_test_layout(walk.key.num_ranks, turn);
         for (int i = 0; weft_algorithms[i]; i++)
-            if (!weft_algorithms[i]->supports(&walk.key, layout))
+            if (!weft_algorithm_refusal(weft_algorithms[i], &walk.key, layout))
                 try_request(weft_algorithms[i], &walk, layout);
         weft_layout_destroy(&layout);
     }
