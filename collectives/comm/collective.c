@@ -481,10 +481,9 @@ const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc)
     if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
         return "invalid";
     bool is_flat = goes_flat(comm, &call);
-    weft_status status =
-        is_flat ? WEFT_OK
-                : weft_plans_get(comm, &call.key, comm->rank, desc->algorithm, call.is_in_place,
-                                 &planned, &error);
+    weft_status status = is_flat ? WEFT_OK
+                                 : weft_plans_get(comm, &call.key, comm->rank, desc->algorithm,
+                                                  call.is_in_place, &planned, &error);
     weft_call_free(&call);
     if (is_flat || status != WEFT_OK)
         return is_flat ? "flat" : "none";

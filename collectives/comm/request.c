@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- signatures: collective 4 | type 3 | operation 3 | root 13 | order 1 | has leaves 1 | count or
- * hash of counts and leaves 39 ---- */
+/* ---- signatures: collective 4 | type 3 | operation 3 | root 13 | order 1 | has leaves 1 | count
+ * or hash of counts and leaves 39 ---- */
 
 static const uint64_t count_mask = (UINT64_C(1) << 39) - 1;
 
@@ -45,8 +45,8 @@ uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
         count = weft_hash_mix(count, desc->leaf_bounds[i]);
     return ((uint64_t)collective << 60) | ((uint64_t)desc->dtype << 57) |
            ((uint64_t)(reduces ? desc->op : 0) << 54) |
-           ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << 41) |
-           (order << 40) | (leaves << 39) | ((count ^ count >> 39) & count_mask);
+           ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << 41) | (order << 40) |
+           (leaves << 39) | ((count ^ count >> 39) & count_mask);
 }
 
 void weft_call_describe(uint64_t call, char *text, size_t bytes)

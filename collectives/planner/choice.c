@@ -23,10 +23,8 @@ static weft_status check_leaves(const struct weft_key *key, struct weft_error *e
 
 weft_status weft_key_check(const struct weft_key *key, struct weft_error *error)
 {
-    const struct weft_shape shape = {.collective = key->collective,
-                                     .num_ranks = key->num_ranks,
-                                     .root = key->root,
-                                     .pieces = 1};
+    const struct weft_shape shape = {
+        .collective = key->collective, .num_ranks = key->num_ranks, .root = key->root, .pieces = 1};
     WEFT_TRY(weft_shape_check(&shape, error));
     if (key->num_leaves || key->leaf_bounds)
         WEFT_TRY(check_leaves(key, error));

@@ -17,7 +17,7 @@ struct direct {
     struct weft_builder *builder;
     int num_ranks;
     int rank;
-    uint32_t cells; // of the logical vector
+    uint32_t cells;               // of the logical vector
     int width;                    // of the reduction; 0: canonical order
     struct weft_emit_parts parts; // with width 0
 };
@@ -43,7 +43,9 @@ static int width_of(const struct weft_key *key)
 
 static uint32_t cells_of(const struct weft_key *key)
 {
-    return key->collective == WEFT_REDUCE || key->collective == WEFT_BARRIER ? 1 : (uint32_t)key->num_ranks;
+    return key->collective == WEFT_REDUCE || key->collective == WEFT_BARRIER
+               ? 1
+               : (uint32_t)key->num_ranks;
 }
 
 // The values of output cell `cell` of this rank: from itself on around the circle, or canonically.
@@ -177,10 +179,8 @@ static weft_status direct_emit(const struct weft_key *key, const struct weft_lay
         return weft_fail(error, WEFT_UNSUPPORTED, "rank %d cannot send to or receive from itself",
                          rank);
     WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
-    struct direct direct = {.num_ranks = key->num_ranks,
-                            .rank = rank,
-                            .cells = cells_of(key),
-                            .width = width_of(key)};
+    struct direct direct = {
+        .num_ranks = key->num_ranks, .rank = rank, .cells = cells_of(key), .width = width_of(key)};
     WEFT_TRY(
         weft_emit_begin(key, rank, pieces_of(key), "direct", aliasing, &direct.builder, error));
     weft_status status = WEFT_OK;
@@ -213,8 +213,7 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
-        load =
-            (struct weft_load){top, true, rounds + hop, 3 * n + rounds, in + others, in, 0, 0};
+        load = (struct weft_load){top, true, rounds + hop, 3 * n + rounds, in + others, in, 0, 0};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:

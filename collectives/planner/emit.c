@@ -49,8 +49,8 @@ weft_status weft_emit_parts_make(const struct weft_key *key, struct weft_emit_pa
         weft_leaf_part own[WEFT_LEAF_PARTS_LIMIT] = {{(size_t)r, (size_t)r + 1}};
         size_t count = 1;
         if (parts->are_spans)
-            count = weft_leaf_parts(key->leaf_bounds[r], key->leaf_bounds[r + 1], key->num_leaves,
-                                    own);
+            count =
+                weft_leaf_parts(key->leaf_bounds[r], key->leaf_bounds[r + 1], key->num_leaves, own);
         for (size_t i = 0; i < count; i++)
             *next++ = (struct weft_emit_part){r, (uint32_t)i, (uint32_t)own[i].begin,
                                               (uint32_t)(own[i].end - own[i].begin)};
@@ -161,8 +161,8 @@ static void push(struct weft_emit_fold *fold, struct weft_operand value)
 {
     const uint32_t *begins = fold->begins;
     uint32_t first = fold->next, end = first + fold->count;
-    bool is_met = fold->depth && weft_leaves_are_siblings(fold->num_leaves, begins[fold->depth - 1],
-                                                          first, end);
+    bool is_met = fold->depth &&
+                  weft_leaves_are_siblings(fold->num_leaves, begins[fold->depth - 1], first, end);
     if (fold->is_message && !is_met) {
         struct weft_operand room = room_at_top(fold);
         weft_builder_move(fold->builder, 0, 1, fold->stack[fold->depth - 1], room);

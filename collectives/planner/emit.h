@@ -11,8 +11,8 @@
 weft_status weft_emit_begin(const struct weft_key *key, int rank, uint32_t pieces,
                             const char *algorithm, unsigned aliasing, struct weft_builder **builder,
                             struct weft_error *error);
-/* All that is combined: the parts of all ranks' spans, in the order of their leaves; by default each
- * rank's one leaf. */
+/* All that is combined: the parts of all ranks' spans, in the order of their leaves; by default
+ * each rank's one leaf. */
 struct weft_emit_part {
     int rank;
     uint32_t number;       // among the rank's parts
@@ -68,14 +68,14 @@ struct weft_emit_fold {
     struct weft_operand pending[WEFT_REFS_LIMIT];
     struct weft_label labels[WEFT_REFS_LIMIT];
     uint32_t like;
-    uint32_t num_leaves;    // tree
-    uint32_t next, count;   // tree: first leaf of the next value, and its number of leaves
-    int num_combined;       // tree: combinations so far
-    int depth;              // tree: finished subtrees
-    bool is_message;        // tree: the last of them is a message not yet received
+    uint32_t num_leaves;  // tree
+    uint32_t next, count; // tree: first leaf of the next value, and its number of leaves
+    int num_combined;     // tree: combinations so far
+    int depth;            // tree: finished subtrees
+    bool is_message;      // tree: the last of them is a message not yet received
     struct weft_operand stack[64];
-    uint32_t begins[65];    // tree: first leaf of each; begins[depth]: end of the last
-    uint32_t scratch[64];   // tree: a cell for each depth, plus 1; 0: none yet
+    uint32_t begins[65];  // tree: first leaf of each; begins[depth]: end of the last
+    uint32_t scratch[64]; // tree: a cell for each depth, plus 1; 0: none yet
 };
 /* `like`: of trees, an output cell of this rank as large as the values. */
 void weft_emit_fold_begin(struct weft_emit_fold *fold, struct weft_builder *builder,

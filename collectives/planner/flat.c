@@ -75,9 +75,9 @@ static weft_status flat_emit(const struct weft_key *key, const struct weft_layou
     int width = weft_emit_fold_width(key, message_bytes(key));
     WEFT_TRY(weft_emit_check_aliasing(key, aliasing, error));
     WEFT_TRY(weft_emit_begin(key, rank, 1, "flat", aliasing, &builder, error));
-    weft_status status =
-        width || !weft_collective_reduces(key->collective) ? WEFT_OK
-                                                           : weft_emit_parts_make(key, &parts, error);
+    weft_status status = width || !weft_collective_reduces(key->collective)
+                             ? WEFT_OK
+                             : weft_emit_parts_make(key, &parts, error);
     if (status != WEFT_OK) {
         weft_builder_destroy(&builder);
         return status;

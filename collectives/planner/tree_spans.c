@@ -81,7 +81,8 @@ static void send_to_parent(const struct spans *spans, struct weft_operand value,
 static void send_parts(const struct spans *spans)
 {
     struct node path[DEPTH_LIMIT];
-    int depth = spans->lo && spans->lo < spans->hi ? path_to_border(spans->key, spans->lo, path) : 0;
+    int depth =
+        spans->lo && spans->lo < spans->hi ? path_to_border(spans->key, spans->lo, path) : 0;
     while (depth-- > 0) {
         struct node parent = path[depth];
         uint32_t split = parent.first + weft_leaves_left(parent.end - parent.first);

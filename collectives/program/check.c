@@ -285,7 +285,8 @@ static weft_status check_outputs(struct checker *checker)
         root = weft_leaves_label(0, weft_shape_leaves(shape), 0);
     for (uint32_t c = 0; c < output.cells; c++) {
         struct weft_goal goal = weft_shape_goal(shape, output.first + c);
-        weft_sum wanted = goal.rank == WEFT_ALL_RANKS ? root.sum : weft_label_leaf(goal.rank, 0).sum;
+        weft_sum wanted =
+            goal.rank == WEFT_ALL_RANKS ? root.sum : weft_label_leaf(goal.rank, 0).sum;
         const struct weft_ref ref = {.space = WEFT_OUTPUT, .index = output.first + c};
         struct weft_label label = locate(checker, &ref, 0)->label;
         const char *reason = NULL;

@@ -382,8 +382,8 @@ static weft_status read_leaves(struct reader *reader, const json_t *json)
             return bad(reader, reader->name, "\"leaf_bounds\" has an entry out of range");
         bounds[r] = (uint32_t)bound;
     }
-    WEFT_TRY(weft_leaf_bounds_check(shape->num_ranks, bounds[shape->num_ranks], bounds,
-                                    reader->error));
+    WEFT_TRY(
+        weft_leaf_bounds_check(shape->num_ranks, bounds[shape->num_ranks], bounds, reader->error));
     weft_shape_set_leaves(shape, bounds[shape->num_ranks], bounds);
     return WEFT_OK;
 }
@@ -476,10 +476,9 @@ static weft_status read_results(struct reader *reader, const json_t *json)
 
 static weft_status read_program(struct reader *reader, const json_t *json)
 {
-    static const char *const keys[] = {"algorithm", "collective", "num_ranks", "rank",
-                                       "root",      "pieces",     "aliasing",  "num_channels",
-                                       "scratch",   "steps",      "results",   "order",
-                                       "leaf_bounds"};
+    static const char *const keys[] = {
+        "algorithm",    "collective", "num_ranks", "rank",    "root",  "pieces",     "aliasing",
+        "num_channels", "scratch",    "steps",     "results", "order", "leaf_bounds"};
     struct weft_program *program = reader->program;
     const json_t *steps, *scratch;
     const char *algorithm;

@@ -85,8 +85,8 @@ static weft_status check_parts(const struct weft_shape *shape, struct weft_error
     const uint32_t *bounds = shape->leaf_bounds;
     if (!shape->num_leaves)
         return WEFT_OK;
-    if (shape->num_parts != weft_leaf_parts(bounds[shape->rank], bounds[shape->rank + 1],
-                                            shape->num_leaves, NULL))
+    if (shape->num_parts !=
+        weft_leaf_parts(bounds[shape->rank], bounds[shape->rank + 1], shape->num_leaves, NULL))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "leaves %u to %u are not %u parts",
                          bounds[shape->rank], bounds[shape->rank + 1], shape->num_parts);
     if ((uint64_t)shape->num_parts * shape->pieces * weft_shape_blocks(shape) > WEFT_CELLS_LIMIT)

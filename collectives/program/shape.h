@@ -36,8 +36,8 @@ struct weft_shape {
     weft_collective collective;
     int num_ranks;
     int rank;
-    int root;        // broadcast, reduce: the root; send, recv: the peer; else 0
-    uint32_t pieces; // pieces of a block, >= 1
+    int root;                    // broadcast, reduce: the root; send, recv: the peer; else 0
+    uint32_t pieces;             // pieces of a block, >= 1
     bool is_canonical;           // reductions only: outputs are the canonical tree over the leaves
     uint32_t num_leaves;         // 0: one leaf per rank; else is_canonical
     const uint32_t *leaf_bounds; // (num_ranks + 1) with num_leaves; rises from 0 to num_leaves

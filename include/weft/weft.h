@@ -83,8 +83,8 @@ typedef enum weft_dtype {
     WEFT_UINT8,
 } weft_dtype;
 
-/* Reductions. AVG is the sum divided by the number of ranks (integers: truncated); with leaf_bounds,
- * by the number of leaves. */
+/* Reductions. AVG is the sum divided by the number of ranks (integers: truncated); with
+ * leaf_bounds, by the number of leaves. */
 typedef enum weft_op {
     WEFT_SUM,
     WEFT_PROD,
@@ -248,7 +248,8 @@ typedef struct weft_op_desc {
     void *queue;               /* NULL: host. A stream otherwise (UNSUPPORTED in this build) */
     const char *algorithm;     /* NULL: the planner chooses. Must be equal on all ranks; copied */
     /* Since these were added, a struct_bytes that ends before them means NULL and 0. With
-     * WEFT_ORDER_REPRODUCIBLE, all_reduce, reduce, reduce_scatter(v); equal on all ranks; copied. */
+     * WEFT_ORDER_REPRODUCIBLE, all_reduce, reduce, reduce_scatter(v); equal on all ranks; copied.
+     */
     size_t num_leaves;         /* 1 .. WEFT_LEAVES_LIMIT; 0: one leaf per rank */
     const size_t *leaf_bounds; /* num_ranks + 1 entries, rising from 0 to num_leaves: rank r
                                   contributes leaves [leaf_bounds[r], leaf_bounds[r + 1]) */
@@ -256,10 +257,10 @@ typedef struct weft_op_desc {
 
 /* ---- the canonical order ----
  *
- * A reproducible reduction combines leaves 0 .. num_leaves - 1 in one fixed binary tree, rounding to
- * the type at every node. A node over n > 1 leaves combines the node over the first m of them with
- * the node over the rest, m being the largest power of two below n. So the result depends on the
- * leaves and their number alone, not on who owns them.
+ * A reproducible reduction combines leaves 0 .. num_leaves - 1 in one fixed binary tree, rounding
+ * to the type at every node. A node over n > 1 leaves combines the node over the first m of them
+ * with the node over the rest, m being the largest power of two below n. So the result depends on
+ * the leaves and their number alone, not on who owns them.
  *
  * By default rank r contributes leaf r. With leaf_bounds it contributes a span of leaves (possibly
  * none), for instance its part of the micro-batches of one training step: it combines what lies

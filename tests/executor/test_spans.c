@@ -121,9 +121,7 @@ static void make_ready(const struct weft_algorithm *algorithm, const struct weft
     for (int r = 0; r < key->num_ranks; r++) {
         struct weft_program *program = NULL;
         const uint32_t *span = key->leaf_bounds ? key->leaf_bounds + r : NULL;
-        size_t parts = span
-                           ? weft_leaf_parts(span[0], span[1], key->num_leaves, NULL)
-                           : 1;
+        size_t parts = span ? weft_leaf_parts(span[0], span[1], key->num_leaves, NULL) : 1;
         unsigned aliasing = WEFT_OUT_OF_PLACE | (parts > 1 ? 0u : (unsigned)WEFT_IN_PLACE);
         require_ok(algorithm->emit(key, layout, r, aliasing, &program, &error), algorithm, key,
                    &error);
@@ -250,10 +248,8 @@ static void test_every_partition_gives_the_bits_of_the_tree(void **state)
             }
     for (int n = 1; n <= MAX_RANKS; n++) { // and one leaf per rank, without spans
         struct weft_layout *layout = make_test_layout(n, n);
-        const struct weft_key key = {.num_ranks = n,
-                                     .element_bytes = 4,
-                                     .size_class = 7,
-                                     .order = WEFT_ORDER_REPRODUCIBLE};
+        const struct weft_key key = {
+            .num_ranks = n, .element_bytes = 4, .size_class = 7, .order = WEFT_ORDER_REPRODUCIBLE};
         num_tried += try_all(&rig, key, layout);
         weft_layout_destroy(&layout);
     }

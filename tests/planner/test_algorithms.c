@@ -149,8 +149,9 @@ static void test_reproducible_is_canonical(void **state)
             continue;
         struct weft_layout *layout = make_test_layout(walk.key.num_ranks, (int)(num_cells % 97));
         for (int i = 0; weft_algorithms[i]; i++)
-            for (int r = 0;
-                 r < walk.key.num_ranks && !weft_algorithm_refusal(weft_algorithms[i], &walk.key, layout); r++) {
+            for (int r = 0; r < walk.key.num_ranks &&
+                            !weft_algorithm_refusal(weft_algorithms[i], &walk.key, layout);
+                 r++) {
                 struct weft_error error = {0};
                 struct weft_program *program = NULL;
                 int num_leaves =

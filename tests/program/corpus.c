@@ -13,8 +13,9 @@
 #include <cmocka.h>
 
 #include "base/dtype.h"
-#include "collectives/planner/algorithm.h"
+#include "collectives/planner/choice.h"
 #include "tests/planner/layouts.h"
+#include "tests/planner/leaves.h"
 #include "tests/program/samples.h"
 
 static struct program_set *add_set(struct corpus *corpus, const char *name, const char *collective,
@@ -78,14 +79,46 @@ static void add_algorithm(struct corpus *corpus, const struct weft_algorithm *al
             }
 }
 
+// Reproducible: one leaf per rank, then random spans.
+static void add_reproducible(struct corpus *corpus, const struct weft_algorithm *algorithm,
+                             int most_ranks)
+{
+    static const weft_collective reductions[] = {WEFT_ALL_REDUCE, WEFT_REDUCE, WEFT_REDUCE_SCATTER};
+    uint64_t random = 3;
+    for (int i = 0; i < 3 * 4; i++)
+        for (int n = 2; n <= most_ranks; n++) {
+            uint32_t bounds[CORPUS_RANKS_LIMIT + 1];
+            struct weft_key key = {.collective = reductions[i % 3],
+                                   .num_ranks = n,
+                                   .root = reductions[i % 3] == WEFT_REDUCE,
+                                   .element_bytes = 4,
+                                   .size_class = 10,
+                                   .order = WEFT_ORDER_REPRODUCIBLE,
+                                   .num_leaves = i < 3 ? 0 : (uint32_t)(2 * n + i),
+                                   .leaf_bounds = bounds};
+            leaf_spans(n, key.num_leaves, i, &random, bounds);
+            struct weft_layout *layout = make_test_layout(n, 1);
+            bool can = !weft_algorithm_refusal(algorithm, &key, layout);
+            struct program_set *set =
+                can ? add_set(corpus, algorithm->name,
+                              i < 3 ? "reproducible reduction" : "reduction of spans", n)
+                    : NULL;
+            for (int rank = 0; can && rank < n; rank++)
+                set->programs[rank] = emit(algorithm, key, layout, rank, WEFT_OUT_OF_PLACE);
+            weft_layout_destroy(&layout);
+        }
+}
+
 struct corpus *build_corpus(int most_ranks)
 {
     struct corpus *corpus = calloc(1, sizeof *corpus);
     assert_non_null(corpus);
     assert_true(most_ranks <= CORPUS_RANKS_LIMIT);
     add_samples(corpus, most_ranks);
-    for (int a = 0; weft_algorithms[a]; a++)
+    for (int a = 0; weft_algorithms[a]; a++) {
         add_algorithm(corpus, weft_algorithms[a], most_ranks);
+        add_reproducible(corpus, weft_algorithms[a], most_ranks);
+    }
     return corpus;
 }
 

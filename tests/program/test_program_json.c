@@ -43,6 +43,38 @@ static void what_is_written_is_read(void **state)
     destroy_corpus(corpus);
 }
 
+// Of a program of spans: each of these is refused, with the field's name.
+static void bad_leaves_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bounds[] = {
+        "[0]",          "[0, 2, 1, 5]",     "[1, 2, 3, 5]",       "[0, 1, 2, -3]",
+        "[0, 0, 0, 0]", "[0, 1, \"2\", 5]", "[0, 1, 2, 9999999]", "7"};
+    const uint32_t good[] = {0, 1, 4, 5};
+    struct weft_program *program = sample_program(&samples[0], 3, 0, 0), *back = NULL;
+    json_t *json = NULL;
+    struct weft_error error;
+    assert_true(weft_collective_reduces(program->shape.collective));
+    assert_int_equal(weft_program_to_json(program, &json, &error), WEFT_OK);
+    json_object_set_new(json, "leaf_bounds", json_pack("[i, i, i, i]", 0, 1, 4, 5));
+    assert_int_equal(weft_program_from_json(json, "text", &back, &error), WEFT_INVALID_FORMAT);
+    assert_non_null(strstr(error.text, "order"));
+    json_object_set_new(json, "order", json_string("free"));
+    assert_int_equal(weft_program_from_json(json, "text", &back, &error), WEFT_INVALID_FORMAT);
+    json_object_set_new(json, "order", json_string("reproducible"));
+    assert_int_equal(weft_program_from_json(json, "text", &back, &error), WEFT_OK);
+    assert_memory_equal(back->shape.leaf_bounds, good, sizeof good);
+    assert_false(weft_program_equal(program, back));
+    weft_program_destroy(&back);
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        json_object_set_new(json, "leaf_bounds", json_loads(bounds[i], JSON_DECODE_ANY, NULL));
+        assert_int_not_equal(weft_program_from_json(json, "text", &back, &error), WEFT_OK);
+        assert_null(back);
+    }
+    json_decref(json);
+    weft_program_destroy(&program);
+}
+
 static void differences_are_seen(void **state)
 {
     (void)state;
@@ -185,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(differences_are_seen),
+        cmocka_unit_test(bad_leaves_are_refused),
         cmocka_unit_test(hostile_input_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
