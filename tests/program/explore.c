@@ -171,7 +171,7 @@ static bool open_world(struct world *world)
                     return false;
     world->words = num_steps(world) + world->num_transfers +
                    world->first_location[world->num_ranks] + world->first_source[num_steps(world)];
-    world->trees = weft_trees_create(world->num_ranks);
+    world->trees = weft_trees_create((int)weft_shape_leaves(&world->programs[0]->shape));
     assert_non_null(world->trees);
     return true;
 }
@@ -306,6 +306,9 @@ static bool is_end_right(const struct world *world, uint32_t *state)
             bool is_right = value && weft_trees_is_of_one_cell(world->trees, value, &cell) &&
                             cell == goal.cell && weft_trees_holds(world->trees, value, goal.rank) &&
                             weft_trees_label(world->trees, value).expression == program->results[c];
+            if (is_right && program->shape.is_canonical)
+                is_right = value == weft_trees_canonical(world->trees, 0,
+                                                         weft_shape_leaves(&program->shape), cell);
             if (is_right && weft_shape_is_replicated(&program->shape))
                 is_right = value == *location(world, state, 0, &ref, 0);
             if (!is_right) {
@@ -463,7 +466,12 @@ static bool push_start(struct world *world, uint32_t *state)
         struct weft_window input = weft_shape_input(&world->programs[rank]->shape);
         for (uint32_t c = input.first; c < input.first + input.cells; c++) {
             const struct weft_ref ref = {.space = WEFT_INPUT, .index = c};
-            *location(world, state, rank, &ref, 0) = weft_trees_leaf(world->trees, rank, c);
+            uint32_t first, count;
+            uint32_t cells = input.cells / weft_shape_parts(&world->programs[rank]->shape);
+            weft_shape_part(&world->programs[rank]->shape, (c - input.first) / cells, &first,
+                            &count);
+            *location(world, state, rank, &ref, 0) = weft_trees_canonical(
+                world->trees, first, count, input.first + (c - input.first) % cells);
         }
     }
     return arrive(world, state);
