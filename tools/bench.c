@@ -9,11 +9,12 @@
 
 #include "base/config.h"
 #include "base/dtype.h"
+#include "collectives/program/shape.h"
 #include "tools/bench_run.h"
 #include "tools/command.h"
 #include "tools/local_ranks.h"
 
-enum { KEY_ALGORITHM = 256, KEY_FORMAT, KEY_JSON, KEY_RANKS, KEY_STARTED };
+enum { KEY_ALGORITHM = 256, KEY_FORMAT, KEY_JSON, KEY_RANKS, KEY_STARTED, KEY_ORDER };
 
 struct bench_options {
     struct weft_bench_settings settings;
@@ -86,6 +87,14 @@ static void set_op(struct weft_bench_settings *settings, struct argp_state *stat
     settings->op = (int)op;
 }
 
+static void set_order(struct weft_bench_settings *settings, struct argp_state *state,
+                      const char *name)
+{
+    if (strcmp(name, "free") != 0 && strcmp(name, "reproducible") != 0)
+        argp_error(state, "--order: '%s' is neither free nor reproducible", name);
+    settings->order = name[0] == 'f' ? WEFT_ORDER_FREE : WEFT_ORDER_REPRODUCIBLE;
+}
+
 static void check_together(struct bench_options *options, struct argp_state *state)
 {
     struct weft_bench_settings *settings = &options->settings;
@@ -96,6 +105,9 @@ static void check_together(struct bench_options *options, struct argp_state *sta
     else if (options->num_ranks && !options->was_started && weft_config_environment("WEFT_RANK"))
         argp_error(state, "--ranks inside `weft launch`: leave it out, the launcher's ranks are "
                           "used");
+    else if (settings->order == WEFT_ORDER_REPRODUCIBLE &&
+             !weft_collective_reduces(settings->collective))
+        argp_error(state, "--order reproducible is for all_reduce, reduce_scatter and reduce");
     if (options->has_step && settings->step_factor == 0)
         settings->step_factor = 1;
     else if (settings->step_factor == 0)
@@ -138,6 +150,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'r':
         settings->root =
             !strcmp(argument, "all") ? -1 : (int)number(state, "-r", argument, 0, 1 << 24);
+        return 0;
+    case KEY_ORDER:
+        set_order(settings, state, argument);
         return 0;
     case KEY_ALGORITHM:
         settings->algorithm = argument;
@@ -182,6 +197,8 @@ static const struct argp_option options_table[] = {
     {"root", 'r', "RANK", 0, "Root rank (default 0), or all", 0},
     {"algorithm", KEY_ALGORITHM, "NAME", 0, "Force an algorithm instead of the planner's choice",
      0},
+    {"order", KEY_ORDER, "ORDER", 0,
+     "free (default), or reproducible: timed in turns with free, whose time is printed too", 0},
     {"format", KEY_FORMAT, "FORMAT", 0, "nccl (default), json or csv", 0},
     {"json", KEY_JSON, NULL, 0, "The same as --format json", 0},
     {"started", KEY_STARTED, NULL, OPTION_HIDDEN, NULL, 0},

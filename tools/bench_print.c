@@ -64,6 +64,11 @@ static void row_nccl(FILE *stream, const struct weft_bench_row *row, bool is_fir
             fprintf(stream, " %s p50 %.2f p99 %.2f us;", placement_names[i], row->timings[i].p50_us,
                     row->timings[i].p99_us);
     fprintf(stream, " plan: %s over %s\n", row->plan ? row->plan : "not known", row->transport);
+    for (int i = 0; i < 2; i++)
+        if (row->timings[i].free_us > 0)
+            fprintf(stream, "#   %s reproducible takes %.2f of the time of free (%.2f us, %s)\n",
+                    placement_names[i], row->timings[i].mean_us / row->timings[i].free_us,
+                    row->timings[i].free_us, row->free_plan);
     fflush(stream);
 }
 
@@ -120,9 +125,13 @@ static void row_json(FILE *stream, const struct weft_bench_row *row, bool is_fir
                 "\"algbw_gbps\": %.6f, \"busbw_gbps\": %.6f, \"wrong\": ",
                 t->mean_us, t->p50_us, t->p99_us, t->algorithm_gbps, t->bus_gbps);
         if (t->was_checked)
-            fprintf(stream, "%llu}", (unsigned long long)t->wrong);
+            fprintf(stream, "%llu", (unsigned long long)t->wrong);
         else
-            fputs("null}", stream);
+            fputs("null", stream);
+        if (t->free_us > 0)
+            fprintf(stream, ", \"free_time_us\": %.3f, \"free_plan\": \"%s\"", t->free_us,
+                    row->free_plan);
+        fputs("}", stream);
     }
     fputs("}", stream);
     fflush(stream);

@@ -116,46 +116,71 @@ static int compare_times(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+// The same operation as the planner would do it if it were free.
+static weft_op_desc free_order(const weft_op_desc *desc)
+{
+    weft_op_desc other = *desc;
+    other.order = WEFT_ORDER_FREE;
+    other.algorithm = NULL;
+    return other;
+}
+
 static weft_status time_loop(struct bench *bench, const struct weft_bench_case *c,
                              const struct weft_op_desc *desc, struct weft_bench_timing *timing)
 {
     size_t iterations = (size_t)bench->settings->iterations;
-    for (int i = 0; i < bench->settings->warmup_iterations; i++)
+    const weft_op_desc other = free_order(desc);
+    for (int i = 0; i < bench->settings->warmup_iterations; i++) {
         WEFT_TRY(submit(bench, c, desc));
+        if (desc->order != WEFT_ORDER_FREE)
+            WEFT_TRY(submit(bench, c, &other));
+    }
     WEFT_TRY(check(bench, weft_barrier(bench->comm, NULL), "barrier"));
-    int64_t start = weft_clock_ns(), last = start;
+    int64_t last = weft_clock_ns(), sums_ns[2] = {0, 0}; // as asked, in free order
     for (size_t i = 0; i < iterations; i++) {
         WEFT_TRY(submit(bench, c, desc));
         int64_t now = weft_clock_ns();
         bench->times_ns[i] = now - last;
+        sums_ns[0] += now - last;
+        last = now;
+        if (desc->order == WEFT_ORDER_FREE)
+            continue;
+        WEFT_TRY(submit(bench, c, &other));
+        now = weft_clock_ns();
+        sums_ns[1] += now - last;
         last = now;
     }
-    double mean_us = (double)(last - start) / 1e3 / (double)iterations, sum_us;
+    double means_us[2] = {(double)sums_ns[0] / 1e3 / (double)iterations,
+                          (double)sums_ns[1] / 1e3 / (double)iterations};
+    double sums_us[2];
     WEFT_TRY(check(bench,
-                   weft_all_reduce(&mean_us, &sum_us, 1, WEFT_FLOAT64, WEFT_SUM, bench->comm, NULL),
+                   weft_all_reduce(means_us, sums_us, 2, WEFT_FLOAT64, WEFT_SUM, bench->comm, NULL),
                    "averaging the times"));
     WEFT_TRY(check(bench,
                    weft_all_reduce(bench->times_ns, bench->times_ns, iterations, WEFT_INT64,
                                    WEFT_MAX, bench->comm, NULL),
                    "collecting the times"));
     qsort(bench->times_ns, iterations, sizeof *bench->times_ns, compare_times);
-    timing->mean_us = sum_us / c->num_ranks;
+    timing->mean_us = sums_us[0] / c->num_ranks;
+    timing->free_us = sums_us[1] / c->num_ranks;
     timing->p50_us = (double)bench->times_ns[(iterations - 1) / 2] / 1e3;
     timing->p99_us = (double)bench->times_ns[(iterations * 99 + 99) / 100 - 1] / 1e3;
     return WEFT_OK;
 }
 
 static weft_status run_placement(struct bench *bench, struct weft_bench_case *c, bool in_place,
-                                 struct weft_bench_timing *timing, const char **plan)
+                                 struct weft_bench_row *row)
 {
     if (in_place && c->collective == WEFT_SEND)
         return WEFT_OK; // sending from the buffer that is received into has no right result
+    struct weft_bench_timing *timing = &row->timings[in_place];
     struct placement placement = place(bench, c, in_place);
     struct weft_op_desc desc = {
         .struct_bytes = sizeof desc,
         .collective = c->collective,
         .dtype = c->dtype,
         .op = c->op,
+        .order = bench->settings->order,
         .root = c->root,
         .send = placement.send,
         .recv = placement.recv,
@@ -182,7 +207,10 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     bench->wrong += timing->wrong;
     bench->bus_sum += timing->bus_gbps;
     bench->num_timings++;
-    *plan = c->collective == WEFT_SEND ? "one message" : weft_comm_describe(bench->comm, &desc);
+    const weft_op_desc other = free_order(&desc);
+    if (desc.order != WEFT_ORDER_FREE)
+        row->free_plan = weft_comm_describe(bench->comm, &other);
+    row->plan = c->collective == WEFT_SEND ? "one message" : weft_comm_describe(bench->comm, &desc);
     return WEFT_OK;
 }
 
@@ -266,7 +294,7 @@ static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype,
         .root = has_root(collective) ? root : -1,
     };
     for (int i = 0; i < 2; i++)
-        WEFT_TRY(run_placement(bench, &c, i == 1, &row.timings[i], &row.plan));
+        WEFT_TRY(run_placement(bench, &c, i == 1, &row));
     row.transport = weft_comm_transport(bench->comm);
     if (bench->num_rows == 0)
         WEFT_TRY(print_header(bench));
@@ -345,6 +373,7 @@ weft_status weft_bench_check(const struct weft_bench_settings *settings, int num
         .root = has_root(settings->collective) && settings->root > 0 ? settings->root : 0,
         .element_bytes = (int)weft_dtype_bytes(dtype),
         .size_class = weft_size_class(settings->max_bytes),
+        .order = settings->order,
     };
     if (settings->collective == WEFT_SEND && num_ranks > 1)
         key.root = 1; // the peer

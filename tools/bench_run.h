@@ -18,6 +18,7 @@ struct weft_bench_settings {
     int op;                // -1: all
     int root;              // -1: all
     const char *algorithm; // NULL: the planner's choice
+    weft_order order;      // reproducible: timed in turns with free, planner's choice
     const char *format;
 };
 

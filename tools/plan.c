@@ -4,6 +4,7 @@
  * may be one that does not exist. Here are the options, and which of them go where.
  */
 #include <argp.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ enum {
     OPTION_QUALITY,
     OPTION_QUICK,
     OPTION_SPOIL,
-    OPTION_EVALUATE
+    OPTION_EVALUATE,
+    OPTION_LEAVES
 };
 static weft_status parse_order(const char *text, weft_order *order, struct weft_error *error)
 {
@@ -88,6 +90,8 @@ static weft_status parse_value(int option, const char *text, struct weft_plan_ar
         return parse_dtype(text, &arguments->key.element_bytes, error);
     case OPTION_LINKS:
         return parse_links(text, &arguments->link_kinds, error);
+    case OPTION_LEAVES:
+        return weft_parse_integer(text, 1, WEFT_LEAVES_LIMIT, &arguments->leaves, error);
     case OPTION_ORDER:
         return parse_order(text, &arguments->key.order, error);
     }
@@ -164,6 +168,8 @@ static const struct argp_option options[] = {
      0},
     {"root", 'R', "RANK", 0, "Root of broadcast and reduce; peer of send and recv", 0},
     {"order", OPTION_ORDER, "ORDER", 0, "free or reproducible (free)", 0},
+    {"leaves", OPTION_LEAVES, "N", 0,
+     "With reproducible order: the ranks share N leaves as evenly as can be (one each)", 0},
     {"dtype", 'd', "TYPE", 0, "Element type (f32)", 0},
     {"topology", 't', "SOURCE", 0, "As in `weft topo`: a file or a synthetic string", 0},
     {"topo", 0, NULL, OPTION_ALIAS, NULL, 0},
@@ -244,6 +250,7 @@ int weft_command_plan(int argc, char **argv)
                                      arguments.topology, arguments.wants_json);
     weft_status status = weft_plan_run(&arguments, &error);
     weft_plan_ranks_free(&arguments.places);
+    free(arguments.leaf_bounds);
     if (status != WEFT_OK)
         return weft_command_fail(argv[0], &error);
     return weft_command_finish(argv[0], WEFT_EXIT_OK);

@@ -18,6 +18,8 @@ struct weft_plan_arguments {
     struct weft_error error;
     int64_t bytes;
     int64_t ranks, root, rank;
+    int64_t leaves;        // 0: one for each rank
+    uint32_t *leaf_bounds; // with leaves: the key's
     struct weft_plan_ranks places;
     const char *topology;
     const char *algorithm;

@@ -18,12 +18,14 @@ static weft_status make_plan(const struct weft_plan_arguments *arguments,
                              const struct weft_explanation *explanation, int rank,
                              struct weft_plan **plan, struct weft_error *error)
 {
-    bool is_exchange = arguments->key.collective == WEFT_ALL_TO_ALL ||
+    bool is_one = arguments->key.collective == WEFT_ALL_TO_ALL ||
                        arguments->key.collective == WEFT_ALL_TO_ALL_V;
+    const uint32_t *span = arguments->key.num_leaves ? arguments->key.leaf_bounds + rank : NULL;
+    is_one |= span && weft_leaf_parts(span[0], span[1], arguments->key.num_leaves, NULL) > 1;
     const struct weft_plan_request request = {
         .key = arguments->key,
         .rank = rank,
-        .aliasing = is_exchange ? WEFT_OUT_OF_PLACE : WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
+        .aliasing = is_one ? WEFT_OUT_OF_PLACE : WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
         .layout = explanation->choice.layout,
         .algorithm = explanation->chosen->name,
     };

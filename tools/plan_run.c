@@ -119,6 +119,21 @@ static weft_status find_topology(struct weft_plan_arguments *arguments,
     return WEFT_OK;
 }
 
+static weft_status share_leaves(struct weft_plan_arguments *arguments, struct weft_error *error)
+{
+    uint64_t n = (uint64_t)arguments->ranks;
+    if (!arguments->leaves)
+        return WEFT_OK;
+    arguments->leaf_bounds = malloc((n + 1) * sizeof *arguments->leaf_bounds);
+    if (!arguments->leaf_bounds)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for leaves");
+    for (uint64_t r = 0; r <= n; r++)
+        arguments->leaf_bounds[r] = (uint32_t)((uint64_t)arguments->leaves * r / n);
+    arguments->key.num_leaves = (uint32_t)arguments->leaves;
+    arguments->key.leaf_bounds = arguments->leaf_bounds;
+    return WEFT_OK;
+}
+
 // All that depends on the number of ranks.
 static weft_status settle(struct weft_plan_arguments *arguments, struct weft_error *error)
 {
@@ -134,6 +149,7 @@ static weft_status settle(struct weft_plan_arguments *arguments, struct weft_err
     arguments->key.num_ranks = (int)arguments->ranks;
     arguments->key.root =
         weft_collective_is_rooted(arguments->key.collective) ? (int)arguments->root : 0;
+    WEFT_TRY(share_leaves(arguments, error));
     WEFT_TRY(weft_key_check(&arguments->key, error));
     return find_forced(arguments, error);
 }

@@ -30,4 +30,8 @@ struct weft_table_row {
 weft_status weft_table_row(const struct weft_key *key, const struct weft_layout *layout,
                            int size_class, struct weft_table_row *row, struct weft_error *error);
 
+/* The cheapest prediction of the same request in free order: what reproducible order is held to. */
+weft_status weft_table_free_ps(const struct weft_key *key, const struct weft_layout *layout,
+                               int size_class, int64_t *free_ps, struct weft_error *error);
+
 #endif

@@ -29,13 +29,29 @@ weft_status weft_table_row(const struct weft_key *key, const struct weft_layout 
     return weft_choice_make(&at, layout, &row->choice, error);
 }
 
-static void print_row(const struct weft_table_row *row, FILE *stream)
+weft_status weft_table_free_ps(const struct weft_key *key, const struct weft_layout *layout,
+                               int size_class, int64_t *free_ps, struct weft_error *error)
+{
+    struct weft_table_row row;
+    struct weft_key free_key = *key;
+    free_key.order = WEFT_ORDER_FREE;
+    free_key.num_leaves = 0;
+    free_key.leaf_bounds = NULL;
+    WEFT_TRY(weft_table_row(&free_key, layout, size_class, &row, error));
+    *free_ps = row.choice.candidates[0].estimate_ps;
+    return WEFT_OK;
+}
+
+// free_ps: 0 where the row is of free order itself.
+static void print_row(const struct weft_table_row *row, int64_t free_ps, FILE *stream)
 {
     const struct weft_candidate *first = &row->choice.candidates[0];
     char size[32], predicted[32];
     weft_format_bytes(INT64_C(1) << row->size_class, size, sizeof size);
     weft_format_latency(first->estimate_ps, predicted, sizeof predicted);
     fprintf(stream, "  %8s  %-9s %11s", size, first->algorithm->name, predicted);
+    if (free_ps)
+        fprintf(stream, " %9.2fx", (double)first->estimate_ps / (double)free_ps);
     for (int i = 1; i < row->choice.num_usable && i < 4; i++)
         fprintf(stream, "   %s %.2fx", first[i].algorithm->name,
                 (double)first[i].estimate_ps / (double)first->estimate_ps);
@@ -49,14 +65,19 @@ weft_status weft_explain_table(const struct weft_key *key, const struct weft_lay
     const struct weft_algorithm *last = NULL;
     char changes[512] = "", size[32];
     size_t used = 0;
+    int64_t free_ps = 0;
+    bool is_priced = key->order == WEFT_ORDER_REPRODUCIBLE;
     WEFT_TRY(weft_table_row(key, layout, WEFT_TABLE_FIRST_CLASS, &row, error));
-    fprintf(stream, "%s on %d ranks\n  %8s  %-9s %11s   %s\n",
-            weft_collective_names[key->collective], key->num_ranks, "size", "winner", "predicted",
-            "then, times slower");
+    fprintf(stream, "%s on %d ranks%s\n  %8s  %-9s %11s%s   %s\n",
+            weft_collective_names[key->collective], key->num_ranks,
+            is_priced ? ", reproducible order" : "", "size", "winner", "predicted",
+            is_priced ? "   of free" : "", "then, times slower");
     for (int size_class = WEFT_TABLE_FIRST_CLASS; size_class <= WEFT_TABLE_LAST_CLASS;
          size_class++) {
         WEFT_TRY(weft_table_row(key, layout, size_class, &row, error));
-        print_row(&row, stream);
+        if (is_priced)
+            WEFT_TRY(weft_table_free_ps(key, layout, size_class, &free_ps, error));
+        print_row(&row, free_ps, stream);
         if (row.choice.candidates[0].algorithm == last || used >= sizeof changes)
             continue;
         last = row.choice.candidates[0].algorithm;
@@ -84,10 +105,14 @@ weft_status weft_explain_table_json(const struct weft_key *key, const struct wef
         for (int i = 0; i < row.choice.num_usable; i++)
             json_object_set_new(predicted, row.choice.candidates[i].algorithm->name,
                                 json_integer(row.choice.candidates[i].estimate_ps));
-        json_array_append_new(rows, json_pack("{s:I, s:i, s:s, s:o}", "bytes",
-                                              (json_int_t)1 << size_class, "size_class", size_class,
-                                              "chosen", row.choice.candidates[0].algorithm->name,
-                                              "predicted_ps", predicted));
+        json_t *object = json_pack(
+            "{s:I, s:i, s:s, s:o}", "bytes", (json_int_t)1 << size_class, "size_class", size_class,
+            "chosen", row.choice.candidates[0].algorithm->name, "predicted_ps", predicted);
+        int64_t free_ps;
+        if (key->order == WEFT_ORDER_REPRODUCIBLE &&
+            weft_table_free_ps(key, layout, size_class, &free_ps, error) == WEFT_OK)
+            json_object_set_new(object, "free_ps", json_integer(free_ps));
+        json_array_append_new(rows, object);
     }
     *json = json_pack("{s:s, s:i, s:s, s:i, s:o}", "format", "weft-plan-table", "version", 1,
                       "collective", weft_collective_names[key->collective], "ranks", key->num_ranks,
