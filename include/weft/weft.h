@@ -262,6 +262,8 @@ typedef struct weft_op_desc {
  * with the node over the rest, m being the largest power of two below n. So the result depends on
  * the leaves and their number alone, not on who owns them.
  *
+ * The operations are taken to be commutative to the bit, which IEEE sums of numbers are.
+ *
  * By default rank r contributes leaf r. With leaf_bounds it contributes a span of leaves (possibly
  * none), for instance its part of the micro-batches of one training step: it combines what lies
  * wholly in its span itself, and sends one vector for each of the largest nodes in it, its parts.
