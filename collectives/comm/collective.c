@@ -90,6 +90,7 @@ static struct weft_flat_call flat_call(const struct weft_call *call, uint32_t se
         .bytes = call->block_bytes,
         .element_bytes = call->element_bytes,
         .reduce = weft_reduce_lookup(desc->dtype, desc->op),
+        .is_canonical = call->key.order == WEFT_ORDER_REPRODUCIBLE,
         .call = call->signature,
         .sequence = sequence,
     };
@@ -100,7 +101,7 @@ static bool goes_flat(const struct weft_comm *comm, const struct weft_call *call
 {
     const char *forced =
         call->desc.algorithm ? call->desc.algorithm : comm->context->config.algorithm;
-    return comm->is_flat && !call->tables && call->key.order == WEFT_ORDER_FREE &&
+    return comm->is_flat && !call->tables && !call->key.num_leaves &&
            (!*forced || !strcmp(forced, "flat")) &&
            weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
                               comm->flat_bytes);

@@ -19,10 +19,19 @@ struct slot {
 
 _Static_assert(sizeof(struct slot) == WEFT_FLAT_HEADER_BYTES, "data shares the flag's cache line");
 
-// Blocks of contributions: block `from` of rank `peer` into block `to` of the output.
+// Blocks of contributions: block `from` of rank `peer` into block `to` of the output. In canonical
+// order through a stack: push a contribution, combine the two values on top, take the last one out.
 struct actions {
     void (*copy)(void *argument, int peer, int from, int to);
     void (*combine)(void *argument, int peer, int from, int to);
+    void (*push)(void *argument, int depth, int peer, int from);
+    void (*merge)(void *argument, int depth);
+    void (*take)(void *argument, int to);
+};
+
+enum {
+    STACK_DEPTH = 8,    // 64 ranks: 7 finished subtrees at most, of falling sizes, and a leaf
+    STACK_BYTES = 1024, // of each value, hence of what is combined at a time
 };
 
 struct form {
@@ -30,7 +39,23 @@ struct form {
     int root;
     int rank;
     int num_ranks;
+    bool is_canonical;
 };
+
+// The tree over all ranks: a node is complete when it cannot grow.
+static inline __attribute__((always_inline)) void gather_tree(const struct form *form,
+                                                              const struct actions *actions,
+                                                              void *argument, int from, int to)
+{
+    int depth = 0;
+    for (int peer = 0; peer < form->num_ranks; peer++) {
+        bool is_last = peer == form->num_ranks - 1;
+        actions->push(argument, depth++, peer, from);
+        for (int twos = peer + 1; depth > 1 && (twos % 2 == 0 || is_last); twos /= 2)
+            actions->merge(argument, --depth);
+    }
+    actions->take(argument, to);
+}
 
 // Contributions are combined in rank order on every rank, so all get the same bits.
 static inline __attribute__((always_inline)) void gather(const struct form *form,
@@ -47,6 +72,10 @@ static inline __attribute__((always_inline)) void gather(const struct form *form
     case WEFT_REDUCE_SCATTER:
         if (form->collective == WEFT_REDUCE && me != form->root)
             return;
+        if (form->is_canonical) {
+            gather_tree(form, actions, argument, from, to);
+            return;
+        }
         actions->copy(argument, 0, from, to);
         for (int peer = 1; peer < n; peer++)
             actions->combine(argument, peer, from, to);
@@ -115,6 +144,9 @@ static struct slot *slot_of(const struct weft_flat *flat, int rank)
 struct mover {
     const struct weft_flat *flat;
     const struct weft_flat_call *call;
+    size_t begin, bytes; // canonical: what of the block is combined now
+    const char *values[STACK_DEPTH];
+    char room[STACK_DEPTH][STACK_BYTES];
 };
 
 static const char *block_of(const struct mover *mover, int peer, int from)
@@ -149,6 +181,48 @@ static void move_combine(void *argument, int peer, int from, int to)
                             mover->call->bytes / mover->call->element_bytes);
 }
 
+static void move_push(void *argument, int depth, int peer, int from)
+{
+    struct mover *mover = argument;
+    mover->values[depth] = block_of(mover, peer, from) + mover->begin;
+}
+
+// The value at `depth` into the one below.
+static void move_merge(void *argument, int depth)
+{
+    struct mover *mover = argument;
+    char *into = mover->room[depth - 1];
+    mover->call->reduce(into, mover->values[depth - 1], mover->values[depth],
+                        mover->bytes / mover->call->element_bytes);
+    mover->values[depth - 1] = into;
+}
+
+static void move_take(void *argument, int to)
+{
+    const struct mover *mover = argument;
+    memcpy(output_of(mover, to) + mover->begin, mover->values[0], mover->bytes);
+}
+
+// In canonical order a block is combined in stretches that fit the stack.
+static void gather_now(const struct weft_flat *flat, const struct weft_flat_call *call)
+{
+    static const struct actions moves = {move_copy, move_combine, move_push, move_merge, move_take};
+    const struct form form = {call->collective, call->root, flat->rank, flat->num_ranks,
+                              call->is_canonical};
+    struct mover mover;
+    mover.flat = flat;
+    mover.call = call;
+    if (!call->is_canonical) {
+        gather(&form, &moves, &mover);
+        return;
+    }
+    for (mover.begin = 0; mover.begin < call->bytes; mover.begin += STACK_BYTES) {
+        size_t left = call->bytes - mover.begin;
+        mover.bytes = left < STACK_BYTES ? left : STACK_BYTES;
+        gather(&form, &moves, &mover);
+    }
+}
+
 static uint64_t flag_word(uint32_t generation, uint64_t call)
 {
     return ((call ^ (call >> 32)) << 32) | generation;
@@ -156,7 +230,7 @@ static uint64_t flag_word(uint32_t generation, uint64_t call)
 
 static void publish(struct weft_flat *flat, const struct weft_flat_call *call)
 {
-    const struct form form = {call->collective, call->root, flat->rank, flat->num_ranks};
+    const struct form form = {call->collective, call->root, flat->rank, flat->num_ranks, false};
     struct slot *mine;
     flat->generation++;
     mine = slot_of(flat, flat->rank);
@@ -180,7 +254,6 @@ static bool all_seen(const struct weft_flat *flat)
 weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_call *call, int *peer,
                                uint64_t *peer_call)
 {
-    static const struct actions moves = {move_copy, move_combine};
     if (!flat->is_published)
         publish(flat, call);
     uint64_t wanted = flag_word(flat->generation, call->call);
@@ -200,9 +273,7 @@ weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_ca
     }
     if (!all_seen(flat))
         return WEFT_IN_PROGRESS;
-    const struct form form = {call->collective, call->root, flat->rank, flat->num_ranks};
-    struct mover mover = {flat, call};
-    gather(&form, &moves, &mover);
+    gather_now(flat, call);
     flat->is_published = false;
     return WEFT_OK;
 }
@@ -235,6 +306,8 @@ struct recorder {
     const struct weft_shape *shape;
     uint32_t first[WEFT_FLAT_RANKS_LIMIT]; // scratch cell of the block read from each other rank
     uint32_t own;                          // scratch copy of the whole input: the own slot
+    uint32_t like;                         // an output cell
+    struct weft_operand values[STACK_DEPTH];
 };
 
 static struct weft_operand slot_operand(struct recorder *recorder, int peer, int from)
@@ -260,6 +333,29 @@ static void record_combine(void *argument, int peer, int from, int to)
                          output);
 }
 
+static void record_push(void *argument, int depth, int peer, int from)
+{
+    struct recorder *recorder = argument;
+    recorder->values[depth] = slot_operand(recorder, peer, from);
+}
+
+static void record_merge(void *argument, int depth)
+{
+    struct recorder *recorder = argument;
+    struct weft_operand into = weft_cells(
+        WEFT_SCRATCH, weft_builder_scratch(recorder->builder, WEFT_OUTPUT, recorder->like, 1));
+    weft_builder_combine(recorder->builder, 0, 1, recorder->values[depth - 1],
+                         recorder->values[depth], into);
+    recorder->values[depth - 1] = into;
+}
+
+static void record_take(void *argument, int to)
+{
+    struct recorder *recorder = argument;
+    weft_builder_move(recorder->builder, 0, 1, recorder->values[0],
+                      weft_cells(WEFT_OUTPUT, (uint32_t)to));
+}
+
 static void record_receive(void *argument, int peer, int from, int to)
 {
     struct recorder *recorder = argument;
@@ -272,6 +368,24 @@ static void record_receive(void *argument, int peer, int from, int to)
     recorder->first[peer] = weft_builder_scratch(recorder->builder, WEFT_OUTPUT, extent, 1);
     weft_builder_move(recorder->builder, 0, 1, weft_from(peer, 0, &label),
                       weft_cells(WEFT_SCRATCH, recorder->first[peer]));
+}
+
+static void receive_push(void *argument, int depth, int peer, int from)
+{
+    (void)depth;
+    record_receive(argument, peer, from, 0);
+}
+
+static void no_merge(void *argument, int depth)
+{
+    (void)argument;
+    (void)depth;
+}
+
+static void no_take(void *argument, int to)
+{
+    (void)argument;
+    (void)to;
 }
 
 // What the others read out of this rank's slot: found by asking for their reads of it.
@@ -290,25 +404,35 @@ static void record_send(void *argument, int peer, int from, int to)
                           weft_to(reads->reader, 0));
 }
 
+static void send_push(void *argument, int depth, int peer, int from)
+{
+    (void)depth;
+    record_send(argument, peer, from, 0);
+}
+
 weft_status weft_flat_trace(const struct weft_shape *shape, struct weft_program **program,
                             struct weft_error *error)
 {
-    static const struct actions receives = {record_receive, record_receive};
-    static const struct actions sends = {record_send, record_send};
-    static const struct actions moves = {record_copy, record_combine};
-    struct recorder recorder = {.shape = shape};
-    if (shape->num_ranks > WEFT_FLAT_RANKS_LIMIT || shape->pieces != 1 ||
+    static const struct actions receives = {record_receive, record_receive, receive_push, no_merge,
+                                            no_take};
+    static const struct actions sends = {record_send, record_send, send_push, no_merge, no_take};
+    static const struct actions moves = {record_copy, record_combine, record_push, record_merge,
+                                         record_take};
+    struct recorder recorder = {.shape = shape, .like = weft_shape_output(shape).first};
+    if (shape->num_ranks > WEFT_FLAT_RANKS_LIMIT || shape->num_leaves || shape->pieces != 1 ||
         !weft_flat_supports(shape->collective, shape->num_ranks, 0, 0))
         return weft_fail(error, WEFT_UNSUPPORTED, "the flat path does not do this");
     WEFT_TRY(weft_builder_create(shape, "flat", WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
                                  &recorder.builder, error));
     // 1. What the program calls messages is the slots: written once, read by everybody.
     for (int reader = 0; reader < shape->num_ranks; reader++) {
-        const struct form theirs = {shape->collective, shape->root, reader, shape->num_ranks};
+        const struct form theirs = {shape->collective, shape->root, reader, shape->num_ranks,
+                                    shape->is_canonical};
         struct reads_of_me reads = {recorder.builder, shape->rank, reader};
         gather(&theirs, &sends, &reads);
     }
-    const struct form form = {shape->collective, shape->root, shape->rank, shape->num_ranks};
+    const struct form form = {shape->collective, shape->root, shape->rank, shape->num_ranks,
+                              shape->is_canonical};
     gather(&form, &receives, &recorder);
     // 2. The own contribution is read from the slot too: a copy made before any output is written.
     struct weft_window input = weft_shape_input(shape);

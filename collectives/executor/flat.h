@@ -36,6 +36,7 @@ struct weft_flat_call {
     size_t bytes; // of a block of the logical vector
     size_t element_bytes;
     weft_reduce_fn reduce; // NULL where nothing is combined
+    bool is_canonical;     // combine in the canonical tree over the ranks
     uint64_t call;         // signature, compared on all ranks
     uint32_t sequence;     // of the operation in its communicator, for weft_flat_peek
 };

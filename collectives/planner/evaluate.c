@@ -23,14 +23,14 @@ struct cast {
 
 static weft_status write_program(struct cast *cast, int rank, struct weft_error *error)
 {
-    bool is_exchange =
-        cast->key->collective == WEFT_ALL_TO_ALL || cast->key->collective == WEFT_ALL_TO_ALL_V;
+    // Of exchanges and spans of leaves, programs in place are others or none.
+    bool is_apart = cast->key->collective == WEFT_ALL_TO_ALL ||
+                    cast->key->collective == WEFT_ALL_TO_ALL_V || cast->key->num_leaves;
     if (cast->programs[rank])
         return WEFT_OK;
-    WEFT_TRY(
-        cast->algorithm->emit(cast->key, cast->layout, rank,
-                              is_exchange ? WEFT_OUT_OF_PLACE : WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
-                              &cast->programs[rank], error));
+    WEFT_TRY(cast->algorithm->emit(cast->key, cast->layout, rank,
+                                   is_apart ? WEFT_OUT_OF_PLACE : WEFT_OUT_OF_PLACE | WEFT_IN_PLACE,
+                                   &cast->programs[rank], error));
     cast->num_steps += cast->programs[rank]->num_steps;
     if (cast->num_steps > steps_limit)
         return weft_fail(error, WEFT_UNSUPPORTED, "more than %d steps to evaluate", steps_limit);

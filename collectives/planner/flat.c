@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * flat: one hop, for small sizes. Everybody sends all it has to everybody, and everybody combines
  * all of it alone, in rank order, or as the canonical tree where the order must be reproducible.
- * Where ranks share memory, a communicator may replace the messages of the former by slots; the
- * price says so.
+ * Where ranks share memory, a communicator may replace the messages by slots (not with spans of
+ * leaves); the price says so.
  */
 #include "collectives/planner/costs.h"
 #include "collectives/planner/emit.h"
@@ -42,8 +42,7 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
     struct weft_load load = {.level = weft_layout_top(layout), .is_crowd = true, .copied = bytes};
     // Slots: write one, read the others. They must have room for the class's upper edge.
     int64_t slot = key->collective == WEFT_ALL_GATHER ? bytes : weft_key_bytes(key);
-    bool is_canonical = is_reduction && key->order == WEFT_ORDER_REPRODUCIBLE;
-    if (n > 1 && costs->flat_ps >= 0 && !is_canonical && slot <= costs->flat_bytes / 2) {
+    if (n > 1 && costs->flat_ps >= 0 && !key->num_leaves && slot <= costs->flat_bytes / 2) {
         load.copied += is_reduction ? 0 : bytes * (n - 1);
         load.combined = is_reduction ? bytes * (n - 1) : 0;
         return weft_price_clamp((__int128)costs->flat_ps * costs->sharing +

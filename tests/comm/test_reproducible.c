@@ -52,11 +52,11 @@ static void accumulate(const weft_leaf_part *part, size_t count, float *into)
     free(stack);
 }
 
-static int count_others(const float *result, size_t begin, size_t count, float scale)
+static int count_others(const float *result, size_t leaves, size_t begin, size_t count)
 {
     int others = 0;
     for (size_t e = 0; e < count; e++) {
-        float wanted = leaf_tree(0, LEAVES, begin + e) * scale;
+        float wanted = leaf_tree(0, leaves, begin + e);
         others += memcmp(&wanted, &result[e], sizeof wanted) != 0;
     }
     return others;
@@ -85,12 +85,12 @@ static int check_partition(struct rank_process *process, const size_t *bounds,
     for (size_t p = 0; p < num_parts; p++)
         accumulate(&parts[p], count, send + p * count);
     CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
-    CHECK(count_others(recv, 0, count, 1) == 0);
+    CHECK(count_others(recv, LEAVES, 0, count) == 0);
     desc.collective = WEFT_REDUCE;
     desc.root = n - 1;
     memset(recv, 0, count * sizeof *recv);
     CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
-    CHECK(me != n - 1 || count_others(recv, 0, count, 1) == 0);
+    CHECK(me != n - 1 || count_others(recv, LEAVES, 0, count) == 0);
     if (num_parts == 1) { // some ranks in place
         memcpy(recv, send, count * sizeof *recv);
         desc.send = recv;
@@ -98,14 +98,14 @@ static int check_partition(struct rank_process *process, const size_t *bounds,
     desc.collective = WEFT_ALL_REDUCE;
     desc.root = 0;
     CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
-    CHECK(count_others(recv, 0, count, 1) == 0);
+    CHECK(count_others(recv, LEAVES, 0, count) == 0);
     if (!algorithm || strcmp(algorithm, "tree") != 0) {
         for (size_t p = 0; p < num_parts; p++)
             accumulate(&parts[p], total, send + p * total);
         desc.collective = WEFT_REDUCE_SCATTER;
         desc.send = send;
         CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
-        CHECK(count_others(recv, (size_t)me * count, count, 1) == 0);
+        CHECK(count_others(recv, LEAVES, (size_t)me * count, count) == 0);
     }
     free(send);
     free(recv);
@@ -136,6 +136,39 @@ static int check_average(struct rank_process *process, const size_t *bounds)
     return 0;
 }
 
+// One leaf per rank, without bounds: small ones go through flat slots where ranks share memory.
+static int check_ranks(struct rank_process *process, size_t count)
+{
+    size_t n = (size_t)process->num_ranks, me = (size_t)process->rank, total = count * n;
+    float *send = malloc(total * sizeof *send), *recv = malloc(total * sizeof *recv);
+    weft_op_desc desc = {.struct_bytes = sizeof desc,
+                         .collective = WEFT_ALL_REDUCE,
+                         .dtype = WEFT_FLOAT32,
+                         .op = WEFT_SUM,
+                         .order = WEFT_ORDER_REPRODUCIBLE,
+                         .send = send,
+                         .recv = recv,
+                         .count = count};
+    for (size_t e = 0; e < total; e++)
+        send[e] = leaf_value(me, e);
+    CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
+    CHECK(count_others(recv, n, 0, count) == 0);
+    desc.collective = WEFT_REDUCE_SCATTER;
+    CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
+    CHECK(count_others(recv, n, me * count, count) == 0);
+    desc.collective = WEFT_REDUCE;
+    CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
+    CHECK(me != 0 || count_others(recv, n, 0, count) == 0);
+    memcpy(recv, send, count * sizeof *recv);
+    desc.collective = WEFT_ALL_REDUCE;
+    desc.send = recv;
+    CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_OK);
+    CHECK(count_others(recv, n, 0, count) == 0);
+    free(send);
+    free(recv);
+    return 0;
+}
+
 static int body(struct rank_process *process)
 {
     static const char *const algorithms[] = {NULL, "direct", "tree", "flat"};
@@ -153,6 +186,9 @@ static int body(struct rank_process *process)
         if (check_average(process, bounds))
             return 1;
     }
+    if (check_ranks(process, 1) || check_ranks(process, 3) || check_ranks(process, 700) ||
+        check_ranks(process, 5000))
+        return 1;
     return 0;
 }
 

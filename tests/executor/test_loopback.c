@@ -422,32 +422,40 @@ static void test_everything(void **state)
 }
 
 // The flat path's own code, recorded as a program, runs over the transports like any other.
+static void check_flat_trace(weft_collective collective, int n, bool is_canonical)
+{
+    struct weft_plan *plans[MAX_RANKS] = {NULL};
+    const struct weft_program *programs[MAX_RANKS];
+    struct weft_error error;
+    for (int r = 0; r < n; r++) {
+        struct weft_program *program = NULL;
+        struct weft_shape shape = {
+            .collective = collective, .num_ranks = n, .rank = r, .pieces = 1};
+        if (is_canonical)
+            weft_shape_set_leaves(&shape, 0, NULL);
+        if (weft_flat_trace(&shape, &program, &error) != WEFT_OK ||
+            weft_plan_create(&program, &plans[r], &error) != WEFT_OK)
+            fail_msg("flat %s: %s", weft_collective_names[collective], error.text);
+        programs[r] = weft_plan_program(plans[r]);
+    }
+    if (weft_plans_agree(plans, n, &error) != WEFT_OK ||
+        weft_oracle_verify(programs, n, &error) != WEFT_OK)
+        fail_msg("flat %s: %s", weft_collective_names[collective], error.text);
+    for (int r = 0; r < n; r++)
+        weft_plan_destroy(&plans[r]);
+}
+
 static void test_flat_trace(void **state)
 {
     (void)state;
     static const weft_collective collectives[] = {
         WEFT_ALL_REDUCE, WEFT_BARRIER,        WEFT_REDUCE,    WEFT_BROADCAST,
         WEFT_ALL_GATHER, WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL};
-    for (int n = 1; n <= 6; n++)
+    for (int n = 1; n <= 9; n++)
         for (size_t c = 0; c < sizeof collectives / sizeof *collectives; c++) {
-            struct weft_plan *plans[6] = {NULL};
-            struct weft_error error;
-            for (int r = 0; r < n; r++) {
-                struct weft_program *program = NULL;
-                const struct weft_shape shape = {
-                    .collective = collectives[c], .num_ranks = n, .rank = r, .pieces = 1};
-                if (weft_flat_trace(&shape, &program, &error) != WEFT_OK ||
-                    weft_plan_create(&program, &plans[r], &error) != WEFT_OK)
-                    fail_msg("flat %s: %s", weft_collective_names[collectives[c]], error.text);
-            }
-            const struct weft_program *programs[6];
-            for (int r = 0; r < n; r++)
-                programs[r] = weft_plan_program(plans[r]);
-            if (weft_plans_agree(plans, n, &error) != WEFT_OK ||
-                weft_oracle_verify(programs, n, &error) != WEFT_OK)
-                fail_msg("flat %s: %s", weft_collective_names[collectives[c]], error.text);
-            for (int r = 0; r < n; r++)
-                weft_plan_destroy(&plans[r]);
+            check_flat_trace(collectives[c], n, false);
+            if (weft_collective_reduces(collectives[c]))
+                check_flat_trace(collectives[c], n, true);
         }
 }
 

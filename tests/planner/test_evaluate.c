@@ -50,7 +50,8 @@ static struct weft_builder *begin(weft_collective collective, int num_ranks, int
 {
     struct weft_builder *builder = NULL;
     struct weft_error error = {0};
-    const struct weft_shape shape = {collective, num_ranks, rank, 0, pieces};
+    const struct weft_shape shape = {
+        .collective = collective, .num_ranks = num_ranks, .rank = rank, .pieces = pieces};
     if (weft_builder_create(&shape, "test", WEFT_OUT_OF_PLACE, &builder, &error) != WEFT_OK)
         fail_msg("%s", error.text);
     return builder;
