@@ -19,10 +19,10 @@ struct weft_bench_timing {
     double mean_us; // over the loop, averaged over the ranks
     double p50_us;  // of the slowest rank's time per iteration
     double p99_us;
-    double free_us; // mean of the same in free order, timed in turns with this one; 0: was not
     double algorithm_gbps; // GB/s = 10^9 bytes/s
     double bus_gbps;
     uint64_t wrong; // elements, over all ranks
+    double free_us; // mean of the same in free order, timed in turns with this one; 0: was not
 };
 
 struct weft_bench_row {
@@ -33,8 +33,8 @@ struct weft_bench_row {
     int root;                            // -1: no root
     struct weft_bench_timing timings[2]; // out of place, in place
     const char *plan;                    // NULL: not known
-    const char *free_plan;               // of the timings in free order
     const char *transport;
+    const char *free_plan; // of the timings in free order
 };
 
 struct weft_bench_header {
