@@ -4,8 +4,8 @@
  * may be one that does not exist. Here are the options, and which of them go where.
  */
 #include <argp.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/config.h"

@@ -19,7 +19,7 @@ static weft_status make_plan(const struct weft_plan_arguments *arguments,
                              struct weft_plan **plan, struct weft_error *error)
 {
     bool is_one = arguments->key.collective == WEFT_ALL_TO_ALL ||
-                       arguments->key.collective == WEFT_ALL_TO_ALL_V;
+                  arguments->key.collective == WEFT_ALL_TO_ALL_V;
     const uint32_t *span = arguments->key.num_leaves ? arguments->key.leaf_bounds + rank : NULL;
     is_one |= span && weft_leaf_parts(span[0], span[1], arguments->key.num_leaves, NULL) > 1;
     const struct weft_plan_request request = {
