@@ -6,12 +6,11 @@
  * cell first[r] * chunks + q * (units of r) + u, so that trees of several units move consecutive
  * cells, and the way down of one chunk overlaps the way up of the next.
  *
- * Stamps. On the way up a rank at depth d of trees of depth D sends chunk q at stamp q + D - d; the
- * root has it at q + D, when it goes down: a rank at depth d sends it on at D + q + d. Steps that
- * send at one stamp are in the order of trees; going down, those deeper in their trees come first,
- * since they post a stamp earlier, for their receives, than a root that only sends. A receiver is
- * one deeper than its sender, so both ends of a lane have the same order. Up and down use a channel
- * each.
+ * Stamps. The root has chunk q at stamp q + D, D being the rise of the plan; on the way up a rank
+ * at depth d sends it at q + D - d, and on the way down at D + q + d. Steps that send at one stamp
+ * are in the order of trees; going down, those deeper in their trees come first, since they post a
+ * stamp earlier, for their receives, than a root that only sends. A receiver is one deeper than its
+ * sender, so both ends of a lane have the same order. Up and down use a channel each.
  */
 #include <stdlib.h>
 
@@ -19,7 +18,15 @@
 #include "collectives/planner/emit.h"
 #include "collectives/planner/forests.h"
 
-enum { UP = 0, DOWN = 1, CHUNKS_LIMIT = 64, CELLS_LIMIT = 1 << 16 };
+enum {
+    UP = 0,
+    DOWN = 1,
+    WIDE = 2,
+    FUSED_CHILDREN = WEFT_FOREST_FUSED,
+    CHUNKS_LIMIT = 512,
+    CELLS_LIMIT = 1 << 17,
+    STEPS_LIMIT = 1 << 15
+};
 
 // This rank in one tree.
 struct member {
@@ -30,6 +37,9 @@ struct member {
     uint32_t unit; // first of the tree among those of its root
     uint32_t weight;
     struct weft_label whole; // going up: what the root gets
+    int turns;               // going up: how many steps the widest rank needs for its children
+    int turn;                // in which of those its parent takes this rank in
+    uint32_t scratch;        // of wide trees: where sums grow, chunk after chunk
 };
 
 struct forest {
@@ -80,13 +90,18 @@ static int64_t units(const struct weft_forest_plan *plan)
     return plan->first[plan->num_ranks];
 }
 
+static int64_t num_trees(const struct weft_forest_plan *plan)
+{
+    return (plan->up ? plan->up->num_trees : 0) + (plan->down ? plan->down->num_trees : 0);
+}
+
 // The last chunk has to travel all the way after the first ones have filled the links.
 static __int128 price_of(const struct weft_key *key, const struct weft_layout *layout,
                          const struct weft_forest_plan *plan, uint32_t chunks)
 {
     const struct weft_costs *costs = &layout->costs;
     __int128 bytes = weft_key_bytes(key);
-    int depth = (plan->up ? plan->up->depth : 0) + (plan->down ? plan->down->depth : 0);
+    int depth = plan->rise + (plan->down ? plan->down->depth : 0);
     int rounds = depth + (int)chunks - 1;
     __int128 all = weft_curve_slope(bytes, plan->ps_per_mib);
     // A message of one unit; the links are full only with the protocol that can fill them.
@@ -120,7 +135,8 @@ static struct choice choose(const struct weft_key *key, const struct weft_layout
         const struct weft_forest_plan *plan =
             weft_forests_get(layout, key->collective, key->root, i);
         for (uint32_t chunks = 1; plan && chunks <= CHUNKS_LIMIT; chunks *= 2) {
-            if (chunks > 1 && units(plan) * chunks > CELLS_LIMIT)
+            if (chunks > 1 &&
+                (units(plan) * chunks > CELLS_LIMIT || num_trees(plan) * chunks > STEPS_LIMIT))
                 break;
             __int128 price = price_of(key, layout, plan, chunks);
             if (best.price < 0 || price < best.price)
@@ -137,18 +153,28 @@ static int64_t forest_estimate(const struct weft_key *key, const struct weft_lay
 
 /* ---- program ---- */
 
+// Of all ranks in one tree.
+struct work {
+    int *depths, *children;
+    struct weft_label *sums;
+};
+
 // Where this rank is in a tree. Children are in the reverse order of the edges, so that walking the
 // edges backwards adds them up in their order.
 static void find_member(struct forest *forest, const struct weft_forest *trees, int number,
-                        int *depths, struct weft_label *sums, struct member *member, int *room)
+                        struct work *work, struct member *member, int *room)
 {
+    int *depths = work->depths;
+    struct weft_label *sums = work->sums;
     const struct weft_forest_tree *tree = &trees->trees[number];
     int n = trees->num_terminals;
     *member = (struct member){
         .root = tree->root, .parent = -1, .first_child = *room, .weight = (uint32_t)tree->weight};
     depths[tree->root] = 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         sums[i] = weft_label_leaf(i, 0);
+        work->children[i] = 0;
+    }
     for (int e = 0; e < n - 1; e++) {
         const struct weft_forest_edge *edge = &trees->edges[tree->first_edge + e];
         depths[edge->to] = depths[edge->from] + 1;
@@ -157,6 +183,11 @@ static void find_member(struct forest *forest, const struct weft_forest *trees, 
     }
     for (int e = n - 2; e >= 0; e--) {
         const struct weft_forest_edge *edge = &trees->edges[tree->first_edge + e];
+        int sibling = work->children[edge->from]++;
+        if (sibling / FUSED_CHILDREN >= member->turns)
+            member->turns = sibling / FUSED_CHILDREN + 1;
+        if (edge->to == forest->rank)
+            member->turn = sibling / FUSED_CHILDREN;
         if (edge->from == forest->rank) {
             forest->children[*room] = edge->to;
             forest->subtotals[(*room)++] = sums[edge->to];
@@ -169,12 +200,11 @@ static void find_member(struct forest *forest, const struct weft_forest *trees, 
 }
 
 static uint32_t find_members(struct forest *forest, const struct weft_forest *trees,
-                             struct member *members, int *depths, struct weft_label *sums,
-                             int *room)
+                             struct member *members, struct work *work, int *room)
 {
     uint32_t unit = 0, widest = 1;
     for (int t = 0; trees && t < trees->num_trees; t++) {
-        find_member(forest, trees, t, depths, sums, &members[t], room);
+        find_member(forest, trees, t, work, &members[t], room);
         if (t > 0 && members[t].root != members[t - 1].root)
             unit = 0;
         members[t].unit = unit;
@@ -199,33 +229,83 @@ static const struct weft_label *spread(const struct forest *forest, struct weft_
     return forest->labels;
 }
 
-// What the children send and the own input, into the message to the parent or the result. The
-// builder copies labels, but only when the step is added: each child's lie in a part of their own.
+static struct weft_operand from_child(const struct forest *forest, const struct member *member,
+                                      int child, uint32_t cell, uint32_t stamp,
+                                      struct weft_label *labels)
+{
+    for (uint32_t c = 0; c < member->weight; c++)
+        labels[c] = weft_label_at(forest->subtotals[member->first_child + child], cell + c);
+    return weft_from(forest->children[member->first_child + child], stamp, labels);
+}
+
+// Where a sum goes: to the parent, or it is the result.
+static struct weft_operand above(const struct member *member, uint32_t cell, uint32_t stamp)
+{
+    return member->parent < 0 ? weft_cells(WEFT_OUTPUT, cell) : weft_to(member->parent, stamp);
+}
+
+// What the children send and the own input, in one step.
 static void go_up(struct forest *forest, const struct member *member, uint32_t chunk,
                   uint32_t stamp)
 {
     uint32_t cell = cell_of(forest, member, chunk), weight = member->weight;
-    struct weft_operand into =
-        member->parent < 0 ? weft_cells(WEFT_OUTPUT, cell) : weft_to(member->parent, stamp);
+    struct weft_operand into = above(member, cell, stamp);
     struct weft_operand sources[WEFT_REFS_LIMIT] = {weft_cells(WEFT_INPUT, cell)};
-    int num_sources = 1, left = member->num_children;
-    struct weft_label *labels = forest->labels;
-    for (int i = 0; i < member->num_children; i++, left--) {
-        if (num_sources == WEFT_REFS_LIMIT) {
-            struct weft_operand partial = weft_cells(
-                WEFT_SCRATCH, weft_builder_scratch(forest->builder, WEFT_INPUT, cell, weight));
-            weft_builder_step(forest->builder, UP, weight, sources, num_sources, &partial, 1);
-            sources[0] = partial;
-            num_sources = 1;
-            labels = forest->labels;
-        }
-        for (uint32_t c = 0; c < weight; c++)
-            labels[c] = weft_label_at(forest->subtotals[member->first_child + i], cell + c);
-        sources[num_sources++] =
-            weft_from(forest->children[member->first_child + i], stamp - 1, labels);
-        labels += weight;
+    for (int i = 0; i < member->num_children; i++)
+        sources[1 + i] =
+            from_child(forest, member, i, cell, stamp - 1, forest->labels + (size_t)i * weight);
+    weft_builder_step(forest->builder, UP, weight, sources, 1 + member->num_children, &into, 1);
+}
+
+/* Wide trees. A rank with more children than a step takes adds them up in turns, FUSED_CHILDREN at
+ * a stamp, and sends the sum by a step of its own, on a channel of its own: there a step that only
+ * sends may stand before one that receives. Every rank of such a tree waits for as many turns as
+ * the widest one needs. */
+
+// Where the sum of a chunk grows.
+static struct weft_operand sum_place(const struct member *member, uint32_t cell, uint32_t chunk)
+{
+    return member->parent < 0 ? weft_cells(WEFT_OUTPUT, cell)
+                              : weft_cells(WEFT_SCRATCH, member->scratch + chunk * member->weight);
+}
+
+static void receive_wide(struct forest *forest, const struct member *member, uint32_t chunk,
+                         int turn, uint32_t stamp)
+{
+    uint32_t cell = cell_of(forest, member, chunk), weight = member->weight;
+    struct weft_operand sum = sum_place(member, cell, chunk), sources[WEFT_REFS_LIMIT];
+    int num_sources = 0;
+    sources[num_sources++] = turn ? sum : weft_cells(WEFT_INPUT, cell);
+    for (int i = turn * FUSED_CHILDREN; i < member->num_children && num_sources < WEFT_REFS_LIMIT;
+         i++, num_sources++)
+        sources[num_sources] = from_child(forest, member, i, cell, stamp,
+                                          forest->labels + (size_t)(num_sources - 1) * weight);
+    if (num_sources > 1)
+        weft_builder_step(forest->builder, WIDE, weight, sources, num_sources, &sum, 1);
+}
+
+static void send_wide(struct forest *forest, const struct member *member, uint32_t chunk,
+                      uint32_t stamp)
+{
+    uint32_t cell = cell_of(forest, member, chunk);
+    weft_builder_move(forest->builder, WIDE, member->weight,
+                      member->num_children ? sum_place(member, cell, chunk)
+                                           : weft_cells(WEFT_INPUT, cell),
+                      weft_to(member->parent, stamp));
+}
+
+// All that happens at a stamp; the root has everything at stamp `rise` + chunk.
+static void go_up_wide(struct forest *forest, const struct member *member, int rise, int stamp)
+{
+    int chunks = (int)forest->chunks, ready = rise - member->depth * member->turns;
+    int sending = stamp - ready - member->turn;
+    for (int turn = 0; turn < member->turns && member->num_children; turn++) {
+        int chunk = stamp - (ready - member->turns + turn);
+        if (chunk >= 0 && chunk < chunks)
+            receive_wide(forest, member, (uint32_t)chunk, turn, (uint32_t)stamp);
     }
-    weft_builder_step(forest->builder, UP, weight, sources, num_sources, &into, 1);
+    if (member->parent >= 0 && sending >= 0 && sending < chunks)
+        send_wide(forest, member, (uint32_t)sending, (uint32_t)stamp);
 }
 
 // The label of the cells of one step going down: whose tree brought each of them up.
@@ -269,14 +349,17 @@ static void go_down(struct forest *forest, const struct member *member, uint32_t
 // All steps, in the order of the stamps at which they send.
 static void write_steps(struct forest *forest)
 {
-    int rise = forest->plan->up ? forest->plan->up->depth : 0;
+    int rise = forest->plan->rise;
     int fall = forest->plan->down ? forest->plan->down->depth : 0;
     int chunks = (int)forest->chunks;
     for (int stamp = 0; stamp < rise + fall + chunks; stamp++) {
         for (int t = 0; t < forest->num_up; t++) {
-            int chunk = stamp - (rise - forest->up[t].depth);
-            if (chunk >= 0 && chunk < chunks)
-                go_up(forest, &forest->up[t], (uint32_t)chunk, (uint32_t)stamp);
+            const struct member *up = &forest->up[t];
+            int chunk = stamp - (rise - up->depth);
+            if (up->turns > 1)
+                go_up_wide(forest, up, rise, stamp);
+            else if (chunk >= 0 && chunk < chunks)
+                go_up(forest, up, (uint32_t)chunk, (uint32_t)stamp);
         }
         for (int depth = fall; depth >= 0; depth--)
             for (int t = 0; t < forest->num_down; t++)
@@ -299,6 +382,16 @@ static void start(struct forest *forest, const struct weft_key *key)
     }
 }
 
+// A sum has the extent of its own cells, so each chunk has a place of its own.
+static void reserve(struct forest *forest, struct member *member)
+{
+    for (uint32_t chunk = 0; chunk < forest->chunks; chunk++) {
+        uint32_t first = weft_builder_scratch(forest->builder, WEFT_INPUT,
+                                              cell_of(forest, member, chunk), member->weight);
+        member->scratch = chunk ? member->scratch : first;
+    }
+}
+
 static void release(struct forest *forest)
 {
     free(forest->up);
@@ -316,24 +409,25 @@ static weft_status look_up(struct forest *forest, struct weft_error *error)
     forest->num_up = plan->up ? plan->up->num_trees : 0;
     forest->num_down = plan->down ? plan->down->num_trees : 0;
     size_t trees = (size_t)forest->num_up + (size_t)forest->num_down;
-    int *depths = calloc(n, sizeof *depths);
-    struct weft_label *sums = calloc(n, sizeof *sums);
+    struct work work = {calloc(n, sizeof(int)), calloc(n, sizeof(int)),
+                        calloc(n, sizeof(struct weft_label))};
     forest->up = calloc((size_t)forest->num_up + 1, sizeof *forest->up);
     forest->down = calloc((size_t)forest->num_down + 1, sizeof *forest->down);
     forest->children = calloc(trees * n, sizeof *forest->children);
     forest->subtotals = calloc(trees * n, sizeof *forest->subtotals);
-    bool is_made =
-        depths && sums && forest->up && forest->down && forest->children && forest->subtotals;
+    bool is_made = work.depths && work.children && work.sums && forest->up && forest->down &&
+                   forest->children && forest->subtotals;
     if (is_made) {
         int room = 0;
-        uint32_t up = find_members(forest, plan->up, forest->up, depths, sums, &room);
-        uint32_t down = find_members(forest, plan->down, forest->down, depths, sums, &room);
+        uint32_t up = find_members(forest, plan->up, forest->up, &work, &room);
+        uint32_t down = find_members(forest, plan->down, forest->down, &work, &room);
         uint32_t widest = up > down ? up : down;
         forest->labels = calloc((size_t)widest * WEFT_REFS_LIMIT, sizeof *forest->labels);
         is_made = forest->labels != NULL;
     }
-    free(depths);
-    free(sums);
+    free(work.depths);
+    free(work.children);
+    free(work.sums);
     return is_made ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
 }
 
@@ -348,6 +442,9 @@ static weft_status write_program(struct forest *forest, const struct weft_key *k
     WEFT_TRY(look_up(forest, error));
     WEFT_TRY(
         weft_emit_begin(key, forest->rank, pieces, "forest", aliasing, &forest->builder, error));
+    for (int t = 0; t < forest->num_up; t++)
+        if (forest->up[t].turns > 1 && forest->up[t].num_children && forest->up[t].parent >= 0)
+            reserve(forest, &forest->up[t]);
     start(forest, key);
     write_steps(forest);
     return weft_builder_finish(&forest->builder, program, error);

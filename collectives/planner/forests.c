@@ -225,19 +225,38 @@ static int64_t ps_per_mib(const struct weft_network *network, const struct weft_
     return most > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)most;
 }
 
+static int find_rise(const struct weft_forest *up)
+{
+    int *children = calloc((size_t)up->num_terminals, sizeof *children), rise = up->depth;
+    for (int t = 0; children && t < up->num_trees; t++) {
+        const struct weft_forest_tree *tree = &up->trees[t];
+        int most = 0;
+        memset(children, 0, (size_t)up->num_terminals * sizeof *children);
+        for (int e = 0; e < up->num_terminals - 1; e++) {
+            int *count = &children[up->edges[tree->first_edge + e].from];
+            most = ++*count > most ? *count : most;
+        }
+        int turns = (most + WEFT_FOREST_FUSED - 1) / WEFT_FOREST_FUSED;
+        rise = turns * tree->depth > rise ? turns * tree->depth : rise;
+    }
+    free(children);
+    return children ? rise : -1;
+}
+
 // Takes `first`.
 static void take_plan(const struct weft_layout *layout, struct planned *planned,
                       const struct weft_forest *up, const struct weft_forest *down, int64_t *first)
 {
     int n = layout->num_ranks;
     int64_t price = ps_per_mib(layout->network, up, down, first[n]);
-    if (price == 0 || planned->num_plans == PLANS_LIMIT) {
+    int rise = up ? find_rise(up) : 0;
+    if (price == 0 || rise < 0 || planned->num_plans == PLANS_LIMIT) {
         free(first);
         return;
     }
     planned->firsts[planned->num_plans] = first;
     planned->plans[planned->num_plans++] = (struct weft_forest_plan){
-        .num_ranks = n, .up = up, .down = down, .first = first, .ps_per_mib = price};
+        .num_ranks = n, .up = up, .down = down, .first = first, .ps_per_mib = price, .rise = rise};
 }
 
 static void add_plan(const struct weft_layout *layout, struct planned *planned, int64_t units)
@@ -355,7 +374,7 @@ static void add_plans(const struct weft_layout *layout, struct planned *planned)
         chosen = units;
         if (!is_large)
             add_plan(layout, planned, units);
-        else if (ratio <= GOOD_ENOUGH || units >= 4)
+        else if (ratio <= GOOD_ENOUGH || units >= 16)
             break;
     }
     if (is_large)

@@ -10,7 +10,10 @@
 #include "collectives/planner/algorithm.h"
 #include "topology/forest.h"
 
-enum { WEFT_FOREST_RANKS_LIMIT = 128 };
+enum {
+    WEFT_FOREST_RANKS_LIMIT = 128,
+    WEFT_FOREST_FUSED = WEFT_REFS_LIMIT - 1, // children that one step adds up
+};
 
 struct weft_forest_plan {
     int num_ranks;
@@ -20,6 +23,9 @@ struct weft_forest_plan {
      * all-gather and reduce-scatter: of its own block, equally many each). */
     const int64_t *first;
     int64_t ps_per_mib; // of the whole vector, when all links are full
+    /* Hops until the first result is at a root. A tree whose widest rank adds its children up in
+     * several turns takes as many for each of its levels. */
+    int rise;
 };
 
 struct weft_forests *weft_forests_create(void);
