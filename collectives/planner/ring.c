@@ -291,40 +291,32 @@ static weft_status ring_emit(const struct weft_key *key, const struct weft_layou
 
 /* ---- price ---- */
 
-// What a round of `bytes` takes on average in circle c: as long as its hops one after another, for
-// a block must pass them all, or as the slowest hop is busy with a block of every rank.
+// A rank is ready for the next block when it has the last one, so a round takes as long as the
+// slowest hop of the circle.
 static __int128 round_of_circle(const struct weft_layout *layout, int c, __int128 bytes)
 {
     const struct weft_ring_hops *hops = &layout->rings.hops[c];
-    __int128 n = layout->num_ranks, far = hops->num_far;
-    __int128 around = far * weft_curve_time(&hops->far, bytes, 0);
-    if (far < n)
-        around += (n - far) * weft_curve_time(&hops->near, bytes, 0);
-    __int128 busy = weft_curve_slope(bytes, hops->ps_per_mib);
-    return around / n > busy ? around / n : busy;
+    __int128 far = hops->num_far > 0 ? weft_curve_time(&hops->far, bytes, hops->ps_per_mib) : 0;
+    __int128 near = 0;
+    if (hops->num_far < layout->num_ranks)
+        near = weft_curve_time(&hops->near, bytes, hops->num_far > 0 ? 0 : hops->ps_per_mib);
+    return near > far ? near : far;
 }
 
-// The same of the only circle, in the order of the layout: how many hops are of which level?
+// The same of the only circle, in the order of the layout, which leaves each group once.
 static __int128 round_of_layout(const struct weft_layout *layout, __int128 bytes)
 {
     const struct weft_costs *costs = &layout->costs;
-    __int128 n = layout->num_ranks, around = 0, busy = 0, groups = n;
+    __int128 slowest = 0;
+    int below = layout->num_ranks;
     for (int l = 0; l < costs->num_levels; l++) {
-        const struct weft_curve *message = &costs->levels[l].message;
-        __int128 above = layout->levels[l].num_groups;
-        __int128 count = groups - above + (l == costs->num_levels - 1);
         int64_t least = l == 0 ? costs->levels[0].crowd_ps_per_mib : 0;
-        __int128 slowest =
-            weft_curve_slope(bytes, message->lines[message->num_lines - 1].ps_per_mib);
-        __int128 shared = weft_curve_slope(bytes, least);
-        slowest = slowest > shared ? slowest : shared;
-        groups = above;
-        if (count <= 0)
-            continue;
-        around += count * weft_curve_time(message, bytes, least);
-        busy = busy > slowest ? busy : slowest;
+        __int128 time = weft_curve_time(&costs->levels[l].message, bytes, least);
+        if (layout->levels[l].num_groups < below && time > slowest)
+            slowest = time;
+        below = layout->levels[l].num_groups;
     }
-    return around / n > busy ? around / n : busy;
+    return slowest;
 }
 
 // Where moving bytes keeps no processor busy.
@@ -340,9 +332,9 @@ static int64_t price_devices(const struct weft_layout *layout, const struct weft
         }
     else if (rounds > 0)
         moving = rounds * round_of_layout(layout, (load->moved + rounds - 1) / rounds);
-    __int128 local =
-        (load->combined * costs->combine_ps_per_kib + load->copied * costs->copy_ps_per_kib) >> 10;
-    return weft_price_clamp((moving > local ? moving : local) +
+    __int128 combining = (load->combined * costs->combine_ps_per_kib) >> 10;
+    __int128 copying = (load->copied * costs->copy_ps_per_kib) >> 10;
+    return weft_price_clamp((moving > combining ? moving : combining) + copying +
                             (__int128)load->steps * costs->step_ps);
 }
 
