@@ -62,7 +62,14 @@ static struct weft_candidate price(const struct weft_algorithm *algorithm,
     struct weft_candidate candidate = {algorithm, weft_algorithm_refusal(algorithm, key, layout),
                                        -1, -1};
     struct weft_layout weightless = *layout;
-    weightless.rings.num_rings = 0; // their prices are of bytes
+    struct weft_ring_hops hops[WEFT_RINGS_WEIGHT];
+    for (int c = 0; c < layout->rings.num_rings; c++) {
+        hops[c] = layout->rings.hops[c];
+        hops[c].ps_per_mib = 0;
+        for (int i = 0; i < WEFT_CURVE_LINES; i++)
+            hops[c].near.lines[i].ps_per_mib = hops[c].far.lines[i].ps_per_mib = 0;
+    }
+    weightless.rings.hops = hops;
     for (int l = 0; l < layout->costs.num_levels; l++) {
         struct weft_level_costs *level = &weightless.costs.levels[l];
         level->crowd_ps_per_mib = 0;

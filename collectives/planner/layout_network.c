@@ -16,6 +16,7 @@ enum { network_limit = 2048 }; // ranks
 
 // From few kinds to all.
 static const uint32_t choices[] = {
+    KIND(NVLINK) | KIND(XGMI), // NICs are not asked for
     KIND(NVLINK) | KIND(XGMI) | KIND(PCIE) | KIND(NETWORK),
     KIND(NVLINK) | KIND(XGMI) | KIND(PCIE) | KIND(NETWORK) | KIND(ROOT) | KIND(C2C) | KIND(MEMORY),
     0,
@@ -30,7 +31,8 @@ static void unite(const struct weft_topology *t, uint32_t kinds, int *up)
     }
 }
 
-// Whether links of these kinds join all ranks, and each NIC of their hosts with a rank there.
+// Whether links of these kinds join all ranks and, where the network is among them, each NIC of
+// their hosts with a rank there.
 static bool is_enough(const struct weft_topology *t, const int *nodes, int num_ranks,
                       uint32_t kinds, int *up, bool *has_rank, bool *is_of_rank)
 {
@@ -45,7 +47,8 @@ static bool is_enough(const struct weft_topology *t, const int *nodes, int num_r
     }
     for (int i = 0; i < t->num_links; i++) {
         const struct weft_link *link = &t->links[i];
-        for (int end = 0; end < 2 && link->kind == WEFT_LINK_NETWORK; end++) {
+        for (int end = 0; end < 2 && kinds & KIND(NETWORK) && link->kind == WEFT_LINK_NETWORK;
+             end++) {
             int node = end ? link->to : link->from;
             int host = weft_topology_ancestor(t, node, WEFT_NODE_HOST);
             if (host >= 0 && has_rank[host] && !is_of_rank[weft_sets_root(up, node)])

@@ -28,6 +28,9 @@ struct ring {
     uint32_t before; // weights of the circles before
     uint32_t total;  // of all weights
     bool is_one_block;
+    /* Each receive is posted before the send of its round, which waits for the receive before: the
+     * next message is under way while the last one arrives. */
+    bool is_ready_early;
 };
 
 static const char *ring_supports(const struct weft_key *key, const struct weft_layout *layout)
@@ -123,14 +126,20 @@ static void all_reduce(const struct ring *ring)
     for (int k = 0; k < n - 1; k++, round++) {
         uint32_t out = cell_at(ring, weft_circle(ring->place, -k, n));
         int in = weft_circle(ring->place, -k - 1, n);
-        send_cells(ring, k ? WEFT_OUTPUT : WEFT_INPUT, out, round);
+        if (!ring->is_ready_early)
+            send_cells(ring, k ? WEFT_OUTPUT : WEFT_INPUT, out, round);
         combine_cells(ring, weft_folds_label(ring->folds, in, k + 1, cell_at(ring, in)), round,
                       weft_cells(WEFT_OUTPUT, cell_at(ring, in)));
+        if (ring->is_ready_early)
+            send_cells(ring, k ? WEFT_OUTPUT : WEFT_INPUT, out, round);
     }
     for (int k = 0; k < n - 1; k++, round++) {
         int in = weft_circle(ring->place, -k, n);
-        send_cells(ring, WEFT_OUTPUT, cell_at(ring, weft_circle(in, 1, n)), round);
+        if (!ring->is_ready_early)
+            send_cells(ring, WEFT_OUTPUT, cell_at(ring, weft_circle(in, 1, n)), round);
         receive_cells(ring, weft_folds_label(ring->folds, in, n, cell_at(ring, in)), round);
+        if (ring->is_ready_early)
+            send_cells(ring, WEFT_OUTPUT, cell_at(ring, weft_circle(in, 1, n)), round);
     }
 }
 
@@ -138,24 +147,28 @@ static void all_reduce(const struct ring *ring)
 // scratch: two blocks that take turns, or as many as there are where those differ in size.
 static void reduce_scatter(const struct ring *ring, bool is_uniform)
 {
-    int n = ring->num_ranks, num_scratch = is_uniform ? 2 : n;
+    int n = ring->num_ranks, turns = ring->is_ready_early ? 3 : 2;
+    int num_scratch = is_uniform ? turns : n;
     uint32_t scratch = 0;
     for (int i = 0; n > 2 && i < num_scratch; i++) {
-        uint32_t like = (uint32_t)i * ring->total + ring->before;
+        uint32_t like = (uint32_t)(i % n) * ring->total + ring->before;
         uint32_t made = weft_builder_scratch(ring->builder, WEFT_INPUT, like, ring->weight);
         scratch = i == 0 ? made : scratch;
     }
     for (int k = 0; k < n - 1; k++) {
         int out = weft_circle(ring->place, -k - 1, n), in = weft_circle(ring->place, -k - 2, n);
-        int from = is_uniform ? (k + 1) % 2 : rank_at(ring, out);
-        int into = is_uniform ? k % 2 : rank_at(ring, in);
-        send_cells(ring, k ? WEFT_SCRATCH : WEFT_INPUT,
-                   k ? scratch + (uint32_t)from * ring->weight : cell_at(ring, out), (uint32_t)k);
+        int from = is_uniform ? (k + turns - 1) % turns : rank_at(ring, out);
+        int into = is_uniform ? k % turns : rank_at(ring, in);
+        uint32_t sent = k ? scratch + (uint32_t)from * ring->weight : cell_at(ring, out);
+        if (!ring->is_ready_early)
+            send_cells(ring, k ? WEFT_SCRATCH : WEFT_INPUT, sent, (uint32_t)k);
         combine_cells(
             ring, weft_folds_label(ring->folds, weft_circle(in, 1, n), k + 1, cell_at(ring, in)),
             (uint32_t)k,
             in == ring->place ? weft_cells(WEFT_OUTPUT, cell_at(ring, in))
                               : weft_cells(WEFT_SCRATCH, scratch + (uint32_t)into * ring->weight));
+        if (ring->is_ready_early)
+            send_cells(ring, k ? WEFT_SCRATCH : WEFT_INPUT, sent, (uint32_t)k);
     }
 }
 
@@ -166,9 +179,12 @@ static void all_gather(const struct ring *ring)
         weft_emit_copy(ring->builder, cell_at(ring, ring->place), ring->total);
     for (int k = 0; k < n - 1; k++) {
         int in = weft_circle(ring->place, -k - 1, n);
-        send_cells(ring, k ? WEFT_OUTPUT : WEFT_INPUT,
-                   cell_at(ring, weft_circle(ring->place, -k, n)), (uint32_t)k);
+        uint32_t out = cell_at(ring, weft_circle(ring->place, -k, n));
+        if (!ring->is_ready_early)
+            send_cells(ring, k ? WEFT_OUTPUT : WEFT_INPUT, out, (uint32_t)k);
         receive_cells(ring, weft_label_leaf(rank_at(ring, in), cell_at(ring, in)), (uint32_t)k);
+        if (ring->is_ready_early)
+            send_cells(ring, k ? WEFT_OUTPUT : WEFT_INPUT, out, (uint32_t)k);
     }
 }
 
@@ -262,6 +278,7 @@ static weft_status write_circle(struct weft_builder *builder, const struct weft_
     ring.previous = rank_at(&ring, weft_circle(place, -1, n));
     ring.channel = (uint16_t)c;
     ring.is_one_block = key->collective == WEFT_ALL_REDUCE;
+    ring.is_ready_early = has_circles(layout);
     write_steps(&ring, key, root_place);
     weft_folds_destroy(&folds);
     return WEFT_OK;
@@ -291,40 +308,37 @@ static weft_status ring_emit(const struct weft_key *key, const struct weft_layou
 
 /* ---- price ---- */
 
-// What a round of `bytes` takes on average in circle c: as long as its hops one after another, for
-// a block must pass them all, or as the slowest hop is busy with a block of every rank.
+// Two messages are under way on every hop, so a round takes half as long as the slowest hop, but
+// not less than its bytes, nor than a block needs on average from hop to hop.
 static __int128 round_of_circle(const struct weft_layout *layout, int c, __int128 bytes)
 {
     const struct weft_ring_hops *hops = &layout->rings.hops[c];
-    __int128 n = layout->num_ranks, far = hops->num_far;
-    __int128 around = far * weft_curve_time(&hops->far, bytes, 0);
-    if (far < n)
-        around += (n - far) * weft_curve_time(&hops->near, bytes, 0);
+    __int128 n = layout->num_ranks, num_far = hops->num_far, far = 0, near = 0;
+    if (num_far > 0)
+        far = weft_curve_time(&hops->far, bytes, hops->ps_per_mib);
+    if (num_far < n)
+        near = weft_curve_time(&hops->near, bytes, num_far > 0 ? 0 : hops->ps_per_mib);
+    __int128 round = (near > far ? near : far) / 2;
+    __int128 around = (num_far * far + (n - num_far) * near) / n;
     __int128 busy = weft_curve_slope(bytes, hops->ps_per_mib);
-    return around / n > busy ? around / n : busy;
+    round = round > around ? round : around;
+    return round > busy ? round : busy;
 }
 
-// The same of the only circle, in the order of the layout: how many hops are of which level?
+// The same of the only circle, in the order of the layout, which leaves each group once.
 static __int128 round_of_layout(const struct weft_layout *layout, __int128 bytes)
 {
     const struct weft_costs *costs = &layout->costs;
-    __int128 n = layout->num_ranks, around = 0, busy = 0, groups = n;
+    __int128 slowest = 0;
+    int below = layout->num_ranks;
     for (int l = 0; l < costs->num_levels; l++) {
-        const struct weft_curve *message = &costs->levels[l].message;
-        __int128 above = layout->levels[l].num_groups;
-        __int128 count = groups - above + (l == costs->num_levels - 1);
         int64_t least = l == 0 ? costs->levels[0].crowd_ps_per_mib : 0;
-        __int128 slowest =
-            weft_curve_slope(bytes, message->lines[message->num_lines - 1].ps_per_mib);
-        __int128 shared = weft_curve_slope(bytes, least);
-        slowest = slowest > shared ? slowest : shared;
-        groups = above;
-        if (count <= 0)
-            continue;
-        around += count * weft_curve_time(message, bytes, least);
-        busy = busy > slowest ? busy : slowest;
+        __int128 time = weft_curve_time(&costs->levels[l].message, bytes, least);
+        if (layout->levels[l].num_groups < below && time > slowest)
+            slowest = time;
+        below = layout->levels[l].num_groups;
     }
-    return around / n > busy ? around / n : busy;
+    return slowest;
 }
 
 // Where moving bytes keeps no processor busy.
@@ -340,9 +354,9 @@ static int64_t price_devices(const struct weft_layout *layout, const struct weft
         }
     else if (rounds > 0)
         moving = rounds * round_of_layout(layout, (load->moved + rounds - 1) / rounds);
-    __int128 local =
-        (load->combined * costs->combine_ps_per_kib + load->copied * costs->copy_ps_per_kib) >> 10;
-    return weft_price_clamp((moving > local ? moving : local) +
+    __int128 combining = (load->combined * costs->combine_ps_per_kib) >> 10;
+    __int128 copying = (load->copied * costs->copy_ps_per_kib) >> 10;
+    return weft_price_clamp((moving > combining ? moving : combining) + copying +
                             (__int128)load->steps * costs->step_ps);
 }
 
