@@ -348,9 +348,12 @@ static uint32_t pieces_of(const struct weft_key *key, int num_trees)
     return doublings < 0 ? 1 : doublings > 6 ? 64 : UINT32_C(1) << doublings;
 }
 
+// Of the deepest group of up to `group_size` members: a chain can be deeper than a larger tree.
 static int height_inside(int group_size)
 {
-    return group_size <= chain_limit ? group_size - 1 : weft_log2_ceil(group_size + 1) - 1;
+    int chain = (group_size < chain_limit ? group_size : chain_limit) - 1;
+    int tree = weft_log2_ceil(group_size + 1) - 1;
+    return tree > chain ? tree : chain;
 }
 
 static struct double_tree trees_of(const struct weft_key *key, const struct weft_layout *layout)
