@@ -13,6 +13,9 @@
 #include "collectives/planner/costs.h"
 #include "collectives/planner/emit.h"
 
+// Blocks are packed in as many steps as there are ranks, and one message waits for half of them.
+enum { exchange_limit = 8192 };
+
 struct bruck {
     struct weft_builder *builder;
     const struct weft_layout *layout;
@@ -27,7 +30,10 @@ static const char *bruck_supports(const struct weft_key *key, const struct weft_
     switch (key->collective) {
     case WEFT_ALL_GATHER:
     case WEFT_ALL_GATHER_V:
+        return key->num_ranks < 2 ? "one rank has nothing to exchange" : NULL;
     case WEFT_ALL_TO_ALL:
+        if (key->num_ranks > exchange_limit)
+            return "packing blocks for more than 8192 ranks takes too many steps";
         return key->num_ranks < 2 ? "one rank has nothing to exchange" : NULL;
     case WEFT_ALL_TO_ALL_V:
         return "blocks pass through ranks that do not know their sizes";

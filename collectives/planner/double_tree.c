@@ -71,12 +71,19 @@ static int place_in_group(const struct double_tree *trees, int rank)
     return trees->groups ? trees->groups->place[rank] : 0;
 }
 
+// The place of the member that speaks for a group: another one for each pair of trees, in both of
+// which it sends and receives alike; and for each tree where there is only one pair.
+static int leader_place(const struct double_tree *trees, int group)
+{
+    return (trees->num_trees > 2 ? trees->tree / 2 : trees->tree) % group_size(trees, group);
+}
+
 // The member of a group that is `order`-th from its top, and the other way round.
 static int first_place(const struct double_tree *trees, int group)
 {
     if (trees->root >= 0 && group_of(trees, trees->root) == group)
         return place_in_group(trees, trees->root);
-    return trees->tree / 2 % group_size(trees, group);
+    return leader_place(trees, group);
 }
 
 static int member(const struct double_tree *trees, int group, int order)
@@ -104,7 +111,7 @@ static int arity(int group_size)
 static int gate_order(const struct double_tree *trees, int group)
 {
     bool has_root = trees->root >= 0 && group_of(trees, trees->root) == group;
-    return has_root ? trees->tree / 2 % group_size(trees, group) : 0;
+    return has_root ? leader_place(trees, group) : 0;
 }
 
 // Groups that hang in the trees, and their positions.
@@ -399,28 +406,27 @@ static int64_t double_tree_estimate(const struct weft_key *key, const struct wef
     int64_t ways = is_both ? 2 : 1, pieces = trees.pieces;
     int64_t across = weft_log2_ceil(trees.num_groups) + (trees.root >= 0);
     int64_t inside = height_inside((int)size) * (trees.root >= 0 ? 2 : 1);
-    __int128 piece = (__int128)weft_key_bytes(key) / trees.num_trees / pieces;
-    int64_t rounds = ways * across + pieces - 1;
+    __int128 bytes = weft_key_bytes(key), piece = bytes / trees.num_trees / pieces;
+    int64_t rounds = ways * across + pieces - 1, steps = 2 * ways * trees.num_trees * pieces;
     // A pair of trees brings a rank two pieces up and two down in a round.
-    __int128 moved = 2 * ways * piece * rounds;
-    int64_t steps = trees.num_trees * (ways + 1) * pieces;
-    struct weft_load over = {weft_layout_top(layout),
-                             trees.num_trees > 2,
-                             rounds,
-                             steps,
-                             moved,
-                             reduces ? 2 * piece * (pieces + across) : 0,
-                             0,
-                             0};
-    struct weft_load chain = {0,
-                              false,
-                              ways * inside,
-                              2 * ways * inside,
-                              ways * inside * piece,
-                              reduces ? inside * piece : 0,
-                              0,
-                              0};
-    return weft_price_clamp(weft_price(key, layout, &over) + weft_price(key, layout, &chain));
+    struct weft_load over = {.level = weft_layout_top(layout),
+                             .is_crowd = trees.num_trees > 2,
+                             .rounds = rounds,
+                             .steps = steps,
+                             .moved = 2 * ways * piece * rounds,
+                             .combined = reduces ? bytes : 0};
+    __int128 price = weft_price(key, layout, &over);
+    if (!trees.groups)
+        return weft_price_clamp(price);
+    // Meanwhile every rank takes in every piece inside its group; before that, the first arrives.
+    struct weft_load within = {0, true, pieces, steps, ways * bytes, reduces ? bytes : 0, 0, 0};
+    struct weft_load first = {.rounds = ways * inside,
+                              .steps = 2 * ways * inside,
+                              .moved = ways * inside * piece,
+                              .combined = reduces ? inside * piece : 0};
+    __int128 other = weft_price(key, layout, &within);
+    price = price > other ? price : other;
+    return weft_price_clamp(price + weft_price(key, layout, &first));
 }
 
 const struct weft_algorithm weft_algorithm_double_tree = {
