@@ -309,9 +309,12 @@ static int64_t pat_estimate(const struct weft_key *key, const struct weft_layout
         for (int k = weft_log2_ceil(digits[d].size) - 1; k >= 0; k--) {
             int64_t units = (digits[d].size - (INT64_C(1) << k) + (INT64_C(2) << k) - 1) >> (k + 1);
             __int128 moved = (__int128)bytes * units * outer / n;
-            struct weft_load load = {
-                level, true, 1, is_packed(key) ? 4 : 2 * units * outer, moved, reduces ? moved : 0,
-                0,     0};
+            struct weft_load load = {.level = level,
+                                     .is_crowd = true,
+                                     .rounds = 1,
+                                     .steps = is_packed(key) ? 4 : 2 * units * outer,
+                                     .moved = moved,
+                                     .combined = reduces ? moved : 0};
             price += weft_price(key, layout, &load);
         }
         outer *= digits[d].size;

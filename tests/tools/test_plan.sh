@@ -36,7 +36,7 @@ cluster='host:4 nvswitch:1@200 gpu:8@200 nic:1@100'
 expect 'plain' 0 $?
 expect 'collective and size by either name' 'broadcast 4096' "$("$weft" plan broadcast --bytes 4K \
     --topology "$machine" --json | query '"%s %d" % (j["collective"], j["bytes"])')"
-for algorithm in flat direct tree halving ring; do
+for algorithm in flat direct tree halving ring double_tree; do
     expect "--explain names $algorithm" 1 \
         "$("$weft" plan --topology "$machine" --explain | grep -c "^  [> ] $algorithm ")"
     expect "forced $algorithm" "$algorithm True" "$("$weft" plan --topology "$machine" \
@@ -93,6 +93,7 @@ expect 'a list of places' '6 3' "$("$weft" plan --topology dgx-h100:3 --ranks 9-
 refuse 'a place twice' 'place 3 holds two ranks' --topology dgx-h100:2 --ranks 0-3,3
 refuse 'no such place' 'no place 16 among 16' --topology dgx-h100:2 --ranks 0-3,16
 refuse 'no list' 'x' --topology dgx-h100:2 --ranks 0-x
+    query 'len({r["algorithm"] for r in j["rows"]}) == 9 and len({r["collective"] for r in j["rows"]}) == 12')"
 
 quality=(plan --quality --quick --topology dgx-h100:1 all_reduce)
 expect 'choices are good' 'True 0' "$("$weft" "${quality[@]}" --json |
