@@ -180,9 +180,9 @@ static int64_t bruck_estimate(const struct weft_key *key, const struct weft_layo
                                  .is_crowd = crossing * 2 > group,
                                  .rounds = 1,
                                  .steps = 2 + 2 * runs,
-                                 .moved = (__int128)bytes * held / n,
-                                 .copied = is_exchange ? (__int128)bytes * held / n * 2 : 0};
-        price += weft_price(key, layout, &load);
+                                 .moved = (__int128)bytes * held / n};
+        struct weft_load repacked = {.copied = is_exchange ? load.moved * 2 : 0};
+        price += weft_price(key, layout, &load) + weft_price(key, layout, &repacked);
     }
     int64_t turns = is_exchange ? 2 : 1; // rotations; out of order they are copied one by one
     int64_t runs = layout->is_in_order && !is_exchange ? 2 : n;

@@ -394,39 +394,41 @@ static weft_status double_tree_emit(const struct weft_key *key, const struct wef
     return weft_builder_finish(&trees.builder, program, error);
 }
 
-// Pieces follow one another through the deepest tree; in every round an inner rank takes in a piece
-// from each of two children, and the same one on the way down. The leaders of a group are as many
-// as pairs of trees, each in two of them.
+// The first piece goes through the deepest tree; the others follow it at the pace of the busiest
+// rank. Between groups an inner rank takes in two pieces up and, on the way down, as many with its
+// other tree; large ones one after another, and before them that of its own group. Inside, every
+// rank takes in every piece.
 static int64_t double_tree_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
     struct double_tree trees = trees_of(key, layout);
     int64_t size = trees.groups ? trees.groups->largest : 1;
-    bool is_both = key->collective == WEFT_ALL_REDUCE;
-    bool reduces = weft_collective_reduces(key->collective);
-    int64_t ways = is_both ? 2 : 1, pieces = trees.pieces;
-    int64_t across = weft_log2_ceil(trees.num_groups) + (trees.root >= 0);
-    int64_t inside = height_inside((int)size) * (trees.root >= 0 ? 2 : 1);
-    __int128 bytes = weft_key_bytes(key), piece = bytes / trees.num_trees / pieces;
-    int64_t rounds = ways * across + pieces - 1, steps = 2 * ways * trees.num_trees * pieces;
-    // A pair of trees brings a rank two pieces up and two down in a round.
-    struct weft_load over = {.level = weft_layout_top(layout),
-                             .is_crowd = trees.num_trees > 2,
-                             .rounds = rounds,
-                             .steps = steps,
-                             .moved = 2 * ways * piece * rounds,
-                             .combined = reduces ? bytes : 0};
-    __int128 price = weft_price(key, layout, &over);
-    if (!trees.groups)
-        return weft_price_clamp(price);
-    // Meanwhile every rank takes in every piece inside its group; before that, the first arrives.
-    struct weft_load within = {0, true, pieces, steps, ways * bytes, reduces ? bytes : 0, 0, 0};
-    struct weft_load first = {.rounds = ways * inside,
-                              .steps = 2 * ways * inside,
-                              .moved = ways * inside * piece,
-                              .combined = reduces ? inside * piece : 0};
-    __int128 other = weft_price(key, layout, &within);
-    price = price > other ? price : other;
-    return weft_price_clamp(price + weft_price(key, layout, &first));
+    bool reduces = weft_collective_reduces(key->collective), has_crowd = trees.num_trees > 2;
+    int64_t ways = key->collective == WEFT_ALL_REDUCE ? 2 : 1, rest = trees.pieces - 1;
+    int64_t across = ways * (weft_log2_ceil(trees.num_groups) + (trees.root >= 0));
+    int64_t inside = ways * height_inside((int)size) * (trees.root >= 0 ? 2 : 1);
+    int64_t in_turn = reduces && trees.stride > 1 ? 2 : 1, steps = 2 * ways * trees.num_trees;
+    __int128 bytes = weft_key_bytes(key), piece = bytes / trees.num_trees / trees.pieces;
+    int top = weft_layout_top(layout);
+    struct weft_load first_across = {.level = top,
+                                     .is_crowd = has_crowd,
+                                     .rounds = across,
+                                     .steps = 2 * across,
+                                     .moved = 2 * across * piece, // two children share a port
+                                     .combined = reduces ? across * piece / ways : 0};
+    struct weft_load first_inside = {
+        0, false, inside, 2 * inside, inside * piece, reduces ? inside * piece / ways : 0, 0, 0};
+    struct weft_load over = {top, has_crowd, in_turn * rest, 0, 2 * ways * piece * rest, 0, 0, 0};
+    struct weft_load turn = {0, false, rest, 0, piece * rest, 0, 0, 0};
+    struct weft_load within = {0, true, 1, steps * trees.pieces, ways * bytes, reduces ? bytes : 0,
+                               0, 0};
+    __int128 first = weft_price(key, layout, &first_across),
+             busy = weft_price(key, layout, &within);
+    __int128 follow = weft_price(key, layout, &over);
+    if (trees.groups)
+        first += weft_price(key, layout, &first_inside);
+    if (trees.groups && in_turn > 1)
+        follow += weft_price(key, layout, &turn);
+    return weft_price_clamp(first + follow > busy ? first + follow : busy);
 }
 
 const struct weft_algorithm weft_algorithm_double_tree = {

@@ -138,10 +138,12 @@ static int64_t pairwise_estimate(const struct weft_key *key, const struct weft_l
     int64_t n = key->num_ranks, block = weft_key_bytes(key) / n;
     int64_t near = near_distance_of(layout) - 1;
     int64_t far = n - 1 - near;
-    struct weft_load inside = {0, false, near, 2 * near, (__int128)block * near, 0, 0, 0};
+    struct weft_load inside = {.rounds = (near + rounds_under_way - 1) / rounds_under_way,
+                               .steps = 2 * near,
+                               .moved = (__int128)block * near};
     struct weft_load across = {.level = weft_layout_top(layout),
                                .is_crowd = true,
-                               .rounds = far,
+                               .rounds = (far + rounds_under_way - 1) / rounds_under_way,
                                .steps = 2 * far,
                                .moved = (__int128)block * far,
                                .copied = block};
