@@ -12,6 +12,10 @@ extern const struct weft_algorithm weft_algorithm_direct;
 extern const struct weft_algorithm weft_algorithm_tree;
 extern const struct weft_algorithm weft_algorithm_halving;
 extern const struct weft_algorithm weft_algorithm_ring;
+extern const struct weft_algorithm weft_algorithm_double_tree;
+extern const struct weft_algorithm weft_algorithm_bruck;
+extern const struct weft_algorithm weft_algorithm_pat;
+extern const struct weft_algorithm weft_algorithm_pairwise;
 
 const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_flat,
@@ -19,6 +23,10 @@ const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_tree,
     &weft_algorithm_halving,
     &weft_algorithm_ring,
+    &weft_algorithm_double_tree,
+    &weft_algorithm_bruck,
+    &weft_algorithm_pat,
+    &weft_algorithm_pairwise,
     &weft_algorithm_forest,
     NULL,
 };

@@ -23,6 +23,8 @@ struct location {
     struct weft_label label;
 };
 
+enum { waits_limit = 8 };
+
 // A growing array.
 struct pool {
     void *data;
@@ -34,6 +36,8 @@ struct weft_builder {
     struct weft_program *program;
     struct pool steps, refs, dependencies, labels, scratch, readers;
     struct pool locations[num_aliasings]; // out of place, in place
+    uint32_t waits[waits_limit];          // earlier steps that the next one waits for
+    int num_waits;
     struct weft_error error;
     weft_status status;
 };
@@ -259,6 +263,22 @@ static void track(struct weft_builder *builder, struct weft_step *step)
     free(values);
 }
 
+uint32_t weft_builder_num_steps(const struct weft_builder *builder)
+{
+    return builder->steps.count;
+}
+
+void weft_builder_wait(struct weft_builder *builder, uint32_t step)
+{
+    if (step >= builder->steps.count || builder->num_waits == waits_limit) {
+        if (builder->status == WEFT_OK)
+            builder->status = weft_fail(&builder->error, WEFT_INVALID_FORMAT,
+                                        "step %u cannot wait for %u", builder->steps.count, step);
+        return;
+    }
+    builder->waits[builder->num_waits++] = step;
+}
+
 void weft_builder_step(struct weft_builder *builder, uint16_t channel, uint32_t num_cells,
                        const struct weft_operand *sources, int num_sources,
                        const struct weft_operand *destinations, int num_destinations)
@@ -282,6 +302,9 @@ void weft_builder_step(struct weft_builder *builder, uint16_t channel, uint32_t 
     }
     for (int i = 0; i < num_destinations; i++)
         add_ref(builder, &destinations[i], num_cells);
+    for (int i = 0; i < builder->num_waits && builder->status == WEFT_OK; i++)
+        depend(builder, &step, builder->waits[i]);
+    builder->num_waits = 0;
     if (builder->status == WEFT_OK)
         track(builder, &step);
     struct weft_step *added = append(builder, &builder->steps, 1, sizeof *added);

@@ -56,6 +56,11 @@ void weft_builder_move(struct weft_builder *builder, uint16_t channel, uint32_t 
 void weft_builder_combine(struct weft_builder *builder, uint16_t channel, uint32_t num_cells,
                           struct weft_operand a, struct weft_operand b, struct weft_operand into);
 
+/* The number of the next step, and: that step also waits for `step`, whatever cells they touch. For
+ * algorithms that must not have everything under way at once. */
+uint32_t weft_builder_num_steps(const struct weft_builder *builder);
+void weft_builder_wait(struct weft_builder *builder, uint32_t step);
+
 /* The program, owned by the caller. Its declared results are the labels its output cells end with;
  * that all ranks declare the same is for the lanes to confirm. The builder is destroyed and
  * *builder cleared either way. */

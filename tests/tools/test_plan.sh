@@ -36,7 +36,7 @@ cluster='host:4 nvswitch:1@200 gpu:8@200 nic:1@100'
 expect 'plain' 0 $?
 expect 'collective and size by either name' 'broadcast 4096' "$("$weft" plan broadcast --bytes 4K \
     --topology "$machine" --json | query '"%s %d" % (j["collective"], j["bytes"])')"
-for algorithm in flat direct tree halving ring; do
+for algorithm in flat direct tree halving ring double_tree; do
     expect "--explain names $algorithm" 1 \
         "$("$weft" plan --topology "$machine" --explain | grep -c "^  [> ] $algorithm ")"
     expect "forced $algorithm" "$algorithm True" "$("$weft" plan --topology "$machine" \
@@ -84,7 +84,7 @@ refuse 'a folder that is not there' '/no/such' --topology "$machine" --dump /no/
 
 expect 'scale check' True "$("$weft" plan --scale-check --ranks 300 --json | query 'j["passed"]')"
 expect 'scale check covers the table' True "$("$weft" plan --scale-check --ranks 3 --json |
-    query 'len({r["algorithm"] for r in j["rows"]}) == 5 and len({r["collective"] for r in j["rows"]}) == 12')"
+    query 'len({r["algorithm"] for r in j["rows"]}) == 9 and len({r["collective"] for r in j["rows"]}) == 12')"
 expect 'scale check on a topology' '32 8 True' "$("$weft" plan --scale-check \
     --topology dgx-h100:4 --json |
     query '"%d %d %s" % (j["ranks"], len(j["requests"]), j["layout_ms"] > 0)')"
