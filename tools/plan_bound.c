@@ -13,8 +13,8 @@
 #include "base/format.h"
 #include "collectives/planner/bound.h"
 #include "tools/plan.h"
+#include "tools/plan_ranks.h"
 #include "topology/optimum.h"
-#include "topology/route.h"
 
 struct found {
     struct weft_network *network;
@@ -45,21 +45,14 @@ static weft_status make_network(const struct weft_topology *topology,
 {
     struct weft_network_options options = {.link_kinds = request->link_kinds,
                                            .is_unit = request->is_unit};
-    int *places = NULL;
-    if (request->num_ranks > 0) {
-        places = malloc((size_t)request->num_ranks * sizeof *places);
-        if (!places)
-            return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a bound");
-        weft_status status = weft_topology_place(topology, request->num_ranks, places, error);
-        if (status != WEFT_OK) {
-            free(places);
-            return status;
-        }
-        options.terminals = places;
-        options.num_terminals = request->num_ranks;
+    int *nodes = NULL;
+    if (request->ranks) {
+        WEFT_TRY(weft_plan_ranks_nodes(request->ranks, topology, &nodes, error));
+        options.terminals = nodes;
+        options.num_terminals = request->ranks->num_ranks;
     }
     weft_status status = weft_network_create(topology, &options, network, error);
-    free(places);
+    free(nodes);
     if (status == WEFT_OK)
         status = weft_network_check(topology, *network, error);
     return status;
