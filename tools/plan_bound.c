@@ -206,8 +206,10 @@ static weft_status print_json(const struct weft_topology *topology, const struct
         json_object_set_new(json, "U", json_string(u));
         json_object_set_new(json, "k", json_integer(found->optimum.k));
     }
-    if (request->collective == WEFT_ALL_REDUCE)
-        json_object_set_new(json, "label", json_string("optimum of equal shards"));
+    json_object_set_new(json, "label",
+                        json_string(request->collective == WEFT_ALL_REDUCE
+                                        ? "optimum of equal shards"
+                                        : "cut optimum"));
     if (found->has_all_reduce) {
         json_object_set_new(json, "best_algbw", json_real(found->all_reduce.rate / unit));
         json_object_set_new(json, "best_shares", shares_json(topology, found));
