@@ -64,6 +64,8 @@ static weft_status keep_ranks(const struct weft_topology *topology,
     if (root < 0 && weft_collective_is_rooted(key->collective))
         return weft_fail(error, WEFT_NOT_FOUND, "the changes remove rank %d, the %s", key->root,
                          weft_collective_is_pair(key->collective) ? "peer" : "root");
+    if (key->num_leaves && num_kept < key->num_ranks)
+        return weft_fail(error, WEFT_UNSUPPORTED, "the changes remove ranks that hold leaves");
     key->root = root < 0 ? 0 : root;
     key->num_ranks = num_kept;
     return WEFT_OK;

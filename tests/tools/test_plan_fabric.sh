@@ -25,7 +25,7 @@ refuse() { # WHAT WORDS OPTION...: exit code 2 and a sentence with WORDS
 query() { # EXPRESSION over j, the JSON on standard input
     python3 -c 'import json, sys
 j = json.load(sys.stdin)
-print(eval(sys.argv[1]))' "$1"
+print(eval("(" + sys.argv[1] + ")"))' "$1"
 }
 bound() { # FILE OPTION...: 1/x*, U, k, algbw
     local file=$1
@@ -158,6 +158,8 @@ expect 'the answer comes first' 1 "$("$weft" plan --topology "$cluster" --what-i
 refuse 'nobody is left' 'leave no rank' --topology "$cluster" --ranks 8 --what-if 'remove host0'
 refuse 'the root is gone' 'remove rank 9, the root' --topology "$cluster" --coll broadcast --root 9 \
     --what-if 'remove host1/gpu1'
+refuse 'leaves of ranks that are gone' 'hold leaves' --topology "$cluster" --order reproducible \
+    --leaves 64 --what-if 'remove host2'
 refuse 'a node that is not there' 'host3/nic9' --topology "$cluster" --what-if 'remove nic:host3/nic9'
 refuse 'a host cut off' 'no way' --topology "$cluster" \
     --what-if 'remove nic:host1/nic0; remove nic:host1/nic1'
