@@ -253,7 +253,7 @@ static weft_status judge(struct quality *quality, const char *source, struct wef
     WEFT_TRY(load(source, &layout, error));
     quality->layout = layout;
     weft_status status = WEFT_OK;
-    int stride = quality->request->is_quick ? 5 : layout->num_ranks > MANY_RANKS ? 3 : 2;
+    int stride = quality->request->is_quick ? 5 : layout->num_ranks > MANY_RANKS ? 6 : 2;
     for (size_t c = 0; c < sizeof collectives / sizeof *collectives && status == WEFT_OK; c++) {
         struct verdict verdict = {.worst_permille = -1,
                                   .share_permille = -1,
