@@ -175,7 +175,7 @@ static const struct argp_option options[] = {
     {"topo", 0, NULL, OPTION_ALIAS, NULL, 0},
     {"algorithm", 'a', "NAME", 0, "Force an algorithm", 0},
     {"explain", OPTION_EXPLAIN, NULL, 0, "Show all candidates and the prices behind them", 1},
-    {"table", OPTION_TABLE, NULL, 0, "Show the winner for every size from 8 B to 1 GiB", 1},
+    {"table", OPTION_TABLE, NULL, 0, "Show the winner for every size from 8 B to 8 GiB", 1},
     {"json", OPTION_JSON, NULL, 0, "Print JSON", 1},
     {"dump", OPTION_DUMP, "FILE", 0, "Write the program of --rank as JSON (-: standard output)", 1},
     {"svg", OPTION_SVG, "FILE", 0, "Draw the plan on the graph (-: standard output)", 1},

@@ -55,9 +55,9 @@ json_t *weft_plan_evaluate_json(const struct weft_choice *choice);
 struct weft_bound_request {
     weft_collective collective;
     int root;
-    int num_ranks;       // 0: on all places
-    uint32_t link_kinds; // bit per link kind; 0: all
-    bool is_unit;        // capacities are counts of lanes
+    const struct weft_plan_ranks *ranks; // NULL: on all places
+    uint32_t link_kinds;                 // bit per link kind; 0: all
+    bool is_unit;                        // capacities are counts of lanes
 };
 /* Prints the exact optimum. Errors: UNSUPPORTED (there is none, with the reason; collectives
  * without one), those of weft_network_create. */
@@ -65,10 +65,13 @@ weft_status weft_plan_bound(const struct weft_topology *topology,
                             const struct weft_bound_request *request, bool wants_json,
                             struct weft_error *error);
 
-/* A collective on the topology as it is and with changes (topology/what_if.h), printed, or as JSON
- * where `json` is not NULL. Errors: those of the changes, of layouts and of choices. */
-weft_status weft_plan_what_if(const struct weft_topology *topology, const struct weft_key *key,
-                              const char *changes, json_t **json, struct weft_error *error);
+/* A collective of ranks on `nodes` (key->num_ranks of them) on the topology as it is and with
+ * changes (topology/what_if.h), printed, or as JSON where `json` is not NULL. Ranks whose nodes the
+ * changes remove are gone, too. Errors: those of the changes, of layouts and of choices; NOT_FOUND
+ * (no rank is left, or not the root). */
+weft_status weft_plan_what_if(const struct weft_topology *topology, const int *nodes,
+                              const struct weft_key *key, const char *changes, json_t **json,
+                              struct weft_error *error);
 /* Which links would raise the bound most, if they had twice the bandwidth. */
 weft_status weft_plan_upgrades(const struct weft_topology *topology,
                                const struct weft_layout *layout, const struct weft_key *key,

@@ -37,15 +37,19 @@ struct weft_plan_arguments {
 /* Everything that needs a topology. Errors: bad arguments, and those of all that it calls. */
 weft_status weft_plan_run(struct weft_plan_arguments *arguments, struct weft_error *error);
 
+/* Ranks on a topology. */
+struct weft_plan_scene {
+    struct weft_topology *topology;
+    int *nodes; // (ranks)
+    struct weft_layout *layout;
+    struct weft_layout_origin origin;
+};
 /* The choice of one size: all candidates and facts, or the dump of a program. */
 weft_status weft_plan_explain(const struct weft_plan_arguments *arguments,
-                              const struct weft_topology *topology,
-                              const struct weft_layout *layout,
-                              const struct weft_layout_origin *origin, struct weft_error *error);
+                              const struct weft_plan_scene *scene, struct weft_error *error);
 /* The choices of all sizes. */
 weft_status weft_plan_table(const struct weft_plan_arguments *arguments,
-                            const struct weft_topology *topology, const struct weft_layout *layout,
-                            struct weft_error *error);
+                            const struct weft_plan_scene *scene, struct weft_error *error);
 
 /* `text` and `json` are consumed; NULL stands for one that memory did not suffice for. A line, to
  * a file or, with "-", to standard output. Errors: OUT_OF_MEMORY, NOT_FOUND, SYSTEM. */

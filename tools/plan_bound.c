@@ -13,8 +13,8 @@
 #include "base/format.h"
 #include "collectives/planner/bound.h"
 #include "tools/plan.h"
+#include "tools/plan_ranks.h"
 #include "topology/optimum.h"
-#include "topology/route.h"
 
 struct found {
     struct weft_network *network;
@@ -45,21 +45,14 @@ static weft_status make_network(const struct weft_topology *topology,
 {
     struct weft_network_options options = {.link_kinds = request->link_kinds,
                                            .is_unit = request->is_unit};
-    int *places = NULL;
-    if (request->num_ranks > 0) {
-        places = malloc((size_t)request->num_ranks * sizeof *places);
-        if (!places)
-            return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a bound");
-        weft_status status = weft_topology_place(topology, request->num_ranks, places, error);
-        if (status != WEFT_OK) {
-            free(places);
-            return status;
-        }
-        options.terminals = places;
-        options.num_terminals = request->num_ranks;
+    int *nodes = NULL;
+    if (request->ranks) {
+        WEFT_TRY(weft_plan_ranks_nodes(request->ranks, topology, &nodes, error));
+        options.terminals = nodes;
+        options.num_terminals = request->ranks->num_ranks;
     }
     weft_status status = weft_network_create(topology, &options, network, error);
-    free(places);
+    free(nodes);
     if (status == WEFT_OK)
         status = weft_network_check(topology, *network, error);
     return status;
@@ -213,8 +206,10 @@ static weft_status print_json(const struct weft_topology *topology, const struct
         json_object_set_new(json, "U", json_string(u));
         json_object_set_new(json, "k", json_integer(found->optimum.k));
     }
-    if (request->collective == WEFT_ALL_REDUCE)
-        json_object_set_new(json, "label", json_string("optimum of equal shards"));
+    json_object_set_new(json, "label",
+                        json_string(request->collective == WEFT_ALL_REDUCE
+                                        ? "optimum of equal shards"
+                                        : "cut optimum"));
     if (found->has_all_reduce) {
         json_object_set_new(json, "best_algbw", json_real(found->all_reduce.rate / unit));
         json_object_set_new(json, "best_shares", shares_json(topology, found));

@@ -82,39 +82,42 @@ static void find_channels(const struct weft_plan_arguments *arguments,
 
 // What NCCL would do; where it could not run at all, the reason.
 static void ask_nccl(const struct weft_plan_arguments *arguments,
-                     const struct weft_topology *topology, struct weft_explanation *explanation)
+                     const struct weft_plan_scene *scene, struct weft_explanation *explanation)
 {
+    struct weft_nccl_input input;
     struct weft_nccl_prediction prediction;
     struct weft_error why;
+    char assumed[WEFT_NCCL_ASSUMED_BYTES];
     explanation->nccl_us = -1;
-    if (weft_nccl_explain(topology, arguments->key.collective, (int)arguments->ranks,
-                          (uint64_t)arguments->bytes, &prediction, explanation->nccl,
-                          sizeof explanation->nccl, &why) == WEFT_OK)
+    if (weft_nccl_input_from_nodes(scene->topology, scene->nodes, (int)arguments->ranks, &input,
+                                   assumed, sizeof assumed, &why) == WEFT_OK &&
+        weft_nccl_predict(&input, arguments->key.collective, (uint64_t)arguments->bytes,
+                          &prediction, &why) == WEFT_OK) {
+        weft_nccl_describe(&prediction, assumed, explanation->nccl, sizeof explanation->nccl);
         explanation->nccl_us = prediction.time_us;
-    else
-        snprintf(explanation->nccl, sizeof explanation->nccl, "%.300s", why.text);
+        return;
+    }
+    snprintf(explanation->nccl, sizeof explanation->nccl, "%.300s", why.text);
 }
 
 weft_status weft_plan_explain(const struct weft_plan_arguments *arguments,
-                              const struct weft_topology *topology,
-                              const struct weft_layout *layout,
-                              const struct weft_layout_origin *origin, struct weft_error *error)
+                              const struct weft_plan_scene *scene, struct weft_error *error)
 {
     struct weft_program_facts facts[RANKS_SHOWN];
-    struct weft_explanation explanation = {.bytes = arguments->bytes, .origin = *origin};
+    struct weft_explanation explanation = {.bytes = arguments->bytes, .origin = scene->origin};
     bool wants_all = arguments->wants_reasons || arguments->wants_json;
-    WEFT_TRY(weft_choice_make(&arguments->key, layout, &explanation.choice, error));
+    WEFT_TRY(weft_choice_make(&arguments->key, scene->layout, &explanation.choice, error));
     explanation.chosen = explanation.choice.candidates[0].algorithm;
     if (arguments->algorithm) {
-        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, layout,
+        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, scene->layout,
                                         &explanation.chosen, error));
         explanation.is_forced = true;
     }
     if (arguments->dump)
         return dump(arguments, &explanation, error);
-    WEFT_TRY(weft_bound_find(layout, &arguments->key, &explanation.bound, error));
+    WEFT_TRY(weft_bound_find(scene->layout, &arguments->key, &explanation.bound, error));
     if (wants_all) {
-        ask_nccl(arguments, topology, &explanation);
+        ask_nccl(arguments, scene, &explanation);
         find_channels(arguments, &explanation);
     }
     WEFT_TRY(make_facts(arguments, &explanation, facts, error));

@@ -20,7 +20,7 @@
 #include "topology/route.h"
 
 enum { FIRST_CLASS = 3, LAST_CLASS = 33, LARGE_CLASS = 28, PERMILLE = 1000 };
-enum { WORST_PERMILLE = 1050, SHARE_PERMILLE = 900, NOT_EVALUATED = -1 };
+enum { WORST_PERMILLE = 1050, SHARE_PERMILLE = 900, NOT_EVALUATED = -1, MANY_RANKS = 100 };
 
 struct cluster {
     const char *source;
@@ -112,43 +112,40 @@ static int pick_of(const struct quality *quality, const struct weft_choice *choi
     return pick;
 }
 
-// A candidate cannot be faster than what its program for rank 0 moves at the best rate there is.
+// No candidate is faster than rank 0 can move what its program moves, over all its arcs at once.
 static int64_t least_time(const struct weft_layout *layout, const struct weft_key *key,
                           const struct weft_algorithm *algorithm, int64_t bytes)
 {
     struct weft_program *program = NULL;
     struct weft_error error;
-    int64_t best = INT64_MAX, sent = 0, received = 0;
-    if (algorithm->emit(key, layout, 0, WEFT_OUT_OF_PLACE, &program, &error) != WEFT_OK)
+    const struct weft_network *network = layout->network;
+    int64_t rate = 0;
+    __int128 sent = 0;
+    for (int a = network ? network->first[0] : 0; network && a < network->first[1]; a++)
+        rate += network->arcs[a].capacity;
+    if (rate == 0 ||
+        algorithm->emit(key, layout, 0, WEFT_OUT_OF_PLACE, &program, &error) != WEFT_OK)
         return 0;
-    for (int l = 0; l < layout->costs.num_levels; l++)
-        for (int i = 0; i < layout->costs.levels[l].message.num_lines; i++)
-            if (layout->costs.levels[l].message.lines[i].ps_per_mib < best)
-                best = layout->costs.levels[l].message.lines[i].ps_per_mib;
     for (uint32_t s = 0; s < program->num_steps; s++) {
         const struct weft_step *step = &program->steps[s];
         int64_t moved = weft_evaluate_step_bytes(program, step, bytes);
-        for (int i = 0; i < step->num_sources; i++)
-            received += weft_step_source(program, step, i)->space == WEFT_LANE ? moved : 0;
         for (int i = 0; i < step->num_destinations; i++)
             sent += weft_step_destination(program, step, i)->space == WEFT_LANE ? moved : 0;
     }
     weft_program_destroy(&program);
-    int64_t most = sent > received ? sent : received;
-    // A box whose GPUs have several links may use all of them at once.
-    return (int64_t)weft_curve_slope(most, best) / 16;
+    return (int64_t)(sent * 1000000000000 / rate);
 }
 
 static int64_t time_of(const struct quality *quality, const struct weft_choice *choice, int number,
-                       int64_t bytes)
+                       int64_t bytes, int64_t limit)
 {
     struct weft_evaluation evaluation;
     struct weft_error error;
-    if (weft_evaluate(choice->candidates[number].algorithm, &choice->key, quality->layout, bytes,
-                      WEFT_EVALUATE_FOLDED_OR_ALL, &evaluation, &error) != WEFT_OK)
+    if (weft_evaluate_within(choice->candidates[number].algorithm, &choice->key, quality->layout,
+                             bytes, limit, &evaluation, &error) != WEFT_OK)
         return NOT_EVALUATED;
     weft_evaluation_free(&evaluation);
-    return evaluation.time_ps;
+    return evaluation.is_cut ? NOT_EVALUATED : evaluation.time_ps;
 }
 
 // How far `permille` is from 1000, as a factor in permille.
@@ -165,7 +162,7 @@ static weft_status judge_size(const struct quality *quality, const struct weft_k
     int64_t bytes = INT64_C(1) << key->size_class;
     WEFT_TRY(weft_choice_make(key, quality->layout, &choice, error));
     int pick = pick_of(quality, &choice), best = pick;
-    int64_t mine = time_of(quality, &choice, pick, bytes), least = mine;
+    int64_t mine = time_of(quality, &choice, pick, bytes, INT64_MAX), least = mine;
     verdict->num_sizes++;
     if (mine == NOT_EVALUATED) {
         verdict->num_skipped++;
@@ -175,7 +172,9 @@ static weft_status judge_size(const struct quality *quality, const struct weft_k
         const struct weft_candidate *candidate = &choice.candidates[i];
         if (i != pick && least_time(quality->layout, key, candidate->algorithm, bytes) >= least)
             continue;
-        int64_t time = i == pick ? mine : time_of(quality, &choice, i, bytes);
+        // Slower than the best is all there is to know of it, unless all are asked for.
+        int64_t limit = quality->request->wants_all ? INT64_MAX : least;
+        int64_t time = i == pick ? mine : time_of(quality, &choice, i, bytes, limit);
         if (time == NOT_EVALUATED)
             continue;
         int64_t off = (int64_t)((__int128)candidate->estimate_ps * PERMILLE / time);
@@ -254,7 +253,7 @@ static weft_status judge(struct quality *quality, const char *source, struct wef
     WEFT_TRY(load(source, &layout, error));
     quality->layout = layout;
     weft_status status = WEFT_OK;
-    int stride = quality->request->is_quick ? 5 : 2;
+    int stride = quality->request->is_quick ? 5 : layout->num_ranks > MANY_RANKS ? 6 : 2;
     for (size_t c = 0; c < sizeof collectives / sizeof *collectives && status == WEFT_OK; c++) {
         struct verdict verdict = {.worst_permille = -1,
                                   .share_permille = -1,

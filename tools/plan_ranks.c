@@ -99,27 +99,40 @@ int weft_plan_ranks_places(const struct weft_topology *topology)
     return count;
 }
 
+weft_status weft_plan_ranks_nodes(const struct weft_plan_ranks *ranks,
+                                  const struct weft_topology *topology, int **nodes,
+                                  struct weft_error *error)
+{
+    int num_ranks = ranks->num_ranks, num_places = weft_plan_ranks_places(topology);
+    for (int r = 0; ranks->places && r < num_ranks; r++)
+        if (ranks->places[r] >= num_places)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no place %d among %d",
+                             ranks->places[r], num_places);
+    int num_found = ranks->places ? num_places : num_ranks;
+    int *made = malloc(((size_t)num_ranks + (size_t)num_found) * sizeof *made);
+    if (!made)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for ranks");
+    int *found = made + num_ranks;
+    weft_status status = weft_topology_place(topology, num_found, found, error);
+    for (int r = 0; status == WEFT_OK && r < num_ranks; r++)
+        made[r] = found[ranks->places ? ranks->places[r] : r];
+    if (status != WEFT_OK) {
+        free(made);
+        return status;
+    }
+    *nodes = made;
+    return WEFT_OK;
+}
+
 weft_status weft_plan_ranks_layout(const struct weft_plan_ranks *ranks,
                                    const struct weft_topology *topology,
                                    struct weft_layout **layout, struct weft_layout_origin *origin,
                                    struct weft_error *error)
 {
-    if (!ranks->places)
-        return weft_layout_from_topology(topology, ranks->num_ranks, layout, origin, error);
-    int num_places = weft_plan_ranks_places(topology);
-    for (int r = 0; r < ranks->num_ranks; r++)
-        if (ranks->places[r] >= num_places)
-            return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no place %d among %d",
-                             ranks->places[r], num_places);
-    size_t count = (size_t)ranks->num_ranks + (size_t)num_places;
-    int *nodes = malloc(count * sizeof *nodes), *places = nodes + ranks->num_ranks;
-    if (!nodes)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for ranks");
-    weft_status status = weft_topology_place(topology, num_places, places, error);
-    for (int r = 0; status == WEFT_OK && r < ranks->num_ranks; r++)
-        nodes[r] = places[ranks->places[r]];
-    if (status == WEFT_OK)
-        status = weft_layout_from_nodes(topology, nodes, ranks->num_ranks, layout, origin, error);
+    int *nodes = NULL;
+    WEFT_TRY(weft_plan_ranks_nodes(ranks, topology, &nodes, error));
+    weft_status status =
+        weft_layout_from_nodes(topology, nodes, ranks->num_ranks, layout, origin, error);
     free(nodes);
     return status;
 }

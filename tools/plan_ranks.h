@@ -20,6 +20,11 @@ struct weft_plan_ranks {
 weft_status weft_plan_ranks_parse(const char *text, struct weft_plan_ranks *ranks,
                                   struct weft_error *error);
 void weft_plan_ranks_free(struct weft_plan_ranks *ranks);
+/* The node of each rank, to be freed. Errors: INVALID_ARGUMENT (a listed place that does not
+ * exist), NOT_FOUND (no place at all), OUT_OF_MEMORY. */
+weft_status weft_plan_ranks_nodes(const struct weft_plan_ranks *ranks,
+                                  const struct weft_topology *topology, int **nodes,
+                                  struct weft_error *error);
 /* Errors: as weft_layout_from_nodes; INVALID_ARGUMENT (a listed place that does not exist). */
 weft_status weft_plan_ranks_layout(const struct weft_plan_ranks *ranks,
                                    const struct weft_topology *topology,

@@ -53,23 +53,22 @@ static weft_status find_forced(struct weft_plan_arguments *arguments, struct wef
 }
 
 static weft_status draw(const struct weft_plan_arguments *arguments,
-                        const struct weft_topology *topology, const struct weft_layout *layout,
-                        struct weft_error *error)
+                        const struct weft_plan_scene *scene, struct weft_error *error)
 {
     struct weft_choice choice;
     const struct weft_algorithm *algorithm;
-    WEFT_TRY(weft_choice_make(&arguments->key, layout, &choice, error));
+    WEFT_TRY(weft_choice_make(&arguments->key, scene->layout, &choice, error));
     algorithm = choice.candidates[0].algorithm;
     if (arguments->algorithm)
-        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, layout, &algorithm,
-                                        error));
+        WEFT_TRY(weft_algorithm_require(arguments->algorithm, &arguments->key, scene->layout,
+                                        &algorithm, error));
     char *text = NULL;
     size_t size;
     FILE *stream = open_memstream(&text, &size);
     if (!stream)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a drawing");
     weft_status status =
-        weft_plan_draw(topology, &choice, algorithm, arguments->bytes, stream, error);
+        weft_plan_draw(scene->topology, &choice, algorithm, arguments->bytes, stream, error);
     if (fclose(stream) != 0 || status != WEFT_OK) {
         free(text);
         return status == WEFT_OK ? weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory") : status;
@@ -78,16 +77,14 @@ static weft_status draw(const struct weft_plan_arguments *arguments,
 }
 
 static weft_status show_change(const struct weft_plan_arguments *arguments,
-                               const struct weft_topology *topology,
-                               const struct weft_layout *layout, struct weft_error *error)
+                               const struct weft_plan_scene *scene, struct weft_error *error)
 {
     json_t *json = NULL, **into = arguments->wants_json ? &json : NULL;
-    if (arguments->svg)
-        return draw(arguments, topology, layout, error);
     if (arguments->changes)
-        WEFT_TRY(weft_plan_what_if(topology, &arguments->key, arguments->changes, into, error));
+        WEFT_TRY(weft_plan_what_if(scene->topology, scene->nodes, &arguments->key,
+                                   arguments->changes, into, error));
     else
-        WEFT_TRY(weft_plan_upgrades(topology, layout, &arguments->key, into, error));
+        WEFT_TRY(weft_plan_upgrades(scene->topology, scene->layout, &arguments->key, into, error));
     return json ? weft_plan_print_json(json, error) : WEFT_OK;
 }
 
@@ -96,8 +93,8 @@ static weft_status bound(const struct weft_plan_arguments *arguments,
 {
     const struct weft_bound_request request = {.collective = arguments->key.collective,
                                                .root = arguments->key.root,
-                                               .num_ranks =
-                                                   arguments->has_ranks ? (int)arguments->ranks : 0,
+                                               .ranks =
+                                                   arguments->has_ranks ? &arguments->places : NULL,
                                                .link_kinds = arguments->link_kinds,
                                                .is_unit = arguments->is_unit};
     return weft_plan_bound(topology, &request, arguments->wants_json, error);
@@ -155,31 +152,34 @@ static weft_status settle(struct weft_plan_arguments *arguments, struct weft_err
 }
 
 static weft_status show(const struct weft_plan_arguments *arguments,
-                        const struct weft_topology *topology, struct weft_error *error)
+                        const struct weft_plan_scene *scene, struct weft_error *error)
 {
-    struct weft_layout *layout = NULL;
-    struct weft_layout_origin origin;
-    WEFT_TRY(weft_plan_ranks_layout(&arguments->places, topology, &layout, &origin, error));
-    weft_status status;
-    if (arguments->changes || arguments->wants_upgrades || arguments->svg)
-        status = show_change(arguments, topology, layout, error);
-    else if (arguments->wants_table)
-        status = weft_plan_table(arguments, topology, layout, error);
-    else
-        status = weft_plan_explain(arguments, topology, layout, &origin, error);
-    weft_layout_destroy(&layout);
-    return status;
+    if (arguments->svg)
+        return draw(arguments, scene, error);
+    if (arguments->changes || arguments->wants_upgrades)
+        return show_change(arguments, scene, error);
+    if (arguments->wants_table)
+        return weft_plan_table(arguments, scene, error);
+    return weft_plan_explain(arguments, scene, error);
 }
 
 weft_status weft_plan_run(struct weft_plan_arguments *arguments, struct weft_error *error)
 {
-    struct weft_topology *topology = NULL;
-    WEFT_TRY(find_topology(arguments, &topology, error));
+    struct weft_plan_scene scene = {0};
+    WEFT_TRY(find_topology(arguments, &scene.topology, error));
     weft_status status = settle(arguments, error);
-    if (status == WEFT_OK && arguments->wants_bound)
-        status = bound(arguments, topology, error);
-    else if (status == WEFT_OK)
-        status = show(arguments, topology, error);
-    weft_topology_destroy(&topology);
+    if (status == WEFT_OK && arguments->wants_bound) {
+        status = bound(arguments, scene.topology, error);
+    } else if (status == WEFT_OK) {
+        status = weft_plan_ranks_nodes(&arguments->places, scene.topology, &scene.nodes, error);
+        if (status == WEFT_OK)
+            status = weft_layout_from_nodes(scene.topology, scene.nodes, (int)arguments->ranks,
+                                            &scene.layout, &scene.origin, error);
+        if (status == WEFT_OK)
+            status = show(arguments, &scene, error);
+    }
+    weft_layout_destroy(&scene.layout);
+    weft_topology_destroy(&scene.topology);
+    free(scene.nodes);
     return status;
 }

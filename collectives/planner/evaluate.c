@@ -18,6 +18,7 @@ struct cast {
     const struct weft_layout *layout;
     struct weft_program **programs; // (ranks) as far as written
     int64_t bytes;
+    int64_t limit_ps;
     uint64_t num_steps;
 };
 
@@ -187,8 +188,28 @@ static weft_status evaluate(struct cast *cast, enum weft_evaluate_how how,
                          cast->algorithm->name, fold.block, all_limit);
     for (int r = 0; r < fold.block; r++)
         WEFT_TRY(write_program(cast, r, error));
-    return weft_evaluate_programs(cast->layout, fold, cast->programs, cast->bytes, evaluation,
-                                  error);
+    return weft_eval_programs_within(cast->layout, fold, cast->programs, cast->bytes,
+                                     cast->limit_ps, evaluation, error);
+}
+
+static weft_status cast_and_evaluate(struct cast *cast, enum weft_evaluate_how how,
+                                     struct weft_evaluation *evaluation, struct weft_error *error)
+{
+    const struct weft_key *key = cast->key;
+    int num_ranks = cast->layout->num_ranks;
+    if (weft_collective_is_pair(key->collective))
+        return weft_fail(error, WEFT_UNSUPPORTED, "a pair of ranks is not evaluated");
+    if (cast->bytes < 0 || num_ranks != key->num_ranks)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%lld bytes on %d ranks", (long long)cast->bytes,
+                         num_ranks);
+    cast->programs = calloc((size_t)num_ranks, sizeof *cast->programs);
+    if (!cast->programs)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an evaluation");
+    weft_status status = evaluate(cast, how, evaluation, error);
+    for (int r = 0; r < num_ranks; r++)
+        weft_program_destroy(&cast->programs[r]);
+    free(cast->programs);
+    return status;
 }
 
 weft_status weft_evaluate(const struct weft_algorithm *algorithm, const struct weft_key *key,
@@ -196,18 +217,19 @@ weft_status weft_evaluate(const struct weft_algorithm *algorithm, const struct w
                           enum weft_evaluate_how how, struct weft_evaluation *evaluation,
                           struct weft_error *error)
 {
-    struct cast cast = {.algorithm = algorithm, .key = key, .layout = layout, .bytes = bytes};
-    bool is_pair = weft_collective_is_pair(key->collective);
-    if (is_pair || bytes < 0 || layout->num_ranks != key->num_ranks)
-        return weft_fail(error, WEFT_UNSUPPORTED,
-                         is_pair ? "a pair of ranks is not evaluated" : "%lld bytes on %d ranks",
-                         (long long)bytes, layout->num_ranks);
-    cast.programs = calloc((size_t)layout->num_ranks, sizeof *cast.programs);
-    if (!cast.programs)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an evaluation");
-    weft_status status = evaluate(&cast, how, evaluation, error);
-    for (int r = 0; r < layout->num_ranks; r++)
-        weft_program_destroy(&cast.programs[r]);
-    free(cast.programs);
-    return status;
+    struct cast cast = {.algorithm = algorithm,
+                        .key = key,
+                        .layout = layout,
+                        .bytes = bytes,
+                        .limit_ps = INT64_MAX};
+    return cast_and_evaluate(&cast, how, evaluation, error);
+}
+
+weft_status weft_evaluate_within(const struct weft_algorithm *algorithm, const struct weft_key *key,
+                                 const struct weft_layout *layout, int64_t bytes, int64_t limit_ps,
+                                 struct weft_evaluation *evaluation, struct weft_error *error)
+{
+    struct cast cast = {
+        .algorithm = algorithm, .key = key, .layout = layout, .bytes = bytes, .limit_ps = limit_ps};
+    return cast_and_evaluate(&cast, WEFT_EVALUATE_FOLDED_OR_ALL, evaluation, error);
 }

@@ -25,7 +25,8 @@
 #include "collectives/planner/ways.h"
 
 struct weft_evaluation {
-    int64_t time_ps;
+    int64_t time_ps; // a cut evaluation: of when it was given up
+    bool is_cut;
     int64_t num_messages;  // of all ranks
     int64_t busiest_bytes; // through the busiest arc; of a fold, its share
     int busiest_permille;  // of the time at full rate
@@ -55,6 +56,10 @@ weft_status weft_evaluate(const struct weft_algorithm *algorithm, const struct w
                           const struct weft_layout *layout, int64_t bytes,
                           enum weft_evaluate_how how, struct weft_evaluation *evaluation,
                           struct weft_error *error);
+/* The same, given up once it has taken longer than `limit_ps`: for those who want the fastest. */
+weft_status weft_evaluate_within(const struct weft_algorithm *algorithm, const struct weft_key *key,
+                                 const struct weft_layout *layout, int64_t bytes, int64_t limit_ps,
+                                 struct weft_evaluation *evaluation, struct weft_error *error);
 
 /* Bytes that each reference of a step stands for. */
 int64_t weft_evaluate_step_bytes(const struct weft_program *program, const struct weft_step *step,

@@ -52,4 +52,10 @@ struct weft_eval_set {
 weft_status weft_eval_set_make(struct weft_eval_set *set, struct weft_error *error);
 void weft_eval_set_free(struct weft_eval_set *set);
 
+/* weft_evaluate_programs, given up after limit_ps. */
+weft_status weft_eval_programs_within(const struct weft_layout *layout, struct weft_fold fold,
+                                      struct weft_program *const *programs, int64_t bytes,
+                                      int64_t limit_ps, struct weft_evaluation *evaluation,
+                                      struct weft_error *error);
+
 #endif

@@ -37,6 +37,8 @@ struct engine {
     int64_t *arc_bytes;
     int64_t now_ps;
     int64_t end_ps; // of the last step so far
+    int64_t limit_ps;
+    bool is_cut;
     uint32_t steps_left;
 };
 
@@ -419,6 +421,9 @@ static weft_status run(struct engine *engine, struct weft_error *error)
             engine->num_ends ? engine->set->messages[engine->ends[0]].end_ps : INT64_MAX;
         int64_t event_ps = engine->heap_size ? engine->heap[0].at_ps : INT64_MAX;
         engine->now_ps = end_ps < event_ps ? end_ps : event_ps;
+        engine->is_cut = engine->now_ps > engine->limit_ps;
+        if (engine->is_cut)
+            return WEFT_OK;
         WEFT_TRY(do_instant(engine, error));
     }
     return engine->steps_left ? find_stuck(engine, error) : WEFT_OK;
@@ -436,7 +441,9 @@ static void report(const struct engine *engine, struct weft_evaluation *evaluati
             busiest = a;
         }
     }
-    evaluation->time_ps = engine->end_ps + set->layout->costs.launch_ps;
+    evaluation->is_cut = engine->is_cut;
+    evaluation->time_ps =
+        (engine->is_cut ? engine->now_ps : engine->end_ps) + set->layout->costs.launch_ps;
     evaluation->num_messages = (int64_t)set->num_messages * set->fold.num_blocks;
     evaluation->fold = set->fold;
     evaluation->num_arcs = engine->ways->num_arcs;
@@ -471,9 +478,17 @@ weft_status weft_evaluate_programs(const struct weft_layout *layout, struct weft
                                    struct weft_program *const *programs, int64_t bytes,
                                    struct weft_evaluation *evaluation, struct weft_error *error)
 {
+    return weft_eval_programs_within(layout, fold, programs, bytes, INT64_MAX, evaluation, error);
+}
+
+weft_status weft_eval_programs_within(const struct weft_layout *layout, struct weft_fold fold,
+                                      struct weft_program *const *programs, int64_t bytes,
+                                      int64_t limit_ps, struct weft_evaluation *evaluation,
+                                      struct weft_error *error)
+{
     struct weft_eval_set set = {
         .layout = layout, .fold = fold, .programs = programs, .bytes = bytes};
-    struct engine engine = {.set = &set};
+    struct engine engine = {.set = &set, .limit_ps = limit_ps};
     weft_status status = prepare(&engine, error);
     if (status == WEFT_OK)
         status = run(&engine, error);

@@ -187,12 +187,16 @@ static void print_programs(const struct weft_explanation *explanation, FILE *str
 
 void weft_explain_text(const struct weft_explanation *explanation, bool verbose, FILE *stream)
 {
-    char why[512], predicted[32];
+    char why[512], predicted[32], share[48] = "";
+    const struct weft_candidate *chosen = find(&explanation->choice, explanation->chosen);
+    double of_bound = weft_explain_share(explanation, chosen);
     print_head(explanation, stream);
     weft_explain_why(explanation, why, sizeof why);
-    weft_format_latency(find(&explanation->choice, explanation->chosen)->estimate_ps, predicted,
-                        sizeof predicted);
-    fprintf(stream, "  %s, predicted %s\n  %s\n", explanation->chosen->name, predicted, why);
+    weft_format_latency(chosen->estimate_ps, predicted, sizeof predicted);
+    if (of_bound >= 0)
+        snprintf(share, sizeof share, ", %.1f%% of the bound", 100 * of_bound);
+    fprintf(stream, "  %s, predicted %s%s\n  %s\n", explanation->chosen->name, predicted, share,
+            why);
     if (verbose) {
         print_candidates(explanation, stream);
         print_bound(explanation, stream);

@@ -14,6 +14,7 @@
 #include "collectives/planner/choice.h"
 #include "collectives/planner/facts.h"
 #include "collectives/planner/layout_topology.h"
+#include "collectives/planner/nccl_topology.h"
 
 struct weft_explanation {
     struct weft_choice choice;
@@ -40,10 +41,30 @@ void weft_explain_text(const struct weft_explanation *explanation, bool verbose,
 /* New reference; NULL without memory. */
 json_t *weft_explain_json(const struct weft_explanation *explanation);
 
-/* The winner for every size class from 8 B to 1 GiB, and where it changes. */
-weft_status weft_explain_table(const struct weft_key *key, const struct weft_layout *layout,
-                               FILE *stream, struct weft_error *error);
-weft_status weft_explain_table_json(const struct weft_key *key, const struct weft_layout *layout,
-                                    json_t **json, struct weft_error *error);
+/* The winner of every size class from 8 B to 8 GiB, and where it changes. */
+enum { WEFT_TABLE_FIRST_CLASS = 3, WEFT_TABLE_LAST_CLASS = 33, WEFT_TABLE_ROWS = 31 };
+struct weft_table_row {
+    int size_class;
+    struct weft_choice choice;
+    int64_t free_ps; // reproducible order: the cheapest in free order, what it is held to; else 0
+    double share;    // of the bound; < 0: there is none
+    double nccl_us;  // what NCCL predicts of its own choice; < 0: it could not run
+    enum weft_nccl_algorithm nccl_algorithm;
+    enum weft_nccl_protocol nccl_protocol;
+};
+struct weft_table {
+    struct weft_key key; // but for the size
+    struct weft_bound bound;
+    bool has_nccl;
+    char nccl_note[240]; // what is assumed, or why NCCL could not run; "": nothing to say
+    struct weft_table_row rows[WEFT_TABLE_ROWS];
+};
+/* `nccl` NULL: NCCL is not asked. Errors: as weft_choice_make and weft_bound_find. */
+weft_status weft_table_make(const struct weft_key *key, const struct weft_layout *layout,
+                            const struct weft_nccl_input *nccl, struct weft_table *table,
+                            struct weft_error *error);
+void weft_table_text(const struct weft_table *table, FILE *stream);
+/* New reference; NULL without memory. */
+json_t *weft_table_json(const struct weft_table *table);
 
 #endif

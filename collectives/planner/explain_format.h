@@ -21,17 +21,4 @@ struct weft_price_row {
 /* What does not depend on the level. */
 int weft_price_rows(const struct weft_costs *costs, struct weft_price_row rows[WEFT_PRICE_ROWS]);
 
-/* The table: one row per size class. */
-enum { WEFT_TABLE_FIRST_CLASS = 3, WEFT_TABLE_LAST_CLASS = 30 };
-struct weft_table_row {
-    int size_class;
-    struct weft_choice choice;
-};
-weft_status weft_table_row(const struct weft_key *key, const struct weft_layout *layout,
-                           int size_class, struct weft_table_row *row, struct weft_error *error);
-
-/* The cheapest prediction of the same request in free order: what reproducible order is held to. */
-weft_status weft_table_free_ps(const struct weft_key *key, const struct weft_layout *layout,
-                               int size_class, int64_t *free_ps, struct weft_error *error);
-
 #endif

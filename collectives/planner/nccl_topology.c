@@ -389,14 +389,17 @@ static void release(struct survey *s)
     free(s->facts);
 }
 
-static weft_status look(struct survey *s, struct weft_error *error)
+static weft_status look(struct survey *s, const int *nodes, struct weft_error *error)
 {
     const struct weft_topology *t = s->topology;
+    for (int r = 0; nodes && r < s->num_ranks; r++)
+        s->places[r] = nodes[r];
     if (s->num_ranks > weft_topology_count(t, WEFT_NODE_GPU) &&
         weft_topology_count(t, WEFT_NODE_GPU) > 0)
         return weft_fail(error, WEFT_UNSUPPORTED, "NCCL takes one rank per GPU, and here are %d",
                          weft_topology_count(t, WEFT_NODE_GPU));
-    WEFT_TRY(weft_topology_place(t, s->num_ranks, s->places, error));
+    if (!nodes)
+        WEFT_TRY(weft_topology_place(t, s->num_ranks, s->places, error));
     WEFT_TRY(check_places(s, error));
     WEFT_TRY(weft_topology_gpu_islands(t, s->island, &s->num_islands, error));
     // per island: its host, or -2 for several; then the group of one that spans hosts
@@ -422,20 +425,37 @@ static weft_status look(struct survey *s, struct weft_error *error)
     return WEFT_OK;
 }
 
-weft_status weft_nccl_input_from_topology(const struct weft_topology *topology, int num_ranks,
-                                          struct weft_nccl_input *input, char *assumed, size_t size,
-                                          struct weft_error *error)
+weft_status weft_nccl_input_from_nodes(const struct weft_topology *topology, const int *nodes,
+                                       int num_ranks, struct weft_nccl_input *input, char *assumed,
+                                       size_t size, struct weft_error *error)
 {
     struct survey s = {.topology = topology, .num_ranks = num_ranks};
     if (num_ranks < 2)
         return weft_fail(error, WEFT_UNSUPPORTED, "one rank: NCCL only copies");
     weft_status status = allocate(&s, error);
     if (status == WEFT_OK)
-        status = look(&s, error);
+        status = look(&s, nodes, error);
     if (status == WEFT_OK)
         build(&s, input, assumed, size);
     release(&s);
     return status;
+}
+
+weft_status weft_nccl_input_from_topology(const struct weft_topology *topology, int num_ranks,
+                                          struct weft_nccl_input *input, char *assumed, size_t size,
+                                          struct weft_error *error)
+{
+    return weft_nccl_input_from_nodes(topology, NULL, num_ranks, input, assumed, size, error);
+}
+
+void weft_nccl_describe(const struct weft_nccl_prediction *prediction, const char *assumed,
+                        char *text, size_t size)
+{
+    snprintf(text, size, "NCCL 2.28 would take %s/%s with %d channel%s and predicts %.*f us%s%s",
+             weft_nccl_algorithm_names[prediction->algorithm],
+             weft_nccl_protocol_names[prediction->protocol], prediction->channels,
+             prediction->channels == 1 ? "" : "s", prediction->time_us < 100 ? 1 : 0,
+             prediction->time_us, assumed[0] ? "; assuming " : "", assumed);
 }
 
 weft_status weft_nccl_explain(const struct weft_topology *topology, weft_collective collective,
@@ -445,14 +465,11 @@ weft_status weft_nccl_explain(const struct weft_topology *topology, weft_collect
 {
     struct weft_nccl_input input;
     struct weft_nccl_prediction made;
-    char assumed[100];
+    char assumed[WEFT_NCCL_ASSUMED_BYTES];
     WEFT_TRY(
         weft_nccl_input_from_topology(topology, num_ranks, &input, assumed, sizeof assumed, error));
     WEFT_TRY(weft_nccl_predict(&input, collective, bytes, &made, error));
-    snprintf(text, size, "NCCL 2.28 would take %s/%s with %d channel%s and predicts %.*f us%s%s",
-             weft_nccl_algorithm_names[made.algorithm], weft_nccl_protocol_names[made.protocol],
-             made.channels, made.channels == 1 ? "" : "s", made.time_us < 100 ? 1 : 0, made.time_us,
-             assumed[0] ? "; assuming " : "", assumed);
+    weft_nccl_describe(&made, assumed, text, size);
     if (prediction)
         *prediction = made;
     return WEFT_OK;

@@ -16,9 +16,17 @@
 weft_status weft_nccl_input_from_topology(const struct weft_topology *topology, int num_ranks,
                                           struct weft_nccl_input *input, char *assumed, size_t size,
                                           struct weft_error *error);
+/* Of ranks on these nodes, at most one on each; NULL: as above. */
+weft_status weft_nccl_input_from_nodes(const struct weft_topology *topology, const int *nodes,
+                                       int num_ranks, struct weft_nccl_input *input, char *assumed,
+                                       size_t size, struct weft_error *error);
 
-/* "NCCL 2.28 would take ring/LL128 with 16 channels and predicts 123 us", with what was assumed.
- * `prediction` may be NULL. Errors: as above, and those of weft_nccl_predict. */
+enum { WEFT_NCCL_ASSUMED_BYTES = 100 }; // suffice for `assumed`
+void weft_nccl_describe(const struct weft_nccl_prediction *prediction, const char *assumed,
+                        char *text, size_t size);
+/* "NCCL 2.28 would take ring/LL128 with 16 channels and predicts 123 us", with what was assumed:
+ * both of the above in one. `prediction` may be NULL. Errors: as above, and those of
+ * weft_nccl_predict. */
 weft_status weft_nccl_explain(const struct weft_topology *topology, weft_collective collective,
                               int num_ranks, uint64_t bytes,
                               struct weft_nccl_prediction *prediction, char *text, size_t size,

@@ -74,12 +74,13 @@ static void describe(const struct search *search, const struct sort *sort, bool 
     upgrade->num_links = is_single ? 1 : sort->count / 2;
     const struct weft_arc *arc = &search->network.arcs[sort->first];
     int from = search->network.node[arc->from], to = search->network.node[arc->to];
-    if (is_single && from >= 0 && to >= 0)
+    if (upgrade->num_links == 1 && from >= 0 && to >= 0)
         snprintf(upgrade->links, sizeof upgrade->links, "the link %.48s - %.48s of %s",
                  search->topology->nodes[from].name, search->topology->nodes[to].name, speed);
     else
-        snprintf(upgrade->links, sizeof upgrade->links, "the %d links between %s and %s of %s",
-                 upgrade->num_links, weft_node_kinds[sort->low_kind].singular,
+        snprintf(upgrade->links, sizeof upgrade->links, "the %d link%s between %s and %s of %s",
+                 upgrade->num_links, upgrade->num_links == 1 ? "" : "s",
+                 weft_node_kinds[sort->low_kind].singular,
                  weft_node_kinds[sort->high_kind].singular, speed);
 }
 

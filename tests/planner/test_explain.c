@@ -194,25 +194,34 @@ static void test_table_names_every_change(void **state)
     const struct weft_key key = {
         .collective = WEFT_ALL_REDUCE, .num_ranks = 4, .element_bytes = 4, .size_class = 0};
     struct weft_error error = {0};
-    json_t *json = NULL;
+    struct weft_table table;
     char *text = NULL;
     size_t bytes;
     FILE *stream = open_memstream(&text, &bytes);
-    assert_int_equal(weft_explain_table(&key, layout, stream, &error), WEFT_OK);
+    assert_int_equal(weft_table_make(&key, layout, NULL, &table, &error), WEFT_OK);
+    weft_table_text(&table, stream);
     fclose(stream);
-    assert_int_equal(weft_explain_table_json(&key, layout, &json, &error), WEFT_OK);
+    json_t *json = weft_table_json(&table);
     json_t *rows = json_object_get(json, "rows");
-    assert_int_equal(json_array_size(rows), 28); // 8 B to 1 GiB
+    json_t *crossovers = json_object_get(json, "crossovers");
+    assert_int_equal(json_array_size(rows), 31); // 8 B to 8 GiB
+    size_t num_changes = 0;
     const char *last = "";
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const char *chosen = json_string_value(json_object_get(json_array_get(rows, i), "chosen"));
         char change[64];
         snprintf(change, sizeof change, "%s from ", chosen);
-        if (strcmp(chosen, last) != 0)
+        if (strcmp(chosen, last) != 0) {
+            json_t *named = json_array_get(crossovers, num_changes++);
             assert_non_null(strstr(text, change));
+            assert_string_equal(json_string_value(json_object_get(named, "choice")), chosen);
+            assert_int_equal(json_integer_value(json_object_get(named, "bytes")), INT64_C(8) << i);
+        }
         assert_string_equal(chosen, winner(layout, (int)i + 3));
         last = chosen;
     }
+    assert_true(num_changes > 1);
+    assert_int_equal(json_array_size(crossovers), num_changes);
     json_decref(json);
     free(text);
     weft_layout_destroy(&layout);

@@ -54,7 +54,7 @@ expect 'the variable' ring "$(WEFT_ALGORITHM=all_reduce:ring "$weft" plan --topo
     query 'j["chosen"]')"
 expect 'the option goes before the variable' tree "$(WEFT_ALGORITHM=ring "$weft" plan \
     --topology "$machine" --algorithm tree --json | query 'j["chosen"]')"
-expect 'the table' '28 8 1073741824' "$("$weft" plan --topology "$machine" --table --json |
+expect 'the table' '31 8 8589934592' "$("$weft" plan --topology "$machine" --table --json |
     query '"%d %d %d" % (len(j["rows"]), j["rows"][0]["bytes"], j["rows"][-1]["bytes"])')"
 for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all all_gather_v \
     reduce_scatter_v all_to_all_v barrier send recv; do
