@@ -31,8 +31,10 @@ struct weft_eval_message {
     int64_t end_ps; // while it flows
     int flow;
     uint32_t place; // among those that flow
-    uint32_t next;  // in its lane, while both ends are sought
+    uint32_t next;  // in its lane
     bool is_ready, is_awaited;
+    bool is_behind; // the one before it in its lane has not ended yet
+    bool is_begun;  // its fixed time is over
 };
 
 struct weft_eval_set {

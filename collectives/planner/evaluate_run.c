@@ -231,6 +231,9 @@ static weft_status begin_flow(struct engine *engine, uint32_t number, struct wef
     const struct weft_eval_step *step = &engine->set->steps[message->from_step];
     struct protocol protocol;
     int arcs[WEFT_ROUTE_LIMIT], num_arcs = 0;
+    message->is_begun = true;
+    if (message->is_behind) // a lane is in order: its bytes follow those of the one before
+        return WEFT_OK;
     begin_combining(engine, &engine->set->steps[message->to_step]);
     WEFT_TRY(find_route(engine, message, arcs, &num_arcs, &protocol, error));
     for (int i = 0; i < num_arcs; i++)
@@ -308,6 +311,12 @@ static weft_status end_message(struct engine *engine, uint32_t number, struct we
     message->flow = -1;
     if (--from->num_sends == 0)
         complete(engine, from);
+    if (message->next != WEFT_NO_NUMBER) {
+        struct weft_eval_message *next = &engine->set->messages[message->next];
+        next->is_behind = false;
+        if (next->is_begun)
+            WEFT_TRY(push(engine, (struct event){engine->now_ps, 0, message->next, BEGUN}, error));
+    }
     return --to->num_receives == 0 ? execute(engine, message->to_step, error) : WEFT_OK;
 }
 

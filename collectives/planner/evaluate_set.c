@@ -199,7 +199,8 @@ static weft_status take_sends(struct weft_eval_set *set, struct lanes *lanes,
                 return lose(set, s, "sends to", (int)ref->index, error);
             struct lane *lane =
                 find_lane(lanes, lane_key(set, step->rank, (int)ref->index, step->step->channel));
-            if (!lane->key)
+            bool is_first = !lane->key;
+            if (is_first)
                 *lane = (struct lane){
                     lane_key(set, step->rank, (int)ref->index, step->step->channel), made, made};
             else
@@ -211,7 +212,8 @@ static weft_status take_sends(struct weft_eval_set *set, struct lanes *lanes,
                                                                .to = (int)ref->index,
                                                                .flow = -1,
                                                                .place = WEFT_NO_NUMBER,
-                                                               .next = WEFT_NO_NUMBER};
+                                                               .next = WEFT_NO_NUMBER,
+                                                               .is_behind = !is_first};
         }
     }
     return WEFT_OK;

@@ -19,9 +19,10 @@
 #include "collectives/planner/forests.h"
 
 enum {
-    UP = 0,
-    DOWN = 1,
-    WIDE = 2,
+    DOWN = 0,
+    WIDE = 1,
+    WIDE_DOWN = 2,
+    UP = 3, // and one more for each turn of the roots
     FUSED_CHILDREN = WEFT_FOREST_FUSED,
     CHUNKS_LIMIT = 512,
     CELLS_LIMIT = 1 << 17,
@@ -37,8 +38,10 @@ struct member {
     uint32_t unit; // first of the tree among those of its root
     uint32_t weight;
     struct weft_label whole; // going up: what the root gets
-    int turns;               // going up: how many steps the widest rank needs for its children
+    int turns;               // how many steps the root needs for its children
+    int inner_turns;         // and the widest other rank
     int turn;                // in which of those its parent takes this rank in
+    int branch;              // turn of the root's child above it, or itself
     uint32_t scratch;        // of wide trees: where sums grow, chunk after chunk
 };
 
@@ -116,6 +119,8 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
         __int128 chunk = slower / chunks;
         __int128 alone = line->fixed_ps + weft_curve_slope(unit, line->ps_per_mib);
         __int128 time = slower + (depth - 1) * (line->fixed_ps + chunk) + alone;
+        if (plan->is_wide) // each stamp waits for the one before
+            time += (__int128)(chunks - 1) * line->fixed_ps;
         if (best < 0 || time < best)
             best = time;
     }
@@ -155,7 +160,7 @@ static int64_t forest_estimate(const struct weft_key *key, const struct weft_lay
 
 // Of all ranks in one tree.
 struct work {
-    int *depths, *children;
+    int *depths, *children, *turn, *branch;
     struct weft_label *sums;
 };
 
@@ -184,8 +189,10 @@ static void find_member(struct forest *forest, const struct weft_forest *trees, 
     for (int e = n - 2; e >= 0; e--) {
         const struct weft_forest_edge *edge = &trees->edges[tree->first_edge + e];
         int sibling = work->children[edge->from]++;
-        if (sibling / FUSED_CHILDREN >= member->turns)
-            member->turns = sibling / FUSED_CHILDREN + 1;
+        int *turns = edge->from == tree->root ? &member->turns : &member->inner_turns;
+        if (sibling / FUSED_CHILDREN >= *turns)
+            *turns = sibling / FUSED_CHILDREN + 1;
+        work->turn[edge->to] = sibling / FUSED_CHILDREN;
         if (edge->to == forest->rank)
             member->turn = sibling / FUSED_CHILDREN;
         if (edge->from == forest->rank) {
@@ -196,6 +203,14 @@ static void find_member(struct forest *forest, const struct weft_forest *trees, 
         sums[edge->from] = weft_label_combine(sums[edge->from], sums[edge->to]);
     }
     member->depth = depths[forest->rank];
+    for (int e = 0; e < n - 1; e++) { // the first hop decides for all below it
+        const struct weft_forest_edge *edge = &trees->edges[tree->first_edge + e];
+        if (edge->from != tree->root)
+            work->branch[edge->to] = work->branch[edge->from];
+        else
+            work->branch[edge->to] = work->turn[edge->to];
+    }
+    member->branch = work->branch[forest->rank];
     member->whole = sums[tree->root];
 }
 
@@ -244,29 +259,50 @@ static struct weft_operand above(const struct member *member, uint32_t cell, uin
     return member->parent < 0 ? weft_cells(WEFT_OUTPUT, cell) : weft_to(member->parent, stamp);
 }
 
-// What the children send and the own input, in one step.
-static void go_up(struct forest *forest, const struct member *member, uint32_t chunk,
+// What the children send and the own input, in one step; at a root, those of one turn.
+static void go_up(struct forest *forest, const struct member *member, uint32_t chunk, int turn,
                   uint32_t stamp)
 {
     uint32_t cell = cell_of(forest, member, chunk), weight = member->weight;
-    struct weft_operand into = above(member, cell, stamp);
-    struct weft_operand sources[WEFT_REFS_LIMIT] = {weft_cells(WEFT_INPUT, cell)};
-    for (int i = 0; i < member->num_children; i++)
-        sources[1 + i] =
-            from_child(forest, member, i, cell, stamp - 1, forest->labels + (size_t)i * weight);
-    weft_builder_step(forest->builder, UP, weight, sources, 1 + member->num_children, &into, 1);
+    struct weft_operand into = above(member, cell, stamp), sources[WEFT_REFS_LIMIT];
+    bool is_root = member->parent < 0;
+    int num_sources = 0, first = is_root ? turn * FUSED_CHILDREN : 0;
+    sources[num_sources++] = weft_cells(is_root && turn ? WEFT_OUTPUT : WEFT_INPUT, cell);
+    for (int i = first; i < member->num_children && num_sources < WEFT_REFS_LIMIT; i++) {
+        sources[num_sources] = from_child(forest, member, i, cell, stamp - 1,
+                                          forest->labels + (size_t)(num_sources - 1) * weight);
+        num_sources++;
+    }
+    weft_builder_step(forest->builder, (uint16_t)(UP + turn), weight, sources, num_sources, &into,
+                      1);
 }
 
-/* Wide trees. A rank with more children than a step takes adds them up in turns, FUSED_CHILDREN at
- * a stamp, and sends the sum by a step of its own, on a channel of its own: there a step that only
- * sends may stand before one that receives. Every rank of such a tree waits for as many turns as
- * the widest one needs. */
+// All that a fused tree does at a stamp: the branches of the root's later turns come as much later.
+static void go_up_fused(struct forest *forest, const struct member *member, int rise, int stamp)
+{
+    int chunks = (int)forest->chunks, ready = rise - (member->turns - 1) - member->depth;
+    for (int turn = 0; turn < member->turns; turn++) {
+        int chunk = stamp - ready - turn;
+        if ((member->parent < 0 || turn == member->branch) && chunk >= 0 && chunk < chunks)
+            go_up(forest, member, (uint32_t)chunk, turn, (uint32_t)stamp);
+    }
+}
+
+/* Wide trees. Where a rank below the root has more children than a step takes, it adds them up in
+ * turns, FUSED_CHILDREN at a stamp, and sends the sum by a step of its own, on a channel of its
+ * own: there a step that only sends may stand before one that receives. Every rank of such a tree
+ * waits for as many turns as the widest one needs. */
 
 // Where the sum of a chunk grows.
 static struct weft_operand sum_place(const struct member *member, uint32_t cell, uint32_t chunk)
 {
     return member->parent < 0 ? weft_cells(WEFT_OUTPUT, cell)
                               : weft_cells(WEFT_SCRATCH, member->scratch + chunk * member->weight);
+}
+
+static int turns_of(const struct member *member)
+{
+    return member->turns > member->inner_turns ? member->turns : member->inner_turns;
 }
 
 static void receive_wide(struct forest *forest, const struct member *member, uint32_t chunk,
@@ -297,10 +333,11 @@ static void send_wide(struct forest *forest, const struct member *member, uint32
 // All that happens at a stamp; the root has everything at stamp `rise` + chunk.
 static void go_up_wide(struct forest *forest, const struct member *member, int rise, int stamp)
 {
-    int chunks = (int)forest->chunks, ready = rise - member->depth * member->turns;
+    int chunks = (int)forest->chunks, turns = turns_of(member);
+    int ready = rise - member->depth * turns;
     int sending = stamp - ready - member->turn;
-    for (int turn = 0; turn < member->turns && member->num_children; turn++) {
-        int chunk = stamp - (ready - member->turns + turn);
+    for (int turn = 0; turn < turns && member->num_children; turn++) {
+        int chunk = stamp - (ready - turns + turn);
         if (chunk >= 0 && chunk < chunks)
             receive_wide(forest, member, (uint32_t)chunk, turn, (uint32_t)stamp);
     }
@@ -322,28 +359,68 @@ static void find_results(const struct forest *forest, const struct member *membe
         spread(forest, weft_label_leaf(member->root, 0), cell, member->weight);
 }
 
-static void go_down(struct forest *forest, const struct member *member, uint32_t chunk,
-                    uint32_t stamp)
+// Sends `from` to all children, in as many steps as that needs; the first ones write `output` too.
+static void pass_down(struct forest *forest, const struct member *member, uint16_t channel,
+                      struct weft_operand from, const struct weft_operand *output, uint32_t stamp)
 {
-    uint32_t cell = cell_of(forest, member, chunk), weight = member->weight;
-    struct weft_operand output = weft_cells(WEFT_OUTPUT, cell), into[WEFT_REFS_LIMIT];
-    struct weft_operand from = forest->num_up ? output : weft_cells(WEFT_INPUT, cell);
+    struct weft_operand into[WEFT_REFS_LIMIT];
     int num_into = 0;
-    if (member->parent >= 0) {
-        find_results(forest, member, cell);
-        from = weft_from(member->parent, stamp - 1, forest->labels);
-        into[num_into++] = output;
-    }
+    if (output)
+        into[num_into++] = *output;
     for (int i = 0; i < member->num_children; i++) {
         if (num_into == WEFT_REFS_LIMIT) {
-            weft_builder_step(forest->builder, DOWN, weight, &from, 1, into, num_into);
-            from = member->parent >= 0 ? output : from;
+            weft_builder_step(forest->builder, channel, member->weight, &from, 1, into, num_into);
             num_into = 0;
         }
         into[num_into++] = weft_to(forest->children[member->first_child + i], stamp);
     }
     if (num_into)
-        weft_builder_step(forest->builder, DOWN, weight, &from, 1, into, num_into);
+        weft_builder_step(forest->builder, channel, member->weight, &from, 1, into, num_into);
+}
+
+static struct weft_operand from_parent(struct forest *forest, const struct member *member,
+                                       uint32_t cell, uint32_t stamp)
+{
+    find_results(forest, member, cell);
+    return weft_from(member->parent, stamp, forest->labels);
+}
+
+// What a root spreads.
+static struct weft_operand root_source(const struct forest *forest, uint32_t cell)
+{
+    return weft_cells(forest->num_up ? WEFT_OUTPUT : WEFT_INPUT, cell);
+}
+
+static void go_down(struct forest *forest, const struct member *member, uint32_t chunk,
+                    uint32_t stamp)
+{
+    uint32_t cell = cell_of(forest, member, chunk);
+    struct weft_operand output = weft_cells(WEFT_OUTPUT, cell);
+    if (member->parent < 0)
+        pass_down(forest, member, DOWN, root_source(forest, cell), NULL, stamp);
+    else
+        pass_down(forest, member, DOWN, from_parent(forest, member, cell, stamp - 1), &output,
+                  stamp);
+}
+
+// All that happens at a stamp in a tree where some rank below the root cannot receive and pass on
+// in one step.
+static void go_down_wide(struct forest *forest, const struct member *member, int rise, int stamp)
+{
+    int chunks = (int)forest->chunks, sending = stamp - rise - member->depth;
+    int receiving = sending + 1;
+    if (member->parent >= 0 && receiving >= 0 && receiving < chunks) {
+        uint32_t cell = cell_of(forest, member, (uint32_t)receiving);
+        weft_builder_move(forest->builder, WIDE_DOWN, member->weight,
+                          from_parent(forest, member, cell, (uint32_t)stamp),
+                          weft_cells(WEFT_OUTPUT, cell));
+    }
+    if (sending >= 0 && sending < chunks) {
+        uint32_t cell = cell_of(forest, member, (uint32_t)sending);
+        pass_down(forest, member, WIDE_DOWN,
+                  member->parent < 0 ? root_source(forest, cell) : weft_cells(WEFT_OUTPUT, cell),
+                  NULL, (uint32_t)stamp);
+    }
 }
 
 // All steps, in the order of the stamps at which they send.
@@ -355,16 +432,15 @@ static void write_steps(struct forest *forest)
     for (int stamp = 0; stamp < rise + fall + chunks; stamp++) {
         for (int t = 0; t < forest->num_up; t++) {
             const struct member *up = &forest->up[t];
-            int chunk = stamp - (rise - up->depth);
-            if (up->turns > 1)
-                go_up_wide(forest, up, rise, stamp);
-            else if (chunk >= 0 && chunk < chunks)
-                go_up(forest, up, (uint32_t)chunk, (uint32_t)stamp);
+            (up->inner_turns > 1 ? go_up_wide : go_up_fused)(forest, up, rise, stamp);
         }
+        for (int t = 0; t < forest->num_down; t++)
+            if (forest->down[t].inner_turns > 1)
+                go_down_wide(forest, &forest->down[t], rise, stamp);
         for (int depth = fall; depth >= 0; depth--)
             for (int t = 0; t < forest->num_down; t++)
-                if (forest->down[t].depth == depth && stamp >= rise + depth &&
-                    stamp < rise + depth + chunks)
+                if (forest->down[t].depth == depth && forest->down[t].inner_turns < 2 &&
+                    stamp >= rise + depth && stamp < rise + depth + chunks)
                     go_down(forest, &forest->down[t], (uint32_t)(stamp - rise - depth),
                             (uint32_t)stamp);
     }
@@ -409,14 +485,14 @@ static weft_status look_up(struct forest *forest, struct weft_error *error)
     forest->num_up = plan->up ? plan->up->num_trees : 0;
     forest->num_down = plan->down ? plan->down->num_trees : 0;
     size_t trees = (size_t)forest->num_up + (size_t)forest->num_down;
-    struct work work = {calloc(n, sizeof(int)), calloc(n, sizeof(int)),
-                        calloc(n, sizeof(struct weft_label))};
+    struct work work = {calloc(n, sizeof(int)), calloc(n, sizeof(int)), calloc(n, sizeof(int)),
+                        calloc(n, sizeof(int)), calloc(n, sizeof(struct weft_label))};
     forest->up = calloc((size_t)forest->num_up + 1, sizeof *forest->up);
     forest->down = calloc((size_t)forest->num_down + 1, sizeof *forest->down);
     forest->children = calloc(trees * n, sizeof *forest->children);
     forest->subtotals = calloc(trees * n, sizeof *forest->subtotals);
-    bool is_made = work.depths && work.children && work.sums && forest->up && forest->down &&
-                   forest->children && forest->subtotals;
+    bool is_made = work.depths && work.children && work.turn && work.branch && work.sums &&
+                   forest->up && forest->down && forest->children && forest->subtotals;
     if (is_made) {
         int room = 0;
         uint32_t up = find_members(forest, plan->up, forest->up, &work, &room);
@@ -427,6 +503,8 @@ static weft_status look_up(struct forest *forest, struct weft_error *error)
     }
     free(work.depths);
     free(work.children);
+    free(work.turn);
+    free(work.branch);
     free(work.sums);
     return is_made ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
 }
@@ -443,7 +521,8 @@ static weft_status write_program(struct forest *forest, const struct weft_key *k
     WEFT_TRY(
         weft_emit_begin(key, forest->rank, pieces, "forest", aliasing, &forest->builder, error));
     for (int t = 0; t < forest->num_up; t++)
-        if (forest->up[t].turns > 1 && forest->up[t].num_children && forest->up[t].parent >= 0)
+        if (forest->up[t].inner_turns > 1 && forest->up[t].num_children &&
+            forest->up[t].parent >= 0)
             reserve(forest, &forest->up[t]);
     start(forest, key);
     write_steps(forest);

@@ -225,22 +225,46 @@ static int64_t ps_per_mib(const struct weft_network *network, const struct weft_
     return most > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)most;
 }
 
-static int find_rise(const struct weft_forest *up)
+static int turns(int children)
 {
-    int *children = calloc((size_t)up->num_terminals, sizeof *children), rise = up->depth;
-    for (int t = 0; children && t < up->num_trees; t++) {
-        const struct weft_forest_tree *tree = &up->trees[t];
-        int most = 0;
-        memset(children, 0, (size_t)up->num_terminals * sizeof *children);
-        for (int e = 0; e < up->num_terminals - 1; e++) {
-            int *count = &children[up->edges[tree->first_edge + e].from];
-            most = ++*count > most ? *count : most;
-        }
-        int turns = (most + WEFT_FOREST_FUSED - 1) / WEFT_FOREST_FUSED;
-        rise = turns * tree->depth > rise ? turns * tree->depth : rise;
+    return children < 1 ? 1 : (children + WEFT_FOREST_FUSED - 1) / WEFT_FOREST_FUSED;
+}
+
+// How many steps the root of a tree needs for its children, and the widest other rank.
+static bool find_turns(const struct weft_forest *forest, int number, int *root, int *inner)
+{
+    const struct weft_forest_tree *tree = &forest->trees[number];
+    int *children = calloc((size_t)forest->num_terminals, sizeof *children), most = 0;
+    for (int e = 0; children && e < forest->num_terminals - 1; e++) {
+        int from = forest->edges[tree->first_edge + e].from;
+        children[from]++;
+        most = from != tree->root && children[from] > most ? children[from] : most;
     }
+    *root = children ? turns(children[tree->root]) : 0;
+    *inner = turns(most);
     free(children);
-    return children ? rise : -1;
+    return *root > 0;
+}
+
+static bool find_rise(struct weft_forest_plan *plan)
+{
+    int root, inner;
+    plan->rise = plan->up ? plan->up->depth : 0;
+    for (int t = 0; plan->up && t < plan->up->num_trees; t++) {
+        if (!find_turns(plan->up, t, &root, &inner))
+            return false;
+        int depth = plan->up->trees[t].depth, rise = depth + root - 1;
+        if (inner > 1)
+            rise = depth * (root > inner ? root : inner);
+        plan->rise = rise > plan->rise ? rise : plan->rise;
+        plan->is_wide |= inner > 1;
+    }
+    for (int t = 0; plan->down && t < plan->down->num_trees; t++) {
+        if (!find_turns(plan->down, t, &root, &inner))
+            return false;
+        plan->is_wide |= inner > 1;
+    }
+    return true;
 }
 
 // Takes `first`.
@@ -249,14 +273,14 @@ static void take_plan(const struct weft_layout *layout, struct planned *planned,
 {
     int n = layout->num_ranks;
     int64_t price = ps_per_mib(layout->network, up, down, first[n]);
-    int rise = up ? find_rise(up) : 0;
-    if (price == 0 || rise < 0 || planned->num_plans == PLANS_LIMIT) {
+    struct weft_forest_plan plan = {
+        .num_ranks = n, .up = up, .down = down, .first = first, .ps_per_mib = price};
+    if (price == 0 || planned->num_plans == PLANS_LIMIT || !find_rise(&plan)) {
         free(first);
         return;
     }
     planned->firsts[planned->num_plans] = first;
-    planned->plans[planned->num_plans++] = (struct weft_forest_plan){
-        .num_ranks = n, .up = up, .down = down, .first = first, .ps_per_mib = price, .rise = rise};
+    planned->plans[planned->num_plans++] = plan;
 }
 
 static void add_plan(const struct weft_layout *layout, struct planned *planned, int64_t units)

@@ -23,9 +23,10 @@ struct weft_forest_plan {
      * all-gather and reduce-scatter: of its own block, equally many each). */
     const int64_t *first;
     int64_t ps_per_mib; // of the whole vector, when all links are full
-    /* Hops until the first result is at a root. A tree whose widest rank adds its children up in
-     * several turns takes as many for each of its levels. */
+    /* Stamps until the first result is at a root: hops, and one more for each further turn in which
+     * a root adds its children up; if another rank needs several turns, as many for each level. */
     int rise;
+    bool is_wide; // that is so
 };
 
 struct weft_forests *weft_forests_create(void);

@@ -102,7 +102,7 @@ static void test_random_fabrics(void **state)
     (void)state;
     static const weft_collective collectives[] = {WEFT_ALL_REDUCE, WEFT_ALL_GATHER,
                                                   WEFT_REDUCE_SCATTER, WEFT_BROADCAST, WEFT_REDUCE};
-    static const int classes[] = {4, 20, 30};
+    static const int classes[] = {4, 12, 20};
     uint64_t random = 5;
     for (int turn = 0; turn < 60; turn++) {
         int n;

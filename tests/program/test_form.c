@@ -237,6 +237,8 @@ static void dependencies_are_sufficient_and_needed(void **state)
                 for (uint32_t e = 0; e < d; e++)
                     assert_int_not_equal(
                         program->dependencies[program->steps[i].first_dependency + e], on);
+                if (strcmp(program->algorithm, "pairwise") == 0)
+                    continue; // has few exchanges under way at a time, by choice
                 assert_true(touch(program, on, i));
                 test_without(program, i, d, &needed, &implied);
             }
