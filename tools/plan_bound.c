@@ -12,6 +12,7 @@
 #include "base/dtype.h"
 #include "base/format.h"
 #include "collectives/planner/bound.h"
+#include "collectives/program/shape.h"
 #include "tools/plan.h"
 #include "tools/plan_ranks.h"
 #include "topology/optimum.h"
@@ -55,6 +56,8 @@ static weft_status make_network(const struct weft_topology *topology,
     free(nodes);
     if (status == WEFT_OK)
         status = weft_network_check(topology, *network, error);
+    if (status == WEFT_OK && !weft_collective_is_rooted(request->collective))
+        status = weft_network_check_ways(topology, *network, error);
     return status;
 }
 
@@ -78,6 +81,9 @@ static weft_status solve_rooted(struct found *found, bool reversed, int root,
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a bound");
     WEFT_TRY(weft_optimum_broadcast(found->network, reversed, root, &found->rate, found->is_in_cut,
                                     error));
+    if (found->rate == 0)
+        return weft_fail(error, WEFT_UNSUPPORTED, "there is no way %s rank %d for all others",
+                         reversed ? "to" : "from", root);
     found->algbw = (double)found->rate;
     return WEFT_OK;
 }

@@ -225,3 +225,55 @@ weft_status weft_network_check(const struct weft_topology *topology,
     free(sets);
     return status;
 }
+
+// Marks what can be reached from terminal 0; `backward`: what it can be reached from.
+static bool walk(const struct weft_network *network, bool backward, bool *is_reached)
+{
+    int n = network->num_vertices, head = 0, tail = 0;
+    int *next = calloc((size_t)n + 2, sizeof *next); // arcs of v: order[next[v]] .. next[v + 1]
+    int *order = malloc(((size_t)network->num_arcs + 1) * sizeof *order);
+    int *queue = malloc(((size_t)n + 1) * sizeof *queue);
+    bool has_memory = next && order && queue;
+    for (int i = 0; has_memory && i < network->num_arcs; i++)
+        next[(backward ? network->arcs[i].to : network->arcs[i].from) + 2]++;
+    for (int v = 2; has_memory && v < n + 2; v++)
+        next[v] += next[v - 1];
+    for (int i = 0; has_memory && i < network->num_arcs; i++)
+        order[next[(backward ? network->arcs[i].to : network->arcs[i].from) + 1]++] = i;
+    if (has_memory)
+        is_reached[queue[tail++] = 0] = true;
+    while (head < tail) {
+        int v = queue[head++];
+        for (int i = next[v]; i < next[v + 1]; i++) {
+            const struct weft_arc *arc = &network->arcs[order[i]];
+            int other = backward ? arc->from : arc->to;
+            if (!is_reached[other])
+                is_reached[queue[tail++] = other] = true;
+        }
+    }
+    free(next);
+    free(order);
+    free(queue);
+    return has_memory;
+}
+
+weft_status weft_network_check_ways(const struct weft_topology *topology,
+                                    const struct weft_network *network, struct weft_error *error)
+{
+    char a[64], b[64];
+    for (int backward = 0; backward < 2; backward++) {
+        bool *is_reached = calloc((size_t)network->num_vertices + 1, sizeof *is_reached);
+        bool is_known = is_reached && walk(network, backward, is_reached);
+        int lost = 0;
+        for (int t = 0; is_known && t < network->num_terminals && !lost; t++)
+            lost = is_reached[t] ? 0 : t;
+        free(is_reached);
+        if (!is_known)
+            return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a network");
+        if (lost)
+            return weft_fail(error, WEFT_UNSUPPORTED, "there is no way from %.64s to %.64s",
+                             name_of(topology, network, backward ? lost : 0, a),
+                             name_of(topology, network, backward ? 0 : lost, b));
+    }
+    return WEFT_OK;
+}

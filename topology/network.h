@@ -53,5 +53,9 @@ void weft_network_destroy(struct weft_network **network);
  * in and out differ, or two terminals with no way between them. */
 weft_status weft_network_check(const struct weft_topology *topology,
                                const struct weft_network *network, struct weft_error *error);
+/* What only goes one way passes the check above, and does for a broadcast. Errors: UNSUPPORTED,
+ * naming two terminals with no way from the first to the second; OUT_OF_MEMORY. */
+weft_status weft_network_check_ways(const struct weft_topology *topology,
+                                    const struct weft_network *network, struct weft_error *error);
 
 #endif

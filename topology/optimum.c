@@ -187,6 +187,7 @@ weft_status weft_optimum_all_gather(const struct weft_network *network, bool rev
 {
     struct search search;
     WEFT_TRY(check(network, error));
+    WEFT_TRY(weft_network_check_ways(NULL, network, error));
     WEFT_TRY(start(&search, network, reversed, error));
     take_single_cuts(&search);
     weft_status status;

@@ -192,7 +192,8 @@ weft_status weft_bound_find(const struct weft_layout *layout, const struct weft_
         bound->reason = "the links between the ranks are not known";
     else if (layout->num_ranks < 2)
         bound->reason = "one rank moves nothing";
-    else if (weft_network_check(NULL, layout->network, NULL) != WEFT_OK)
+    else if (weft_network_check(NULL, layout->network, NULL) != WEFT_OK ||
+             weft_network_check_ways(NULL, layout->network, NULL) != WEFT_OK)
         bound->reason = "a switch carries more in than out, or a rank cannot be reached";
     return bound->reason ? WEFT_OK : find(layout, key, bound, error);
 }

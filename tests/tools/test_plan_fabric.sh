@@ -109,6 +109,11 @@ refuse 'a switch that more can enter than leave' 'nvs1' --bound --topo "$work/lo
 printf 'node %s gpu\n' a b c d >"$work/apart.edges"
 printf 'link a b 5 both\nlink c d 5 both\n' >>"$work/apart.edges"
 refuse 'two islands' 'no way between a and c' --bound --topo "$work/apart.edges" --coll all_gather
+printf 'node a gpu\nnode b gpu\nlink a b 10\n' >"$work/one-way.edges"
+refuse 'one way only' 'no way from b to a' --bound --topo "$work/one-way.edges" --coll all_gather
+refuse 'one way only, to the root' 'no way to rank 0' --bound --topo "$work/one-way.edges" --coll reduce
+expect 'one way is enough' 10.0 "$("$weft" plan --bound --topo "$work/one-way.edges" --coll broadcast \
+    --json | query 'j["algbw"]')"
 refuse 'a collective without a bound' 'broadcast' --bound --topo "$work/slow.edges" --coll all_to_all
 refuse 'a kind of link' 'nvlunk' --bound --topo "$work/slow.edges" --links nvlink,nvlunk
 refuse 'a root that is not there' 'root' --bound --topo "$work/slow.edges" --coll broadcast --root 7
