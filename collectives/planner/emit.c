@@ -101,10 +101,10 @@ void weft_emit_alone(struct weft_builder *builder, const struct weft_key *key, u
 
 int weft_emit_fold_width(const struct weft_key *key, int64_t bytes)
 {
-    enum { together_bytes = 8192 }; // up to here several messages are cheap to hold
+    enum { together_bytes = 8192, together_values = 8 }; // so many messages are cheap to hold
     if (key->order == WEFT_ORDER_REPRODUCIBLE)
         return 0;
-    return bytes <= together_bytes ? WEFT_REFS_LIMIT : 2;
+    return bytes <= together_bytes ? together_values : 2;
 }
 
 void weft_emit_fold_begin(struct weft_emit_fold *fold, struct weft_builder *builder,

@@ -98,36 +98,56 @@ static int64_t num_trees(const struct weft_forest_plan *plan)
     return (plan->up ? plan->up->num_trees : 0) + (plan->down ? plan->down->num_trees : 0);
 }
 
-// The last chunk has to travel all the way after the first ones have filled the links.
+// The line of a level that is cheapest for a message.
+static const struct weft_line *line_for(const struct weft_curve *curve, __int128 bytes)
+{
+    const struct weft_line *best = &curve->lines[0];
+    __int128 least = -1;
+    for (int i = 0; i < curve->num_lines; i++) {
+        const struct weft_line *line = &curve->lines[i];
+        __int128 time = line->fixed_ps + weft_curve_slope(bytes, line->ps_per_mib);
+        if (least < 0 || time < least) {
+            least = time;
+            best = line;
+        }
+    }
+    return best;
+}
+
+// The busiest link or lane takes its time for all bytes, and the first chunk has to travel all the
+// way before the last link is busy.
 static __int128 price_of(const struct weft_key *key, const struct weft_layout *layout,
                          const struct weft_forest_plan *plan, uint32_t chunks)
 {
     const struct weft_costs *costs = &layout->costs;
     __int128 bytes = weft_key_bytes(key);
-    int depth = plan->rise + (plan->down ? plan->down->depth : 0);
-    int rounds = depth + (int)chunks - 1;
-    __int128 all = weft_curve_slope(bytes, plan->ps_per_mib);
-    // A message of one unit; the links are full only with the protocol that can fill them.
-    const struct weft_curve *curve = &costs->levels[weft_layout_top(layout)].message;
-    __int128 unit = bytes / (units(plan) * chunks);
-    __int128 best = -1;
-    for (int i = 0; i < curve->num_lines; i++) {
-        const struct weft_line *line = &curve->lines[i];
-        const struct weft_line *last = &curve->lines[curve->num_lines - 1];
-        // A slower protocol leaves as much of every link idle as it is slower.
-        __int128 slower = last->ps_per_mib > 0 ? all * line->ps_per_mib / last->ps_per_mib : 0;
-        __int128 chunk = slower / chunks;
-        __int128 alone = line->fixed_ps + weft_curve_slope(unit, line->ps_per_mib);
-        __int128 time = slower + (depth - 1) * (line->fixed_ps + chunk) + alone;
-        if (plan->is_wide) // each stamp waits for the one before
-            time += (__int128)(chunks - 1) * line->fixed_ps;
-        if (best < 0 || time < best)
-            best = time;
+    int64_t trees = plan->up ? plan->up->num_trees : plan->down->num_trees;
+    __int128 message = bytes / (trees * (int64_t)chunks);
+    bool is_weightless = costs->levels[weft_layout_top(layout)].message.lines[0].ps_per_mib == 0;
+    __int128 busy = is_weightless ? 0 : weft_curve_slope(bytes, plan->ps_per_mib), fill = 0;
+    int hops = 0;
+    for (int l = 0; l < costs->num_levels; l++) {
+        const struct weft_curve *curve = &costs->levels[l].message;
+        const struct weft_line *line = line_for(curve, message);
+        // A protocol that is half as fast as the fastest one fills half of a lane.
+        __int128 fastest = curve->lines[curve->num_lines - 1].ps_per_mib;
+        __int128 slope = fastest ? line->ps_per_mib : 0;
+        fastest = fastest ? fastest : 1;
+        __int128 lane = weft_curve_slope(bytes, plan->lane_ps_per_mib[l]) * slope / fastest;
+        busy = lane > busy ? lane : busy;
+        fill +=
+            plan->hops[l] *
+            (line->fixed_ps + weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest);
+        hops += plan->hops[l];
+        if (plan->is_wide && l == weft_layout_top(layout)) // each stamp waits for the one before
+            fill += (__int128)(chunks - 1) * line->fixed_ps;
     }
-    __int128 local = (__int128)rounds * 2 * costs->step_ps;
+    fill +=
+        hops > 1 ? (hops - 1) * (busy / chunks) : 0; // links are shared by chunks of other trees
+    __int128 local = (__int128)(hops + (int)chunks) * 2 * costs->step_ps;
     if (!costs->overlaps && plan->up)
         local += bytes * costs->combine_ps_per_kib / 1024;
-    return (best + local) * costs->sharing;
+    return (busy + fill + local) * costs->sharing;
 }
 
 // The best number of chunks, and of the plans the best one.
@@ -396,8 +416,9 @@ static void go_down(struct forest *forest, const struct member *member, uint32_t
 {
     uint32_t cell = cell_of(forest, member, chunk);
     struct weft_operand output = weft_cells(WEFT_OUTPUT, cell);
-    if (member->parent < 0)
-        pass_down(forest, member, DOWN, root_source(forest, cell), NULL, stamp);
+    if (member->parent < 0) // its own copy comes with the first messages
+        pass_down(forest, member, DOWN, root_source(forest, cell), forest->num_up ? NULL : &output,
+                  stamp);
     else
         pass_down(forest, member, DOWN, from_parent(forest, member, cell, stamp - 1), &output,
                   stamp);
@@ -417,9 +438,10 @@ static void go_down_wide(struct forest *forest, const struct member *member, int
     }
     if (sending >= 0 && sending < chunks) {
         uint32_t cell = cell_of(forest, member, (uint32_t)sending);
-        pass_down(forest, member, WIDE_DOWN,
-                  member->parent < 0 ? root_source(forest, cell) : weft_cells(WEFT_OUTPUT, cell),
-                  NULL, (uint32_t)stamp);
+        struct weft_operand output = weft_cells(WEFT_OUTPUT, cell);
+        bool is_root = member->parent < 0;
+        pass_down(forest, member, WIDE_DOWN, is_root ? root_source(forest, cell) : output,
+                  is_root && !forest->num_up ? &output : NULL, (uint32_t)stamp);
     }
 }
 
@@ -443,18 +465,6 @@ static void write_steps(struct forest *forest)
                     stamp >= rise + depth && stamp < rise + depth + chunks)
                     go_down(forest, &forest->down[t], (uint32_t)(stamp - rise - depth),
                             (uint32_t)stamp);
-    }
-}
-
-static void start(struct forest *forest, const struct weft_key *key)
-{
-    bool is_gather = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_GATHER_V;
-    uint32_t pieces = (uint32_t)(units(forest->plan) * forest->chunks);
-    if (is_gather) {
-        uint32_t own = pieces / (uint32_t)key->num_ranks;
-        weft_emit_copy(forest->builder, (uint32_t)forest->rank * own, own);
-    } else if (key->collective == WEFT_BROADCAST && forest->rank == key->root) {
-        weft_emit_copy(forest->builder, 0, pieces);
     }
 }
 
@@ -524,7 +534,6 @@ static weft_status write_program(struct forest *forest, const struct weft_key *k
         if (forest->up[t].inner_turns > 1 && forest->up[t].num_children &&
             forest->up[t].parent >= 0)
             reserve(forest, &forest->up[t]);
-    start(forest, key);
     write_steps(forest);
     return weft_builder_finish(&forest->builder, program, error);
 }

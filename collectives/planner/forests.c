@@ -267,6 +267,93 @@ static bool find_rise(struct weft_forest_plan *plan)
     return true;
 }
 
+// How wide the way of an edge is.
+static int64_t width_of(const struct weft_network *network, const struct weft_forest *forest,
+                        const struct weft_forest_edge *edge, bool goes_back)
+{
+    int64_t width = INT64_MAX;
+    int at = edge->from;
+    for (int h = 0; h <= edge->num_hops; h++) {
+        int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
+        int arc =
+            goes_back ? weft_forests_arc(network, next, at) : weft_forests_arc(network, at, next);
+        if (network->arcs[arc].capacity < width)
+            width = network->arcs[arc].capacity;
+        at = next;
+    }
+    return width;
+}
+
+// Lanes between two ranks: what goes over each, and how wide they are.
+static void find_lanes(const struct weft_layout *layout, const struct weft_forest *forest,
+                       bool goes_back, int64_t *lanes, struct weft_forest_plan *plan)
+{
+    const __int128 mib_ps = (__int128)1000000000000 << 20;
+    size_t n = (size_t)forest->num_terminals;
+    int64_t units = plan->first[plan->num_ranks];
+    memset(lanes, 0, n * n * sizeof *lanes);
+    for (int t = 0; t < forest->num_trees; t++)
+        for (int e = 0; e + 1 < forest->num_terminals; e++) {
+            const struct weft_forest_edge *edge = &forest->edges[forest->trees[t].first_edge + e];
+            int64_t *lane = &lanes[(size_t)edge->from * n + (size_t)edge->to];
+            int level = weft_layout_level(layout, edge->from, edge->to);
+            int64_t width = width_of(layout->network, forest, edge, goes_back);
+            *lane += forest->trees[t].weight;
+            int64_t busy = (int64_t)(mib_ps / units * *lane / width);
+            int64_t alone = (int64_t)(mib_ps / width);
+            if (busy > plan->lane_ps_per_mib[level])
+                plan->lane_ps_per_mib[level] = busy;
+            if (alone > plan->hop_ps_per_mib[level])
+                plan->hop_ps_per_mib[level] = alone;
+        }
+}
+
+// A way from a root.
+struct way {
+    int64_t latency_ps;
+    int hops[WEFT_LEVELS_LIMIT];
+};
+
+// Adds the hops of the slowest way in a forest.
+static void find_hops(const struct weft_layout *layout, const struct weft_forest *forest,
+                      struct way *ways, struct weft_forest_plan *plan)
+{
+    struct way slowest = {0};
+    for (int t = 0; t < forest->num_trees; t++) {
+        const struct weft_forest_tree *tree = &forest->trees[t];
+        ways[tree->root] = (struct way){0};
+        for (int e = 0; e + 1 < forest->num_terminals; e++) {
+            const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
+            int level = weft_layout_level(layout, edge->from, edge->to);
+            struct way *way = &ways[edge->to];
+            *way = ways[edge->from];
+            way->latency_ps += layout->costs.levels[level].message.lines[0].fixed_ps;
+            way->hops[level]++;
+            if (way->latency_ps > slowest.latency_ps)
+                slowest = *way;
+        }
+    }
+    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
+        plan->hops[l] += slowest.hops[l];
+}
+
+static bool find_traffic(const struct weft_layout *layout, struct weft_forest_plan *plan)
+{
+    size_t n = (size_t)plan->num_ranks;
+    int64_t *lanes = calloc(n * n, sizeof *lanes);
+    struct way *ways = calloc(n, sizeof *ways);
+    bool is_made = lanes && ways;
+    const struct weft_forest *forests[] = {plan->up, plan->down};
+    for (int i = 0; i < 2 && is_made; i++)
+        if (forests[i]) {
+            find_lanes(layout, forests[i], i == 0, lanes, plan);
+            find_hops(layout, forests[i], ways, plan);
+        }
+    free(lanes);
+    free(ways);
+    return is_made;
+}
+
 // Takes `first`.
 static void take_plan(const struct weft_layout *layout, struct planned *planned,
                       const struct weft_forest *up, const struct weft_forest *down, int64_t *first)
@@ -275,7 +362,8 @@ static void take_plan(const struct weft_layout *layout, struct planned *planned,
     int64_t price = ps_per_mib(layout->network, up, down, first[n]);
     struct weft_forest_plan plan = {
         .num_ranks = n, .up = up, .down = down, .first = first, .ps_per_mib = price};
-    if (price == 0 || planned->num_plans == PLANS_LIMIT || !find_rise(&plan)) {
+    if (price == 0 || planned->num_plans == PLANS_LIMIT || !find_rise(&plan) ||
+        !find_traffic(layout, &plan)) {
         free(first);
         return;
     }

@@ -23,6 +23,12 @@ struct weft_forest_plan {
      * all-gather and reduce-scatter: of its own block, equally many each). */
     const int64_t *first;
     int64_t ps_per_mib; // of the whole vector, when all links are full
+    /* By level of the two ranks. What the busiest lane from one to another, up or down, takes for a
+     * MiB of vector; the narrowest lane; and the hops of the slowest way to a root and from one,
+     * together. */
+    int64_t lane_ps_per_mib[WEFT_LEVELS_LIMIT];
+    int64_t hop_ps_per_mib[WEFT_LEVELS_LIMIT];
+    int hops[WEFT_LEVELS_LIMIT];
     /* Stamps until the first result is at a root: hops, and one more for each further turn in which
      * a root adds its children up; if another rank needs several turns, as many for each level. */
     int rise;

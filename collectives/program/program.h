@@ -24,7 +24,7 @@
 #include "collectives/program/label.h"
 #include "collectives/program/shape.h"
 
-enum { WEFT_REFS_LIMIT = 8, WEFT_CHANNELS_LIMIT = 64, WEFT_STEPS_LIMIT = 1 << 24 };
+enum { WEFT_REFS_LIMIT = 16, WEFT_CHANNELS_LIMIT = 64, WEFT_STEPS_LIMIT = 1 << 24 };
 
 enum weft_aliasing {
     WEFT_OUT_OF_PLACE = 1 << 0, // input and output do not overlap
