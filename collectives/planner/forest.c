@@ -10,7 +10,7 @@
  * at depth d sends it at q + D - d, and on the way down at D + q + d. Steps that send at one stamp
  * are in the order of trees; going down, those deeper in their trees come first, since they post a
  * stamp earlier, for their receives, than a root that only sends. A receiver is one deeper than its
- * sender, so both ends of a lane have the same order. Up and down use a channel each.
+ * sender, so both ends of a lane have the same order.
  */
 #include <stdlib.h>
 
@@ -19,10 +19,8 @@
 #include "collectives/planner/forests.h"
 
 enum {
-    DOWN = 0,
-    WIDE = 1,
-    WIDE_DOWN = 2,
-    UP = 3, // and one more for each turn of the roots
+    WIDE_CHANNELS = 8, // up, and as many down
+    CHANNELS = WEFT_CHANNELS_LIMIT - 2 * WIDE_CHANNELS,
     FUSED_CHILDREN = WEFT_FOREST_FUSED,
     CHUNKS_LIMIT = 512,
     CELLS_LIMIT = 1 << 17,
@@ -42,7 +40,8 @@ struct member {
     int inner_turns;         // and the widest other rank
     int turn;                // in which of those its parent takes this rank in
     int branch;              // turn of the root's child above it, or itself
-    uint32_t scratch;        // of wide trees: where sums grow, chunk after chunk
+    uint16_t channel;
+    uint32_t scratch; // of wide trees: where sums grow, chunk after chunk
 };
 
 struct forest {
@@ -293,8 +292,7 @@ static void go_up(struct forest *forest, const struct member *member, uint32_t c
                                           forest->labels + (size_t)(num_sources - 1) * weight);
         num_sources++;
     }
-    weft_builder_step(forest->builder, (uint16_t)(UP + turn), weight, sources, num_sources, &into,
-                      1);
+    weft_builder_step(forest->builder, member->channel, weight, sources, num_sources, &into, 1);
 }
 
 // All that a fused tree does at a stamp: the branches of the root's later turns come as much later.
@@ -337,14 +335,14 @@ static void receive_wide(struct forest *forest, const struct member *member, uin
         sources[num_sources] = from_child(forest, member, i, cell, stamp,
                                           forest->labels + (size_t)(num_sources - 1) * weight);
     if (num_sources > 1)
-        weft_builder_step(forest->builder, WIDE, weight, sources, num_sources, &sum, 1);
+        weft_builder_step(forest->builder, member->channel, weight, sources, num_sources, &sum, 1);
 }
 
 static void send_wide(struct forest *forest, const struct member *member, uint32_t chunk,
                       uint32_t stamp)
 {
     uint32_t cell = cell_of(forest, member, chunk);
-    weft_builder_move(forest->builder, WIDE, member->weight,
+    weft_builder_move(forest->builder, member->channel, member->weight,
                       member->num_children ? sum_place(member, cell, chunk)
                                            : weft_cells(WEFT_INPUT, cell),
                       weft_to(member->parent, stamp));
@@ -380,8 +378,8 @@ static void find_results(const struct forest *forest, const struct member *membe
 }
 
 // Sends `from` to all children, in as many steps as that needs; the first ones write `output` too.
-static void pass_down(struct forest *forest, const struct member *member, uint16_t channel,
-                      struct weft_operand from, const struct weft_operand *output, uint32_t stamp)
+static void pass_down(struct forest *forest, const struct member *member, struct weft_operand from,
+                      const struct weft_operand *output, uint32_t stamp)
 {
     struct weft_operand into[WEFT_REFS_LIMIT];
     int num_into = 0;
@@ -389,13 +387,15 @@ static void pass_down(struct forest *forest, const struct member *member, uint16
         into[num_into++] = *output;
     for (int i = 0; i < member->num_children; i++) {
         if (num_into == WEFT_REFS_LIMIT) {
-            weft_builder_step(forest->builder, channel, member->weight, &from, 1, into, num_into);
+            weft_builder_step(forest->builder, member->channel, member->weight, &from, 1, into,
+                              num_into);
             num_into = 0;
         }
         into[num_into++] = weft_to(forest->children[member->first_child + i], stamp);
     }
     if (num_into)
-        weft_builder_step(forest->builder, channel, member->weight, &from, 1, into, num_into);
+        weft_builder_step(forest->builder, member->channel, member->weight, &from, 1, into,
+                          num_into);
 }
 
 static struct weft_operand from_parent(struct forest *forest, const struct member *member,
@@ -417,11 +417,10 @@ static void go_down(struct forest *forest, const struct member *member, uint32_t
     uint32_t cell = cell_of(forest, member, chunk);
     struct weft_operand output = weft_cells(WEFT_OUTPUT, cell);
     if (member->parent < 0) // its own copy comes with the first messages
-        pass_down(forest, member, DOWN, root_source(forest, cell), forest->num_up ? NULL : &output,
+        pass_down(forest, member, root_source(forest, cell), forest->num_up ? NULL : &output,
                   stamp);
     else
-        pass_down(forest, member, DOWN, from_parent(forest, member, cell, stamp - 1), &output,
-                  stamp);
+        pass_down(forest, member, from_parent(forest, member, cell, stamp - 1), &output, stamp);
 }
 
 // All that happens at a stamp in a tree where some rank below the root cannot receive and pass on
@@ -432,7 +431,7 @@ static void go_down_wide(struct forest *forest, const struct member *member, int
     int receiving = sending + 1;
     if (member->parent >= 0 && receiving >= 0 && receiving < chunks) {
         uint32_t cell = cell_of(forest, member, (uint32_t)receiving);
-        weft_builder_move(forest->builder, WIDE_DOWN, member->weight,
+        weft_builder_move(forest->builder, member->channel, member->weight,
                           from_parent(forest, member, cell, (uint32_t)stamp),
                           weft_cells(WEFT_OUTPUT, cell));
     }
@@ -440,7 +439,7 @@ static void go_down_wide(struct forest *forest, const struct member *member, int
         uint32_t cell = cell_of(forest, member, (uint32_t)sending);
         struct weft_operand output = weft_cells(WEFT_OUTPUT, cell);
         bool is_root = member->parent < 0;
-        pass_down(forest, member, WIDE_DOWN, is_root ? root_source(forest, cell) : output,
+        pass_down(forest, member, is_root ? root_source(forest, cell) : output,
                   is_root && !forest->num_up ? &output : NULL, (uint32_t)stamp);
     }
 }
@@ -478,6 +477,24 @@ static void reserve(struct forest *forest, struct member *member)
     }
 }
 
+// Trees have channels of their own as far as there are some: lanes are in order, and a message of
+// one tree that is late must not hold up those of others.
+static void deal_channels(struct forest *forest)
+{
+    int ups = forest->num_up && forest->num_down ? CHANNELS / 2 : forest->num_up ? CHANNELS : 0;
+    int downs = CHANNELS - ups;
+    for (int t = 0; t < forest->num_up; t++) {
+        struct member *up = &forest->up[t];
+        up->channel = (uint16_t)(up->inner_turns > 1 ? CHANNELS + t % WIDE_CHANNELS : t % ups);
+    }
+    for (int t = 0; t < forest->num_down; t++) {
+        struct member *down = &forest->down[t];
+        down->channel =
+            (uint16_t)(down->inner_turns > 1 ? CHANNELS + WIDE_CHANNELS + t % WIDE_CHANNELS
+                                             : ups + t % downs);
+    }
+}
+
 static void release(struct forest *forest)
 {
     free(forest->up);
@@ -507,6 +524,7 @@ static weft_status look_up(struct forest *forest, struct weft_error *error)
         int room = 0;
         uint32_t up = find_members(forest, plan->up, forest->up, &work, &room);
         uint32_t down = find_members(forest, plan->down, forest->down, &work, &room);
+        deal_channels(forest);
         uint32_t widest = up > down ? up : down;
         forest->labels = calloc((size_t)widest * WEFT_REFS_LIMIT, sizeof *forest->labels);
         is_made = forest->labels != NULL;
