@@ -120,6 +120,13 @@ refuse 'a root that is not there' 'root' --bound --topo "$work/slow.edges" --col
 refuse 'a place that is not there' 'no place 9 among 4' --bound --topo "$work/slow.edges" \
     --ranks 0,9
 
+refuse 'units without a bound' 'go with --bound' --topo "$work/slow.edges" --unit
+refuse 'two answers' 'only one of' --topo "$work/slow.edges" --bound --upgrades
+
+expect 'lanes' '6 lanes 2.0' "$("$weft" plan --bound --topology dgx-h100:1 --coll broadcast \
+    --links nvlink --unit --json | query '"%d %s %.1f" % (j["algbw"] / 3, j["unit"],
+        j["cut"]["capacity"] / 9)')"
+
 # ---- real machines ----
 if [ -f "$shared/topodata/golden_forestcoll.csv" ]; then
     rows=0
