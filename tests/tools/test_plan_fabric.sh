@@ -151,6 +151,12 @@ expect 'the variable, too' 32 "$(WEFT_TOPOLOGY=$cluster "$weft" plan --json | qu
 expect 'fewer are asked for' 5 "$("$weft" plan --topology "$cluster" --ranks 5 --json |
     query 'j["ranks"]')"
 
+expect 'where they are' '9 gpu 2' "$("$weft" plan --topology "$cluster" --ranks 0-7,9 --json |
+    query '"%d %s %d" % (j["places"]["count"], j["places"]["kind"], j["places"]["hosts"])')"
+expect 'NCCL is asked about the same places' 'True True' "$("$weft" plan --topology dgx-h100:2 \
+    --ranks 0,8 --json | query '"%s %s" % (j["nccl"]["predicted_us"] > 0,
+        j["nccl"]["text"].startswith("NCCL 2.28 would take"))')"
+
 # ---- changes and upgrades ----
 change() { # EXPRESSION CHANGES OPTION...
     local expression=$1 changes=$2
