@@ -229,6 +229,20 @@ static int hold_quality(const char *command, struct weft_plan_arguments *argumen
     return weft_plan_quality(command, &request);
 }
 
+// Each of these is an answer of its own.
+static weft_status check_modes(const struct weft_plan_arguments *arguments,
+                               struct weft_error *error)
+{
+    int modes = arguments->wants_bound + arguments->wants_table + (arguments->changes != NULL) +
+                arguments->wants_upgrades + (arguments->svg != NULL) + (arguments->dump != NULL);
+    if (modes > 1)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "only one of --bound, --table, --what-if, --upgrades, --svg, --dump");
+    if (!arguments->wants_bound && (arguments->is_unit || arguments->link_kinds))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "--links and --unit go with --bound");
+    return WEFT_OK;
+}
+
 int weft_command_plan(int argc, char **argv)
 {
     struct weft_plan_arguments arguments = {
@@ -248,7 +262,9 @@ int weft_command_plan(int argc, char **argv)
         return weft_plan_scale_check(argv[0], arguments.has_ranks ? &arguments.places : NULL,
                                      arguments.has_rank ? (int)arguments.rank : -1,
                                      arguments.topology, arguments.wants_json);
-    weft_status status = weft_plan_run(&arguments, &error);
+    weft_status status = check_modes(&arguments, &error);
+    if (status == WEFT_OK)
+        status = weft_plan_run(&arguments, &error);
     weft_plan_ranks_free(&arguments.places);
     free(arguments.leaf_bounds);
     if (status != WEFT_OK)

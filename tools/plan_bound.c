@@ -156,6 +156,21 @@ static const char *name_of(const struct weft_topology *topology, const struct fo
     return node < 0 ? "?" : topology->nodes[node].name;
 }
 
+// A rate for people, and its unit for scripts.
+static const char *rate_text(double rate, bool is_unit, char *text, size_t size)
+{
+    if (is_unit)
+        snprintf(text, size, rate == (int64_t)rate ? "%.0f lanes" : "%.4f lanes", rate);
+    else
+        weft_format_bandwidth((int64_t)rate, text, size);
+    return text;
+}
+
+static double unit_of(const struct weft_bound_request *request)
+{
+    return request->is_unit ? 1 : giga;
+}
+
 static int count_in(const struct found *found, bool side, bool terminals_only)
 {
     int count = 0,
@@ -165,7 +180,8 @@ static int count_in(const struct found *found, bool side, bool terminals_only)
     return count;
 }
 
-static json_t *cut_json(const struct weft_topology *topology, const struct found *found)
+static json_t *cut_json(const struct weft_topology *topology, const struct found *found,
+                        double unit)
 {
     const struct weft_network *network = found->network;
     json_t *nodes = json_array(), *links = json_array();
@@ -182,10 +198,10 @@ static json_t *cut_json(const struct weft_topology *topology, const struct found
         json_array_append_new(links, json_pack("{s:s, s:s, s:f}", "from",
                                                name_of(topology, found, arc->from), "to",
                                                name_of(topology, found, arc->to), "capacity",
-                                               (double)arc->capacity / giga));
+                                               (double)arc->capacity / unit));
     }
     return json_pack("{s:o, s:i, s:o, s:f}", "nodes", nodes, "ranks", count_in(found, true, true),
-                     "links", links, "capacity", (double)capacity / giga);
+                     "links", links, "capacity", (double)capacity / unit);
 }
 
 static json_t *shares_json(const struct weft_topology *topology, const struct found *found)
@@ -200,10 +216,11 @@ static json_t *shares_json(const struct weft_topology *topology, const struct fo
 static weft_status print_json(const struct weft_topology *topology, const struct found *found,
                               const struct weft_bound_request *request, struct weft_error *error)
 {
-    double unit = request->is_unit ? 1 : giga;
+    double unit = unit_of(request);
     json_t *json = json_pack("{s:s, s:i, s:s, s:i, s:f}", "format", "weft-plan-bound", "version", 1,
                              "collective", weft_collective_names[request->collective], "ranks",
                              found->network->num_terminals, "algbw", found->algbw / unit);
+    json_object_set_new(json, "unit", json_string(request->is_unit ? "lanes" : "GB/s"));
     if (found->optimum.k) {
         char inverse[64], u[64];
         write_fraction(found->optimum.inverse_x, request->is_unit, inverse, sizeof inverse);
@@ -223,7 +240,7 @@ static weft_status print_json(const struct weft_topology *topology, const struct
         json_object_set_new(json, "best_algbw", json_null());
         json_object_set_new(json, "note", json_string(found->note));
     }
-    json_object_set_new(json, "cut", cut_json(topology, found));
+    json_object_set_new(json, "cut", cut_json(topology, found, unit));
     json_object_set_new(json, "processor_ms", json_real(found->ms));
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
@@ -235,7 +252,7 @@ static weft_status print_json(const struct weft_topology *topology, const struct
 }
 
 // The side of the cut with fewer vertices, and the links through it.
-static void print_cut(const struct weft_topology *topology, const struct found *found)
+static void print_cut(const struct weft_topology *topology, const struct found *found, bool is_unit)
 {
     enum { NAMES_SHOWN = 12 };
     const struct weft_network *network = found->network;
@@ -255,7 +272,7 @@ static void print_cut(const struct weft_topology *topology, const struct found *
         }
     char text[32];
     printf(" against the rest: %d %s, together %s\n", crossing, crossing == 1 ? "link" : "links",
-           weft_format_bandwidth(capacity, text, sizeof text));
+           rate_text((double)capacity, is_unit, text, sizeof text));
 }
 
 static void print_text(const struct weft_topology *topology, const struct found *found,
@@ -263,15 +280,12 @@ static void print_text(const struct weft_topology *topology, const struct found 
 {
     char rate[32], best[32];
     int n = found->network->num_terminals;
-    if (request->is_unit)
-        snprintf(rate, sizeof rate, "%.4f lanes", found->algbw);
-    else
-        weft_format_bandwidth((int64_t)found->algbw, rate, sizeof rate);
+    rate_text(found->algbw, request->is_unit, rate, sizeof rate);
     printf("%s of %d ranks: at most %s of vector%s\n", weft_collective_names[request->collective],
            n, rate, request->collective == WEFT_ALL_REDUCE ? " in equal shards" : "");
     if (found->has_all_reduce)
         printf("in the best shares: at most %s\n",
-               weft_format_bandwidth((int64_t)found->all_reduce.rate, best, sizeof best));
+               rate_text(found->all_reduce.rate, request->is_unit, best, sizeof best));
     else if (found->note[0])
         printf("in the best shares: %s\n", found->note);
     if (found->optimum.k) {
@@ -281,7 +295,7 @@ static void print_text(const struct weft_topology *topology, const struct found 
         printf("1/x* = %s, U = %s, k = %lld trees per rank\n", inverse, u,
                (long long)found->optimum.k);
     }
-    print_cut(topology, found);
+    print_cut(topology, found, request->is_unit);
     printf("%.1f ms of processor time on %d vertices and %d arcs\n", found->ms,
            found->network->num_vertices, found->network->num_arcs);
 }

@@ -201,7 +201,8 @@ void weft_explain_text(const struct weft_explanation *explanation, bool verbose,
         print_candidates(explanation, stream);
         print_bound(explanation, stream);
         if (explanation->nccl[0])
-            fprintf(stream, "\nNCCL: %s\n", explanation->nccl);
+            fprintf(stream, "\n%s%s\n", explanation->nccl_us < 0 ? "NCCL 2.28: " : "",
+                    explanation->nccl);
         print_prices(explanation, stream);
     }
     if (explanation->num_programs)

@@ -110,21 +110,28 @@ static json_t *programs_json(const struct weft_explanation *explanation)
     return list;
 }
 
+static json_t *places_json(const struct weft_explanation *explanation)
+{
+    const struct weft_layout_origin *origin = &explanation->origin;
+    return json_pack("{s:i, s:s, s:i}", "count", origin->num_places, "kind",
+                     weft_node_kinds[origin->place_kind].name, "hosts", origin->num_hosts);
+}
+
 json_t *weft_explain_json(const struct weft_explanation *explanation)
 {
     const struct weft_choice *choice = &explanation->choice;
     const struct weft_key *key = &choice->key;
     char why[512];
     weft_explain_why(explanation, why, sizeof why);
-    return json_pack(
-        "{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o}",
-        "format", "weft-plan-explanation", "version", 2, "collective",
-        weft_collective_names[key->collective], "ranks", key->num_ranks, "root", key->root, "bytes",
-        (json_int_t)explanation->bytes, "size_class", key->size_class, "element_bytes",
-        key->element_bytes, "order",
-        key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
-        explanation->chosen->name, "forced", explanation->is_forced, "why", why, "candidates",
-        candidates_json(explanation), "bound", bound_json(explanation), "nccl",
-        nccl_json(explanation), "prices", prices_json(explanation), "programs",
-        programs_json(explanation));
+    return json_pack("{s:s, s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:s, s:s, s:b, s:s, s:o, s:o, s:o, "
+                     "s:o, s:o, s:o}",
+                     "format", "weft-plan-explanation", "version", 2, "collective",
+                     weft_collective_names[key->collective], "ranks", key->num_ranks, "root",
+                     key->root, "bytes", (json_int_t)explanation->bytes, "size_class",
+                     key->size_class, "element_bytes", key->element_bytes, "order",
+                     key->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free", "chosen",
+                     explanation->chosen->name, "forced", explanation->is_forced, "why", why,
+                     "candidates", candidates_json(explanation), "bound", bound_json(explanation),
+                     "nccl", nccl_json(explanation), "prices", prices_json(explanation), "places",
+                     places_json(explanation), "programs", programs_json(explanation));
 }

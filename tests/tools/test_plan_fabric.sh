@@ -120,6 +120,13 @@ refuse 'a root that is not there' 'root' --bound --topo "$work/slow.edges" --col
 refuse 'a place that is not there' 'no place 9 among 4' --bound --topo "$work/slow.edges" \
     --ranks 0,9
 
+refuse 'units without a bound' 'go with --bound' --topo "$work/slow.edges" --unit
+refuse 'two answers' 'only one of' --topo "$work/slow.edges" --bound --upgrades
+
+expect 'lanes' '6 lanes 2.0' "$("$weft" plan --bound --topology dgx-h100:1 --coll broadcast \
+    --links nvlink --unit --json | query '"%d %s %.1f" % (j["algbw"] / 3, j["unit"],
+        j["cut"]["capacity"] / 9)')"
+
 # ---- real machines ----
 if [ -f "$shared/topodata/golden_forestcoll.csv" ]; then
     rows=0
@@ -143,6 +150,12 @@ expect 'all places hold ranks' 32 "$("$weft" plan --topology "$cluster" --json |
 expect 'the variable, too' 32 "$(WEFT_TOPOLOGY=$cluster "$weft" plan --json | query 'j["ranks"]')"
 expect 'fewer are asked for' 5 "$("$weft" plan --topology "$cluster" --ranks 5 --json |
     query 'j["ranks"]')"
+
+expect 'where they are' '9 gpu 2' "$("$weft" plan --topology "$cluster" --ranks 0-7,9 --json |
+    query '"%d %s %d" % (j["places"]["count"], j["places"]["kind"], j["places"]["hosts"])')"
+expect 'NCCL is asked about the same places' 'True True' "$("$weft" plan --topology dgx-h100:2 \
+    --ranks 0,8 --json | query '"%s %s" % (j["nccl"]["predicted_us"] > 0,
+        j["nccl"]["text"].startswith("NCCL 2.28 would take"))')"
 
 # ---- changes and upgrades ----
 change() { # EXPRESSION CHANGES OPTION...
