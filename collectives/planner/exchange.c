@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See exchange.h. A member's part of a segment is a range of indices. Their cells may lie anywhere:
- * what belongs to one message is written run by run of consecutive cells, with one stamp.
+ * See exchange.h. A member's part of a segment is a range of indices. Where the vector is one
+ * block, their cells are consecutive too, in every buffer, and the range is one message. Blocks of
+ * ranks lie anywhere: each is a message of its own, with the same stamp.
  */
 #include "collectives/planner/exchange.h"
 
@@ -141,29 +142,6 @@ static struct weft_operand operand(struct weft_exchanger *exchanger, const struc
     return end->kind == SUM ? sum_at(exchanger, cell) : value_at(exchanger, cell, end->is_raw);
 }
 
-static bool follows(struct weft_operand next, struct weft_operand first, uint32_t by)
-{
-    return next.space == WEFT_LANE || (next.space == first.space && next.index == first.index + by);
-}
-
-// The longest run of cells from index `at` on that are consecutive wherever they lie.
-static uint32_t run_from(struct weft_exchanger *exchanger, uint32_t at, uint32_t limit,
-                         const struct end *ends, int num_ends)
-{
-    uint32_t cell = cell_of(exchanger, at), length = 1;
-    struct weft_operand first[2 * WEFT_REFS_LIMIT];
-    for (int i = 0; i < num_ends; i++)
-        first[i] = operand(exchanger, &ends[i], cell, NULL);
-    for (; length < limit; length++) {
-        if (cell_of(exchanger, at + length) != cell + length)
-            return length;
-        for (int i = 0; i < num_ends; i++)
-            if (!follows(operand(exchanger, &ends[i], cell + length, NULL), first[i], length))
-                return length;
-    }
-    return length;
-}
-
 static void write_run(struct weft_exchanger *exchanger, uint32_t at, uint32_t length,
                       const struct end *ends, int num_sources, int num_ends)
 {
@@ -187,15 +165,11 @@ static void write_run(struct weft_exchanger *exchanger, uint32_t at, uint32_t le
 static void write_range(struct weft_exchanger *exchanger, struct range range,
                         const struct end *ends, int num_sources, int num_ends)
 {
-    for (uint32_t i = 0; i < range.count;) {
-        if (cell_of(exchanger, range.first + i) == NONE) {
-            i++;
-            continue;
-        }
-        uint32_t length = run_from(exchanger, range.first + i, range.count - i, ends, num_ends);
-        write_run(exchanger, range.first + i, length, ends, num_sources, num_ends);
-        i += length;
-    }
+    if (!exchanger->request.blocks)
+        write_run(exchanger, range.first, range.count, ends, num_sources, num_ends);
+    for (uint32_t i = 0; exchanger->request.blocks && i < range.count; i++)
+        if (cell_of(exchanger, range.first + i) != NONE)
+            write_run(exchanger, range.first + i, 1, ends, num_sources, num_ends);
 }
 
 static void move_range(struct weft_exchanger *exchanger, struct range range, struct end from,
@@ -527,8 +501,11 @@ static weft_status open_all(struct weft_exchanger *exchanger, struct weft_error 
         malloc((size_t)hierarchy->cells * WEFT_REFS_LIMIT * sizeof *exchanger->labels);
     if (!exchanger->own || !exchanger->scratch || !exchanger->labels)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
-    for (size_t i = 0; i < all; i++)
-        exchanger->scratch[i] = NONE;
+    bool needs_window = !request->blocks && exchanger->output.cells == 0;
+    for (uint32_t i = 0; i < all; i++)
+        exchanger->scratch[i] = needs_window ? i : NONE;
+    if (needs_window)
+        weft_builder_scratch(exchanger->builder, WEFT_INPUT, 0, (uint32_t)all);
     if (weft_collective_reduces(key->collective))
         WEFT_TRY(weft_hierarchy_sums_create(hierarchy, &exchanger->sums, error));
     for (int t = 0; t < hierarchy->num_tiers; t++)

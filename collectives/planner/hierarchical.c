@@ -72,7 +72,7 @@ static void find_phases(struct plan *plan, const struct weft_key *key)
 struct work {
     __int128 bytes; // of all its segments
     int64_t segments;
-    int64_t runs; // steps that a message of a share takes
+    int64_t runs; // steps that a share takes
 };
 
 static struct work work_at(const struct plan *plan, const struct weft_key *key, int tier)
@@ -85,11 +85,8 @@ static struct work work_at(const struct plan *plan, const struct weft_key *key, 
         work.segments *= most;
         work.bytes = (work.bytes * most + below->shares - 1) / below->shares;
     }
-    if (has_blocks(key)) {
-        // Of a share of the lowest tier, hardly any two blocks are neighbours.
+    if (has_blocks(key))
         work.runs = hierarchy->cells / hierarchy->tiers[tier].indices;
-        work.bytes = work.bytes < 1 ? 1 : work.bytes;
-    }
     return work;
 }
 
@@ -104,7 +101,7 @@ static struct weft_load load_of(const struct plan *plan, const struct weft_key *
     load.rounds = weft_phase_rounds(tier, phase->kind, tier->largest);
     load.moved = work.bytes * (n - 1) / n;
     load.combined = reduces ? load.moved : 0;
-    load.steps = 2 * load.rounds * many;
+    load.steps = 2 * (work.runs > 1 ? n - 1 : load.rounds) * many;
     if (phase->kind == WEFT_PHASE_SCATTER || phase->kind == WEFT_PHASE_GATHER)
         load.steps = (n - 1) * many;
     else if (tier->exchange == WEFT_EXCHANGE_DIRECT)
@@ -141,7 +138,7 @@ static bool can_exchange(const struct weft_tier *tier, enum weft_exchange exchan
 }
 
 // The best way to exchange at one tier.
-static void choose_exchange(struct plan *plan, const struct weft_key *key, int t)
+static void choose_exchange(struct plan *plan, const struct weft_key *key, int t, bool is_short)
 {
     struct weft_tier *tier = &plan->hierarchy.tiers[t];
     struct weft_tier best = *tier;
@@ -151,8 +148,10 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
         if (!can_exchange(tier, (enum weft_exchange)e))
             continue;
         tier->exchange = (enum weft_exchange)e;
-        tier->width = weft_emit_fold_width(
-            key, (int64_t)(work.bytes / (work.segments * work.runs * tier->largest)));
+        tier->width = WEFT_REFS_LIMIT;
+        if (!is_short)
+            tier->width = weft_emit_fold_width(
+                key, (int64_t)(work.bytes / (work.segments * work.runs * tier->largest)));
         __int128 price = 0;
         for (int p = 0; p < plan->num_phases; p++)
             if (plan->phases[p].tier == t) {
@@ -167,7 +166,9 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
     *tier = best;
 }
 
-static void try_chunks(struct plan *plan, const struct weft_key *key, struct plan *best)
+// `is_short`: in fewer steps, where others are too many.
+static void try_chunks(struct plan *plan, const struct weft_key *key, bool is_short,
+                       struct plan *best)
 {
     uint64_t cells = plan->hierarchy.cells;
     for (plan->chunks = 1; plan->chunks <= CHUNKS_LIMIT; plan->chunks *= 2) {
@@ -175,7 +176,7 @@ static void try_chunks(struct plan *plan, const struct weft_key *key, struct pla
         if (plan->chunks > 1 && cells * plan->chunks > CELLS_LIMIT)
             break;
         for (int t = 0; t < plan->hierarchy.num_tiers; t++)
-            choose_exchange(plan, key, t);
+            choose_exchange(plan, key, t, is_short);
         plan->price = price_of_phases(plan, key, &steps);
         if (steps <= STEPS_LIMIT && (best->price < 0 || plan->price < best->price))
             *best = *plan;
@@ -185,13 +186,15 @@ static void try_chunks(struct plan *plan, const struct weft_key *key, struct pla
 // All sets of levels but the top alone, which is no hierarchy.
 static void choose(const struct weft_key *key, const struct weft_layout *layout, struct plan *best)
 {
+    struct plan plan;
     best->price = -1;
     for (unsigned levels = 1; levels < 1u << weft_layout_top(layout); levels++) {
-        struct plan plan;
-        if (!weft_hierarchy_init(&plan.hierarchy, layout, levels))
+        if (!weft_hierarchy_init(&plan.hierarchy, layout, levels, !has_blocks(key)))
             continue;
         find_phases(&plan, key);
-        try_chunks(&plan, key, best);
+        try_chunks(&plan, key, false, best);
+        if (best->price < 0)
+            try_chunks(&plan, key, true, best);
     }
 }
 
@@ -201,9 +204,15 @@ static const char *hierarchical_supports(const struct weft_key *key,
     struct plan plan;
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
+    case WEFT_REDUCE:
+    case WEFT_REDUCE_SCATTER:
+    case WEFT_REDUCE_SCATTER_V:
+    case WEFT_BROADCAST:
+    case WEFT_ALL_GATHER:
+    case WEFT_ALL_GATHER_V:
         break;
     default:
-        return "only all_reduce";
+        return "only reductions, gathers and broadcast";
     }
     if (weft_collective_reduces(key->collective) && key->order == WEFT_ORDER_REPRODUCIBLE)
         return "combines group by group, not as the tree";
@@ -246,9 +255,23 @@ static weft_status write_program(const struct plan *plan,
 {
     struct weft_exchanger *exchanger = NULL;
     WEFT_TRY(weft_exchanger_create(request, builder, &exchanger, error));
+    bool is_gather = !weft_collective_reduces(request->key->collective);
+    if (is_gather && (request->blocks || request->rank == request->key->root))
+        weft_exchanger_copy_own(exchanger);
     write_phases(plan, exchanger);
     weft_exchanger_destroy(&exchanger);
     return WEFT_OK;
+}
+
+// Where the vector has a block for each rank: which block each index is.
+static uint32_t *find_blocks(const struct weft_hierarchy *hierarchy)
+{
+    uint32_t *blocks = malloc((size_t)hierarchy->cells * sizeof *blocks);
+    for (uint32_t i = 0; blocks && i < hierarchy->cells; i++)
+        blocks[i] = UINT32_MAX;
+    for (int r = 0; blocks && r < hierarchy->layout->num_ranks; r++)
+        blocks[weft_hierarchy_home(hierarchy, r)] = (uint32_t)r;
+    return blocks;
 }
 
 static weft_status hierarchical_emit(const struct weft_key *key, const struct weft_layout *layout,
@@ -258,11 +281,20 @@ static weft_status hierarchical_emit(const struct weft_key *key, const struct we
     struct plan plan;
     struct weft_builder *builder = NULL;
     choose(key, layout, &plan);
-    const struct weft_exchange_request request = {
-        .key = key, .hierarchy = &plan.hierarchy, .rank = rank, .chunks = plan.chunks};
-    uint32_t pieces = plan.chunks * plan.hierarchy.cells;
-    WEFT_TRY(weft_emit_begin(key, rank, pieces, "hierarchical", aliasing, &builder, error));
-    weft_status status = write_program(&plan, &request, builder, error);
+    uint32_t *blocks = has_blocks(key) ? find_blocks(&plan.hierarchy) : NULL;
+    if (has_blocks(key) && !blocks)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
+    const struct weft_exchange_request request = {.key = key,
+                                                  .hierarchy = &plan.hierarchy,
+                                                  .rank = rank,
+                                                  .chunks = plan.chunks,
+                                                  .blocks = blocks};
+    uint32_t pieces = plan.chunks * (blocks ? 1 : plan.hierarchy.cells);
+    weft_status status =
+        weft_emit_begin(key, rank, pieces, "hierarchical", aliasing, &builder, error);
+    if (status == WEFT_OK)
+        status = write_program(&plan, &request, builder, error);
+    free(blocks);
     if (status != WEFT_OK) {
         weft_builder_destroy(&builder);
         return status;

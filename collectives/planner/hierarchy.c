@@ -43,6 +43,18 @@ int weft_hierarchy_owner(const struct weft_hierarchy *hierarchy, int tier, int g
     return weft_layout_at(hierarchy->layout, group);
 }
 
+uint32_t weft_hierarchy_home(const struct weft_hierarchy *hierarchy, int rank)
+{
+    uint32_t index = 0;
+    for (int t = 0; t < hierarchy->num_tiers; t++) {
+        const struct weft_tier *tier = &hierarchy->tiers[t];
+        int members = weft_hierarchy_members(hierarchy, t, tier->groups->of_rank[rank]);
+        int member = weft_hierarchy_member(hierarchy, t, rank);
+        index = index * tier->shares + weft_share_first(tier->shares, members, member);
+    }
+    return index;
+}
+
 static uint64_t divisor(uint64_t a, uint64_t b)
 {
     while (b) {
@@ -54,7 +66,7 @@ static uint64_t divisor(uint64_t a, uint64_t b)
 }
 
 // The least common multiple of the sizes, or a multiple of the largest that comes near.
-static void share_out(struct weft_hierarchy *hierarchy, int tier)
+static void share_out(struct weft_hierarchy *hierarchy, int tier, bool is_fine)
 {
     struct weft_tier *at = &hierarchy->tiers[tier];
     uint64_t multiple = 1;
@@ -67,11 +79,11 @@ static void share_out(struct weft_hierarchy *hierarchy, int tier)
         if (multiple <= FINE_SHARES)
             multiple *= (uint64_t)members / divisor(multiple, (uint64_t)members);
     }
-    bool is_even = at->smallest == at->largest;
+    is_fine = is_fine && at->smallest < at->largest;
     at->shares = (uint32_t)at->largest;
-    if (!is_even && multiple <= FINE_SHARES)
+    if (is_fine && multiple <= FINE_SHARES)
         at->shares = (uint32_t)multiple;
-    else if (!is_even && at->largest < FINE_SHARES)
+    else if (is_fine && at->largest < FINE_SHARES)
         at->shares *= (uint32_t)(FINE_SHARES / at->largest);
 }
 
@@ -93,7 +105,7 @@ static bool multiply(struct weft_hierarchy *hierarchy)
 }
 
 bool weft_hierarchy_init(struct weft_hierarchy *hierarchy, const struct weft_layout *layout,
-                         unsigned levels)
+                         unsigned levels, bool is_fine)
 {
     *hierarchy = (struct weft_hierarchy){.layout = layout};
     for (int l = 0; l <= weft_layout_top(layout); l++) {
@@ -102,7 +114,7 @@ bool weft_hierarchy_init(struct weft_hierarchy *hierarchy, const struct weft_lay
         int tier = hierarchy->num_tiers++;
         hierarchy->tiers[tier] =
             (struct weft_tier){.level = l, .groups = &layout->levels[l], .width = 2};
-        share_out(hierarchy, tier);
+        share_out(hierarchy, tier, is_fine);
     }
     if (multiply(hierarchy))
         return true;

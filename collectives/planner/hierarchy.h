@@ -38,10 +38,11 @@ struct weft_hierarchy {
     uint32_t cells; // of the whole vector
 };
 
-/* With the levels whose bits are set in `levels` (the top always). False where the vector would be
+/* With the levels whose bits are set in `levels` (the top always). `is_fine`: more shares than
+ * members where sizes differ, so that all own about equally much. False where the vector would be
  * cut into too many cells, because groups differ too much in size. */
 bool weft_hierarchy_init(struct weft_hierarchy *hierarchy, const struct weft_layout *layout,
-                         unsigned levels);
+                         unsigned levels, bool is_fine);
 
 /* Members of group `group` of tier `tier`: numbers of groups of the tier below (of the lowest tier:
  * places of the layout's order), from the first on. */
@@ -58,6 +59,8 @@ int weft_hierarchy_member(const struct weft_hierarchy *hierarchy, int tier, int 
  * rank at a place. */
 int weft_hierarchy_owner(const struct weft_hierarchy *hierarchy, int tier, int group,
                          uint32_t index);
+/* An index of the whole vector that `rank` owns, and no other rank has this one. */
+uint32_t weft_hierarchy_home(const struct weft_hierarchy *hierarchy, int rank);
 
 /* Of `shares` shares, member `member` of `count` owns those from this one up to the next member's
  * first. */
