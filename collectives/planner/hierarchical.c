@@ -90,45 +90,109 @@ static struct work work_at(const struct plan *plan, const struct weft_key *key, 
     return work;
 }
 
+// The work of a phase on one chunk, and in how many messages at a time.
 static struct weft_load load_of(const struct plan *plan, const struct weft_key *key,
-                                const struct weft_phase *phase)
+                                const struct weft_phase *phase, int64_t *messages)
 {
     const struct weft_tier *tier = &plan->hierarchy.tiers[phase->tier];
     struct work work = work_at(plan, key, phase->tier);
     int64_t n = tier->largest, many = work.segments * work.runs;
     struct weft_load load = {.level = tier->level, .is_crowd = true};
     bool reduces = phase->kind == WEFT_PHASE_REDUCE_SCATTER;
+    bool is_rooted = phase->kind == WEFT_PHASE_SCATTER || phase->kind == WEFT_PHASE_GATHER;
+    bool is_direct = !is_rooted && tier->exchange == WEFT_EXCHANGE_DIRECT;
     load.rounds = weft_phase_rounds(tier, phase->kind, tier->largest);
     load.moved = work.bytes * (n - 1) / n;
     load.combined = reduces ? load.moved : 0;
     load.steps = 2 * (work.runs > 1 ? n - 1 : load.rounds) * many;
-    if (phase->kind == WEFT_PHASE_SCATTER || phase->kind == WEFT_PHASE_GATHER)
+    if (is_rooted)
         load.steps = (n - 1) * many;
-    else if (tier->exchange == WEFT_EXCHANGE_DIRECT)
-        load.steps = (n - 1 + load.rounds + (n - 1) / WEFT_REFS_LIMIT * !reduces) * many;
+    if (is_direct)
+        load.steps = (n - 1 + (reduces ? load.rounds : 1 + (n - 1) / WEFT_REFS_LIMIT)) * many;
+    *messages = many;
+    if (is_direct || is_rooted)
+        *messages = many * (n - 1) / (load.rounds > 0 ? load.rounds : 1);
+    *messages = *messages < 1 ? 1 : *messages;
     return load;
 }
 
-// Moved and waited for at one level, and what the processor does meanwhile.
-static __int128 price_of_phases(const struct plan *plan, const struct weft_key *key, int64_t *steps)
+// What a phase takes, and for how long it keeps the links and the processor from other phases.
+struct times {
+    __int128 all, waiting, links, processor;
+};
+
+// Each message has the protocol that is best for it alone; together they fill the link.
+static struct times price_phase(const struct plan *plan, const struct weft_key *key,
+                                const struct weft_phase *phase)
 {
     const struct weft_layout *layout = plan->hierarchy.layout;
-    __int128 fill = 0, slowest = 0, of_tier[WEFT_LEVELS_LIMIT] = {0};
+    const struct weft_costs *costs = &layout->costs;
+    int64_t messages;
+    struct weft_load load = load_of(plan, key, phase, &messages);
+    const struct weft_level_costs *level = &costs->levels[load.level];
+    struct times times = {0, 0, 0, 0};
+    if (load.rounds == 0)
+        return times;
+    __int128 round = (load.moved + load.rounds - 1) / load.rounds, best = -1, slope = -1;
+    __int128 alone = (round + messages - 1) / messages;
+    struct weft_line line = level->message.lines[0];
+    for (int i = 0; i < level->message.num_lines; i++) {
+        struct weft_line other = level->message.lines[i];
+        __int128 time = other.fixed_ps + weft_curve_slope(alone, other.ps_per_mib);
+        if (best < 0 || time < best)
+            best = time, line = other;
+        if (slope < 0 || other.ps_per_mib < slope)
+            slope = other.ps_per_mib;
+    }
+    if (slope < level->crowd_ps_per_mib)
+        slope = level->crowd_ps_per_mib;
+    __int128 together = weft_curve_slope(round, (int64_t)slope);
+    __int128 single = weft_curve_slope(alone, line.ps_per_mib);
+    times.links = load.rounds * (together > single ? together : single);
+    times.waiting = load.rounds * (__int128)line.fixed_ps;
+    __int128 moving = times.waiting + times.links;
+    load.rounds = 0;
+    times.processor = weft_price(key, layout, &load);
+    if (!costs->overlaps)
+        times.all = moving * costs->sharing + times.processor;
+    else
+        times.all = moving > times.processor ? moving : times.processor;
+    return times;
+}
+
+// All phases of the first chunk; then the others, as fast as the busiest level or the processor
+// lets them follow. Phases of one level begin together and share its links.
+static __int128 price_of_phases(const struct plan *plan, const struct weft_key *key, int64_t *steps)
+{
+    __int128 fill = 0, processor = 0, slowest = 0;
+    __int128 links[WEFT_LEVELS_LIMIT] = {0}, waiting[WEFT_LEVELS_LIMIT] = {0};
     *steps = 0;
     for (int p = 0; p < plan->num_phases; p++) {
-        struct weft_load load = load_of(plan, key, &plan->phases[p]);
-        __int128 price = weft_price(key, layout, &load);
-        int tier = plan->phases[p].tier;
-        fill += price;
-        of_tier[tier] += price;
-        slowest = of_tier[tier] > slowest ? of_tier[tier] : slowest;
-        *steps += load.steps;
+        const struct weft_phase *phase = &plan->phases[p];
+        int64_t messages;
+        struct times times = price_phase(plan, key, phase);
+        fill += times.all;
+        processor += times.processor;
+        int tier = phase->tier;
+        links[tier] += times.links;
+        bool is_paced = plan->hierarchy.tiers[tier].exchange == WEFT_EXCHANGE_DIRECT;
+        __int128 wait = times.waiting / (is_paced ? 1 : 2);
+        waiting[tier] = wait > waiting[tier] ? wait : waiting[tier];
+        slowest = times.all > slowest ? times.all : slowest;
+        if (links[tier] + waiting[tier] > slowest)
+            slowest = links[tier] + waiting[tier];
+        *steps += load_of(plan, key, phase, &messages).steps;
     }
+    slowest = processor > slowest ? processor : slowest;
     // A processor that moves the bytes itself can do only one phase at a time.
-    if (!layout->costs.overlaps)
+    if (!plan->hierarchy.layout->costs.overlaps)
         slowest = fill;
     *steps *= plan->chunks;
-    return fill + (plan->chunks - 1) * slowest;
+    const struct weft_load own = {.copied =
+                                      has_blocks(key) ? weft_key_bytes(key) / key->num_ranks : 0};
+    bool copies = !weft_collective_reduces(key->collective);
+    return fill + (plan->chunks - 1) * slowest +
+           (copies ? weft_price(key, plan->hierarchy.layout, &own) : 0);
 }
 
 static bool can_exchange(const struct weft_tier *tier, enum weft_exchange exchange)
@@ -154,10 +218,8 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
                 key, (int64_t)(work.bytes / (work.segments * work.runs * tier->largest)));
         __int128 price = 0;
         for (int p = 0; p < plan->num_phases; p++)
-            if (plan->phases[p].tier == t) {
-                struct weft_load load = load_of(plan, key, &plan->phases[p]);
-                price += weft_price(key, plan->hierarchy.layout, &load);
-            }
+            if (plan->phases[p].tier == t)
+                price += price_phase(plan, key, &plan->phases[p]).all;
         if (least < 0 || price < least) {
             least = price;
             best = *tier;
