@@ -18,6 +18,7 @@ extern const struct weft_algorithm weft_algorithm_pat;
 extern const struct weft_algorithm weft_algorithm_pairwise;
 extern const struct weft_algorithm weft_algorithm_hierarchical;
 
+// clang-format off
 const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_flat,
     &weft_algorithm_direct,
@@ -32,6 +33,7 @@ const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_hierarchical,
     NULL,
 };
+// clang-format on
 
 const struct weft_algorithm *weft_algorithm_find(const char *name)
 {
