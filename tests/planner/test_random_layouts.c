@@ -14,7 +14,7 @@
 #include "topology/forms.h"
 #include "topology/network.h"
 
-enum { NUM_LAYOUTS = 231, GRAPH_RANKS_LIMIT = 8 }; // each number of ranks seven times
+enum { NUM_LAYOUTS = 231, GRAPH_RANKS_LIMIT = 5 }; // each number of ranks seven times
 
 // A switch for each group and one for all; ranks have links of random speed.
 static void add_graph(uint64_t *random, struct weft_layout *layout)
@@ -27,10 +27,10 @@ static void add_graph(uint64_t *random, struct weft_layout *layout)
     for (int g = 0; g < groups; g++)
         used +=
             snprintf(text + used, sizeof text - (size_t)used,
-                     "node s%d switch\nlink s%d top %u both\n", g, g, 1 + next_random(random) % 4);
+                     "node s%d switch\nlink s%d top %u both\n", g, g, 1 + next_random(random) % 2);
     for (int r = 0; r < layout->num_ranks; r++)
         used += snprintf(text + used, sizeof text - (size_t)used, "link r%d s%d %u both\n", r,
-                         layout->levels[0].of_rank[r], 1 + next_random(random) % 4);
+                         layout->levels[0].of_rank[r], 1 + next_random(random) % 2);
     struct weft_topology *topology = NULL;
     struct weft_error error = {0};
     const struct weft_network_options all = {0};
