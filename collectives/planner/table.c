@@ -16,7 +16,9 @@ extern const struct weft_algorithm weft_algorithm_double_tree;
 extern const struct weft_algorithm weft_algorithm_bruck;
 extern const struct weft_algorithm weft_algorithm_pat;
 extern const struct weft_algorithm weft_algorithm_pairwise;
+extern const struct weft_algorithm weft_algorithm_hierarchical;
 
+// clang-format off
 const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_flat,
     &weft_algorithm_direct,
@@ -28,8 +30,10 @@ const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_pat,
     &weft_algorithm_pairwise,
     &weft_algorithm_forest,
+    &weft_algorithm_hierarchical,
     NULL,
 };
+// clang-format on
 
 const struct weft_algorithm *weft_algorithm_find(const char *name)
 {

@@ -119,7 +119,7 @@ static void invert_scales(struct weft_folds *folds, int length)
     }
 }
 
-struct weft_folds *weft_folds_create(int num_ranks, const int *order)
+static struct weft_folds *allocate(int num_ranks)
 {
     struct weft_folds *folds = calloc(1, sizeof *folds);
     if (!folds)
@@ -136,13 +136,36 @@ struct weft_folds *weft_folds_create(int num_ranks, const int *order)
     }
     folds->prefix[0] = (struct affine){1, 0};
     folds->sums[0] = 0;
-    for (int i = 0; i < 2 * num_ranks; i++) {
+    return folds;
+}
+
+// The circle is walked twice: i below 2 * num_ranks.
+static void walk_on(struct weft_folds *folds, int i, uint64_t expression, weft_sum sum)
+{
+    folds->leaves[i % folds->num_ranks] = expression;
+    folds->prefix[i + 1] = fold_in(folds->prefix[i], expression);
+    folds->sums[i + 1] = folds->sums[i] + sum;
+}
+
+struct weft_folds *weft_folds_create(int num_ranks, const int *order)
+{
+    struct weft_folds *folds = allocate(num_ranks);
+    for (int i = 0; folds && i < 2 * num_ranks; i++) {
         int rank = order ? order[i % num_ranks] : i % num_ranks;
-        folds->leaves[i % num_ranks] = leaf_expression(rank);
-        folds->prefix[i + 1] = fold_in(folds->prefix[i], leaf_expression(rank));
-        folds->sums[i + 1] = folds->sums[i] + leaf_sum(rank);
+        walk_on(folds, i, leaf_expression(rank), leaf_sum(rank));
     }
-    invert_scales(folds, (int)length);
+    if (folds)
+        invert_scales(folds, 2 * num_ranks + 1);
+    return folds;
+}
+
+struct weft_folds *weft_folds_create_of(const struct weft_label *values, int num_values)
+{
+    struct weft_folds *folds = allocate(num_values);
+    for (int i = 0; folds && i < 2 * num_values; i++)
+        walk_on(folds, i, values[i % num_values].expression, values[i % num_values].sum);
+    if (folds)
+        invert_scales(folds, 2 * num_values + 1);
     return folds;
 }
 

@@ -42,6 +42,8 @@ uint64_t weft_hash_mix(uint64_t hash, uint64_t word);
 struct weft_folds;
 /* Over the circle order[0..num_ranks), NULL: 0, 1, 2, ... Returns NULL without memory. */
 struct weft_folds *weft_folds_create(int num_ranks, const int *order);
+/* The same over a circle of any values instead of ranks. */
+struct weft_folds *weft_folds_create_of(const struct weft_label *values, int num_values);
 void weft_folds_destroy(struct weft_folds **folds);
 /* The fold of `count` places, 1 to num_ranks, that begins at place `first` (modulo num_ranks).
  * O(1). */
