@@ -157,7 +157,7 @@ static weft_status validate_step(const struct weft_program *program, uint32_t nu
     uint32_t num_refs = (uint32_t)step->num_sources + step->num_destinations;
     if (step->num_sources < 1 || step->num_sources > WEFT_REFS_LIMIT ||
         step->num_destinations < 1 || step->num_destinations > WEFT_REFS_LIMIT)
-        return bad(program, number, error, "needs 1 to 8 sources and 1 to 8 destinations");
+        return bad(program, number, error, "needs 1 to 16 sources and 1 to 16 destinations");
     if (step->num_cells < 1 || step->channel >= program->num_channels)
         return bad(program, number, error, "no cells, or a channel that does not exist");
     if (step->first_ref > program->num_refs || num_refs > program->num_refs - step->first_ref)

@@ -90,13 +90,13 @@ static const char *commit(struct weft_program *program, enum breach breach)
         return "like no buffer cell";
     case NO_SOURCE:
         send->num_sources = 0;
-        return "step 0: needs 1 to 8";
+        return "step 0: needs 1 to 16";
     case MANY_SOURCES:
-        send->num_sources = 9;
-        return "step 0: needs 1 to 8";
+        send->num_sources = 17;
+        return "step 0: needs 1 to 16";
     case NO_DESTINATION:
         send->num_destinations = 0;
-        return "step 0: needs 1 to 8";
+        return "step 0: needs 1 to 16";
     case NO_CELLS:
         send->num_cells = 0;
         return "step 0: no cells";

@@ -138,7 +138,7 @@ static const struct change changes[] = {
     {"steps 1 after", "[-1]", "not a list of earlier steps"},
     {"steps 1 after", "[4294967296]", "not a list of earlier steps"},
     {"steps 1 after", "[null]", "not a list of earlier steps"},
-    {"steps 1 into", "[]", "needs 1 to 8 sources"},
+    {"steps 1 into", "[]", "needs 1 to 16 sources"},
     {"steps 1 into 0", "{\"input\": 0}", "writes the input"},
     {"steps 1 into 0", "{\"output\": 99}", "outside its buffer"},
     {"steps 1 into 0", "{\"output\": 4294967296}", "\"output\" is 4294967296"},
@@ -158,7 +158,8 @@ static const struct change changes[] = {
     {"steps 1 from 0 labels 0 tree", "null", "16 hexadecimal digits"},
     {"steps 1 from",
      "[{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},"
-     "{\"input\":0},{\"input\":0},{\"input\":0}]",
+     "{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},"
+     "{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0},{\"input\":0}]",
      "steps[1]: too many references"},
 };
 
