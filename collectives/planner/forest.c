@@ -20,7 +20,8 @@
 
 enum {
     WIDE_CHANNELS = 8, // up, and as many down
-    CHANNELS = WEFT_CHANNELS_LIMIT - 2 * WIDE_CHANNELS,
+    CHANNELS = WEFT_CHANNELS_LIMIT - 2 * WIDE_CHANNELS - 1,
+    COPY_CHANNEL = WEFT_CHANNELS_LIMIT - 1,
     FUSED_CHILDREN = WEFT_FOREST_FUSED,
     CHUNKS_LIMIT = 512,
     CELLS_LIMIT = 1 << 17,
@@ -377,13 +378,16 @@ static void find_results(const struct forest *forest, const struct member *membe
         spread(forest, weft_label_leaf(member->root, 0), cell, member->weight);
 }
 
-// Sends `from` to all children, in as many steps as that needs; the first ones write `output` too.
+// Sends `from` to all children, and puts it into `output` where there is one: in one step, or in as
+// many as that needs. In place, a step that writes what later ones read would hold them up, so the
+// copy then comes last, where nothing waits for it.
 static void pass_down(struct forest *forest, const struct member *member, struct weft_operand from,
                       const struct weft_operand *output, uint32_t stamp)
 {
     struct weft_operand into[WEFT_REFS_LIMIT];
+    bool fits = member->num_children < WEFT_REFS_LIMIT;
     int num_into = 0;
-    if (output)
+    if (output && fits)
         into[num_into++] = *output;
     for (int i = 0; i < member->num_children; i++) {
         if (num_into == WEFT_REFS_LIMIT) {
@@ -396,6 +400,8 @@ static void pass_down(struct forest *forest, const struct member *member, struct
     if (num_into)
         weft_builder_step(forest->builder, member->channel, member->weight, &from, 1, into,
                           num_into);
+    if (output && !fits)
+        weft_builder_move(forest->builder, COPY_CHANNEL, member->weight, from, *output);
 }
 
 static struct weft_operand from_parent(struct forest *forest, const struct member *member,
