@@ -125,6 +125,22 @@ __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout
     return (both + (__int128)load->steps * costs->step_ps) * (sharing > 1 ? sharing : 1);
 }
 
+__int128 weft_price_spread(const struct weft_key *key, const struct weft_layout *layout,
+                           const struct weft_load *load)
+{
+    int n = layout->num_ranks, inside = 1; // ranks of the groups below
+    __int128 most = 0;
+    for (int l = 0; l <= load->level && n > 1; l++) {
+        struct weft_load part = *load;
+        part.level = l;
+        part.moved = load->moved * (n - inside) / (n - 1);
+        __int128 price = weft_price(key, layout, &part);
+        most = price > most ? price : most;
+        inside = layout->levels[l].largest;
+    }
+    return n > 1 ? most : weft_price(key, layout, load);
+}
+
 int64_t weft_price_clamp(__int128 picoseconds)
 {
     const int64_t most = INT64_MAX / 4; // sums of a few stay in range

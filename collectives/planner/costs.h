@@ -39,6 +39,10 @@ weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *
 int64_t weft_key_bytes(const struct weft_key *key);
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
                     const struct weft_load *load);
+/* The same where load->moved goes to all other ranks alike: only what leaves the groups of a level
+ * crosses the links of the next. */
+__int128 weft_price_spread(const struct weft_key *key, const struct weft_layout *layout,
+                           const struct weft_load *load);
 /* To int64_t, at least 1. */
 int64_t weft_price_clamp(__int128 picoseconds);
 /* Smallest k with 2^k >= n. */

@@ -238,7 +238,7 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     case WEFT_ALL_TO_ALL:
     case WEFT_ALL_TO_ALL_V:
         load.copied = bytes / n;
-        break;
+        return weft_price_clamp(weft_price_spread(key, layout, &load));
     }
     return weft_price_clamp(weft_price(key, layout, &load));
 }

@@ -61,7 +61,15 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
             load.is_crowd = false;
         }
     }
-    return weft_price_clamp(weft_price(key, layout, &load));
+    // Values come in rank order: as many rounds as a host has of them are rounds within it.
+    __int128 near = 0;
+    if (is_reduction && load.level > 0 && load.rounds > 1) {
+        struct weft_load inside = {.rounds = load.rounds * layout->levels[0].smallest / n};
+        load.rounds -= inside.rounds;
+        near = weft_price(key, layout, &inside);
+    }
+    bool is_spread = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_TO_ALL;
+    return weft_price_clamp((is_spread ? weft_price_spread : weft_price)(key, layout, &load));
 }
 
 static weft_status flat_emit(const struct weft_key *key, const struct weft_layout *layout, int rank,
