@@ -69,7 +69,8 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
         near = weft_price(key, layout, &inside);
     }
     bool is_spread = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_TO_ALL;
-    return weft_price_clamp((is_spread ? weft_price_spread : weft_price)(key, layout, &load));
+    return weft_price_clamp(near +
+                            (is_spread ? weft_price_spread : weft_price)(key, layout, &load));
 }
 
 static weft_status flat_emit(const struct weft_key *key, const struct weft_layout *layout, int rank,
