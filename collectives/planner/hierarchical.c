@@ -217,7 +217,8 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
             continue;
         tier->exchange = (enum weft_exchange)e;
         tier->width = WEFT_REFS_LIMIT;
-        if (!is_short && work.runs == 1)
+        // Messages wait for one another less often where holding them costs the processor nothing.
+        if (!is_short && work.runs == 1 && !plan->hierarchy.layout->costs.overlaps)
             tier->width = weft_emit_fold_width(
                 key, (int64_t)(work.bytes / (work.segments * work.runs * tier->largest)));
         __int128 price = 0;
