@@ -211,9 +211,14 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
     for (int e = 0; e < WEFT_NUM_EXCHANGES; e++) {
         if (!can_exchange(tier, (enum weft_exchange)e))
             continue;
+        // Rounds of many small messages that wait for one another on a lane are slow.
+        if (has_blocks(key) &&
+            (e == WEFT_EXCHANGE_HALVING || (work.runs > 1 && e != WEFT_EXCHANGE_DIRECT)))
+            continue;
         tier->exchange = (enum weft_exchange)e;
         tier->width = WEFT_REFS_LIMIT;
-        if (!is_short)
+        // Messages wait for one another less often where holding them costs the processor nothing.
+        if (!is_short && work.runs == 1 && !plan->hierarchy.layout->costs.overlaps)
             tier->width = weft_emit_fold_width(
                 key, (int64_t)(work.bytes / (work.segments * work.runs * tier->largest)));
         __int128 price = 0;
