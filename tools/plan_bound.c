@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/divisor.h"
 #include "base/dtype.h"
 #include "base/format.h"
 #include "collectives/planner/bound.h"
@@ -136,13 +137,10 @@ static double processor_ms(void)
 // Of a fraction per byte per second, what it is per GB/s (or per lane, where capacities are lanes).
 static void write_fraction(struct weft_fraction fraction, bool is_unit, char *text, size_t size)
 {
-    int64_t unit = is_unit ? 1 : 1000000000, a = fraction.denominator, b = unit;
-    while (b) {
-        int64_t rest = a % b;
-        a = b, b = rest;
-    }
-    int64_t denominator = fraction.denominator / a;
-    __int128 numerator = (__int128)fraction.numerator * (unit / a);
+    int64_t unit = is_unit ? 1 : 1000000000;
+    int64_t divisor = weft_greatest_divisor(fraction.denominator, unit);
+    int64_t denominator = fraction.denominator / divisor;
+    __int128 numerator = (__int128)fraction.numerator * (unit / divisor);
     if (denominator == 1)
         snprintf(text, size, "%lld", (long long)numerator);
     else

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "topology/network_private.h"
 #include "topology/sets.h"
@@ -21,6 +22,32 @@ void weft_network_destroy(struct weft_network **network)
     free((*network)->num_merged);
     free(*network);
     *network = NULL;
+}
+
+struct weft_network *weft_network_reverse(const struct weft_network *network)
+{
+    struct weft_network *made = calloc(1, sizeof *made);
+    size_t vertices = (size_t)network->num_vertices, arcs = (size_t)network->num_arcs;
+    if (!made)
+        return NULL;
+    *made = *network;
+    made->arcs = malloc((arcs + 1) * sizeof *made->arcs);
+    made->first = calloc(vertices + 1, sizeof *made->first);
+    made->node = malloc((vertices + 1) * sizeof *made->node);
+    made->num_merged = malloc((vertices + 1) * sizeof *made->num_merged);
+    if (!made->arcs || !made->first || !made->node || !made->num_merged) {
+        weft_network_destroy(&made);
+        return NULL;
+    }
+    memcpy(made->node, network->node, vertices * sizeof *made->node);
+    memcpy(made->num_merged, network->num_merged, vertices * sizeof *made->num_merged);
+    for (size_t i = 0; i < arcs; i++) {
+        made->arcs[i] = network->arcs[i];
+        made->arcs[i].from = network->arcs[i].to;
+        made->arcs[i].to = network->arcs[i].from;
+    }
+    weft_network_settle(made);
+    return made;
 }
 
 /* ---- from the graph ---- */

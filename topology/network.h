@@ -48,6 +48,8 @@ weft_status weft_network_create(const struct weft_topology *topology,
                                 const struct weft_network_options *options,
                                 struct weft_network **network, struct weft_error *error);
 void weft_network_destroy(struct weft_network **network);
+/* The same with every arc turned round. NULL without memory. */
+struct weft_network *weft_network_reverse(const struct weft_network *network);
 
 /* Whether bounds and forests exist here. Errors: UNSUPPORTED, naming a switch whose total capacity
  * in and out differ, or two terminals with no way between them. */

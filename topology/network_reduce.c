@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/divisor.h"
 #include "topology/network_private.h"
 
 static int by_ends(const void *a, const void *b)
@@ -135,16 +136,6 @@ static void simplify(struct reduction *r)
 
 /* ---- switches alike ---- */
 
-static int64_t greatest_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 struct profile {
     uint64_t hash; // of neighbours and proportions
     int vertex;
@@ -155,7 +146,7 @@ static struct profile profile_of(const struct weft_network *n, int vertex)
 {
     struct profile profile = {.vertex = vertex};
     for (int i = n->first[vertex]; i < n->first[vertex + 1]; i++)
-        profile.unit = greatest_divisor(n->arcs[i].capacity, profile.unit);
+        profile.unit = weft_greatest_divisor(n->arcs[i].capacity, profile.unit);
     for (int i = n->first[vertex]; i < n->first[vertex + 1]; i++) {
         uint64_t word = (uint64_t)n->arcs[i].to * UINT64_C(0x9e3779b97f4a7c15) ^
                         (uint64_t)(n->arcs[i].capacity / profile.unit);

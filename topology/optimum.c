@@ -13,19 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/divisor.h"
 #include "topology/maxflow.h"
 
 static const int64_t capacity_limit = INT64_C(1) << 58;
-
-static int64_t greatest_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
 
 struct search {
     const struct weft_network *network;
@@ -66,7 +57,7 @@ static weft_status start(struct search *search, const struct weft_network *netwo
     bool is_made = search->flow && search->is_in_cut && search->is_in;
     for (int i = 0; is_made && i < network->num_arcs; i++) {
         const struct weft_arc *arc = &network->arcs[i];
-        search->unit = greatest_divisor(arc->capacity, search->unit);
+        search->unit = weft_greatest_divisor(arc->capacity, search->unit);
         is_made =
             weft_maxflow_add(search->flow, to_of(search, arc), from_of(search, arc), 0, 0) >= 0;
     }
@@ -119,7 +110,7 @@ static void take_single_cuts(struct search *search)
 static weft_status set_capacities(struct search *search, struct weft_error *error)
 {
     const struct weft_network *network = search->network;
-    int64_t divisor = greatest_divisor(search->leaving, search->inside);
+    int64_t divisor = weft_greatest_divisor(search->leaving, search->inside);
     int64_t p = search->leaving / divisor, q = search->inside / divisor;
     for (int i = 0; i < network->num_arcs; i++) {
         int64_t units = network->arcs[i].capacity / search->unit;
@@ -140,7 +131,7 @@ static weft_status set_capacities(struct search *search, struct weft_error *erro
 static bool improve(struct search *search)
 {
     const struct weft_network *network = search->network;
-    int64_t divisor = greatest_divisor(search->leaving, search->inside);
+    int64_t divisor = weft_greatest_divisor(search->leaving, search->inside);
     int64_t all = search->leaving / divisor * network->num_terminals;
     bool is_better = false;
     for (int t = 0; t < network->num_terminals; t++) {
@@ -155,7 +146,7 @@ static bool improve(struct search *search)
 
 static struct weft_fraction fraction(int64_t numerator, __int128 denominator)
 {
-    int64_t divisor = greatest_divisor((int64_t)(denominator % numerator), numerator);
+    int64_t divisor = weft_greatest_divisor((int64_t)(denominator % numerator), numerator);
     return (struct weft_fraction){numerator / divisor, (int64_t)(denominator / divisor)};
 }
 
@@ -163,9 +154,9 @@ static void finish(struct search *search, struct weft_optimum *optimum)
 {
     const struct weft_network *network = search->network;
     optimum->inverse_x = fraction(search->inside, (__int128)search->leaving * search->unit);
-    int64_t divisor = greatest_divisor(optimum->inverse_x.denominator, network->lane);
+    int64_t divisor = weft_greatest_divisor(optimum->inverse_x.denominator, network->lane);
     for (int i = 0; i < network->num_arcs; i++)
-        divisor = greatest_divisor(network->arcs[i].capacity, divisor);
+        divisor = weft_greatest_divisor(network->arcs[i].capacity, divisor);
     optimum->u = fraction(optimum->inverse_x.numerator, divisor);
     optimum->k = optimum->inverse_x.denominator / divisor;
     optimum->is_in_cut = search->is_in_cut;

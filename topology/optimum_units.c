@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/divisor.h"
 #include "topology/maxflow.h"
 
 struct search {
@@ -128,11 +129,7 @@ weft_status weft_optimum_units(const struct weft_network *network, const int64_t
     release(&search);
     if (status != WEFT_OK)
         return status;
-    int64_t divisor = u->denominator, rest = u->numerator;
-    while (rest) {
-        int64_t next = divisor % rest;
-        divisor = rest, rest = next;
-    }
+    int64_t divisor = weft_greatest_divisor(u->denominator, u->numerator);
     *u = (struct weft_fraction){u->numerator / divisor, u->denominator / divisor};
     return WEFT_OK;
 }

@@ -78,45 +78,6 @@ void weft_forests_destroy(struct weft_forests **forests)
     *forests = NULL;
 }
 
-/* ---- the other way round ---- */
-
-static int by_ends(const void *a, const void *b)
-{
-    const struct weft_arc *left = a, *right = b;
-    if (left->from != right->from)
-        return left->from < right->from ? -1 : 1;
-    return left->to < right->to ? -1 : left->to > right->to;
-}
-
-static struct weft_network *reverse(const struct weft_network *network)
-{
-    struct weft_network *made = calloc(1, sizeof *made);
-    size_t vertices = (size_t)network->num_vertices, arcs = (size_t)network->num_arcs;
-    if (!made)
-        return NULL;
-    *made = *network;
-    made->arcs = malloc((arcs + 1) * sizeof *made->arcs);
-    made->first = calloc(vertices + 1, sizeof *made->first);
-    made->node = malloc((vertices + 1) * sizeof *made->node);
-    made->num_merged = malloc((vertices + 1) * sizeof *made->num_merged);
-    if (!made->arcs || !made->first || !made->node || !made->num_merged) {
-        weft_network_destroy(&made);
-        return NULL;
-    }
-    memcpy(made->node, network->node, vertices * sizeof *made->node);
-    memcpy(made->num_merged, network->num_merged, vertices * sizeof *made->num_merged);
-    for (size_t i = 0; i < arcs; i++) {
-        made->arcs[i] = network->arcs[i];
-        made->arcs[i].from = network->arcs[i].to;
-        made->arcs[i].to = network->arcs[i].from;
-        made->first[made->arcs[i].from + 1]++;
-    }
-    qsort(made->arcs, arcs, sizeof *made->arcs, by_ends);
-    for (size_t v = 0; v < vertices; v++)
-        made->first[v + 1] += made->first[v];
-    return made;
-}
-
 static bool is_symmetric(const struct weft_network *network, const struct weft_network *reversed)
 {
     for (int i = 0; i < network->num_arcs; i++) {
@@ -526,7 +487,7 @@ static void look(const struct weft_layout *layout)
         forests->refusal = "packing trees for more than 128 ranks takes too long";
     else if (weft_network_check(NULL, layout->network, NULL) != WEFT_OK)
         forests->refusal = "a switch carries more in than out, or a rank cannot be reached";
-    else if (!(forests->reversed = reverse(layout->network)))
+    else if (!(forests->reversed = weft_network_reverse(layout->network)))
         forests->refusal = "no memory for trees";
     else
         forests->is_symmetric = is_symmetric(layout->network, forests->reversed);
