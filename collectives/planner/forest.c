@@ -98,6 +98,19 @@ static int64_t num_trees(const struct weft_forest_plan *plan)
     return (plan->up ? plan->up->num_trees : 0) + (plan->down ? plan->down->num_trees : 0);
 }
 
+// Channels for the trees that go up; the others are for those that go down.
+static int up_channels(int num_up, int num_down)
+{
+    return num_up && num_down ? CHANNELS / 2 : num_up ? CHANNELS : 0;
+}
+
+static bool is_in_lockstep(const struct weft_forest_plan *plan)
+{
+    int up = plan->up ? plan->up->num_trees : 0, down = plan->down ? plan->down->num_trees : 0;
+    int ups = up_channels(up, down);
+    return plan->is_wide || up > ups || down > CHANNELS - ups;
+}
+
 // The line of a level that is cheapest for a message.
 static const struct weft_line *line_for(const struct weft_curve *curve, __int128 bytes)
 {
@@ -139,7 +152,8 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
             plan->hops[l] *
             (line->fixed_ps + weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest);
         hops += plan->hops[l];
-        if (plan->is_wide && l == weft_layout_top(layout)) // each stamp waits for the one before
+        // Where trees share channels, each stamp waits for the one before.
+        if (is_in_lockstep(plan) && l == weft_layout_top(layout))
             fill += (__int128)(chunks - 1) * line->fixed_ps;
     }
     fill +=
@@ -487,7 +501,7 @@ static void reserve(struct forest *forest, struct member *member)
 // one tree that is late must not hold up those of others.
 static void deal_channels(struct forest *forest)
 {
-    int ups = forest->num_up && forest->num_down ? CHANNELS / 2 : forest->num_up ? CHANNELS : 0;
+    int ups = up_channels(forest->num_up, forest->num_down);
     int downs = CHANNELS - ups;
     for (int t = 0; t < forest->num_up; t++) {
         struct member *up = &forest->up[t];

@@ -452,6 +452,8 @@ static void add_plans(const struct weft_layout *layout, struct planned *planned)
     }
     if (is_large)
         add_plan(layout, planned, chosen);
+    if (is_rooted && layout->num_ranks > 2) // a unit for each neighbour: the shortest trees
+        add_plan(layout, planned, layout->num_ranks - 1);
     if (planned->collective == WEFT_ALL_REDUCE && layout->num_ranks <= SHARED_RANKS) {
         add_shared(layout, planned, 4 * layout->num_ranks);
         add_shared(layout, planned, 16 * layout->num_ranks);

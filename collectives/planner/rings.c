@@ -318,12 +318,11 @@ static void weigh(const struct finder *f, int *weight)
 // A circle moves as fast as the slower of the two rails that it uses.
 static void slow_down(struct finder *f)
 {
-    int64_t rates[rings_limit];
+    int64_t first = f->rates[0];
     for (int c = 0; c < f->num_rings; c++) {
-        int64_t next = f->rates[(c + 1) % f->num_rings];
-        rates[c] = f->rates[c] < next ? f->rates[c] : next;
+        int64_t next = c + 1 < f->num_rings ? f->rates[c + 1] : first;
+        f->rates[c] = f->rates[c] < next ? f->rates[c] : next;
     }
-    memcpy(f->rates, rates, sizeof rates);
 }
 
 static weft_status lay(struct finder *f, struct weft_layout *layout, struct weft_error *error)

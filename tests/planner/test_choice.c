@@ -214,6 +214,7 @@ static void test_plans_come_from_the_choice(void **state)
     request.rank = 4;
     assert_int_equal(weft_plan_make(&request, &plan, &algorithm, &error), WEFT_INVALID_ARGUMENT);
     assert_null(plan);
+    weft_layout_destroy(&layout);
 }
 
 // A decision wins over local prices, which is what keeps ranks together.
@@ -237,6 +238,7 @@ static void test_decisions_overrule_costs(void **state)
     assert_int_equal(weft_plan_make(&request, &plan, &chosen, &error), WEFT_OK);
     assert_ptr_equal(chosen, other);
     weft_plan_destroy(&plan);
+    weft_layout_destroy(&layout);
 }
 
 static void test_decisions_on_the_wire(void **state)
@@ -275,6 +277,7 @@ static void test_decisions_on_the_wire(void **state)
     weft_decisions_write(&decisions, bytes);
     assert_int_equal(weft_decisions_read(bytes, sizeof bytes, layout, &read, &error),
                      WEFT_INVALID_FORMAT);
+    weft_layout_destroy(&layout);
 }
 
 // An algorithm with a bug: it forgets its last step.
@@ -313,6 +316,7 @@ static void test_a_wrong_program_is_not_used(void **state)
     assert_null(plan);
     assert_non_null(strstr(error.text, "exactly once"));
     weft_log_set_level(WEFT_LOG_WARN);
+    weft_layout_destroy(&layout);
 }
 
 int main(void)
