@@ -43,9 +43,7 @@ static weft_status write_program(struct cast *cast, int rank, struct weft_error 
 // Where rank `rank` lies as seen from block `block`.
 static int move(const struct weft_fold *fold, int rank, int block)
 {
-    int at = rank / fold->block;
-    int moved = fold->is_xor ? at ^ block : (at + block) % fold->num_blocks;
-    return moved * fold->block + rank % fold->block;
+    return weft_fold_add(fold, rank / fold->block, block) * fold->block + rank % fold->block;
 }
 
 // Of the dependencies of a step, whatever their order.
@@ -139,12 +137,22 @@ static weft_status is_good(struct cast *cast, struct weft_fold fold, bool *is_al
     return status;
 }
 
+// Groups stay together when blocks are shifted within the groups of each level above `level`.
+static void find_digits(const struct weft_layout *layout, int level, struct weft_fold *fold)
+{
+    int below = fold->block;
+    for (int l = level + 1; l <= weft_layout_top(layout); l++) {
+        fold->radix[fold->num_digits++] = layout->levels[l].largest / below;
+        below = layout->levels[l].largest;
+    }
+}
+
 // The smallest block that does it; num_blocks 1: none does.
 static weft_status find_fold(struct cast *cast, struct weft_fold *fold, struct weft_error *error)
 {
     const struct weft_layout *layout = cast->layout;
     int n = layout->num_ranks, top = weft_layout_top(layout);
-    *fold = (struct weft_fold){n, 1, false};
+    *fold = (struct weft_fold){.block = n, .num_blocks = 1};
     if (!layout->is_in_order || n < 2)
         return WEFT_OK;
     int even = top; // from here on groups of a level are of one size
@@ -157,11 +165,11 @@ static weft_status find_fold(struct cast *cast, struct weft_fold *fold, struct w
         if (block > block_limit || (l < even && even > 0))
             continue;
         for (int is_xor = 1; is_xor >= 0; is_xor--) {
-            struct weft_fold tried = {block, n / block, is_xor};
+            struct weft_fold tried = {.block = block, .num_blocks = n / block, .is_xor = is_xor};
             bool is_alike = false;
-            bool keeps_levels =
-                is_xor ? (tried.num_blocks & (tried.num_blocks - 1)) == 0 : l == top - 1;
-            if (keeps_levels)
+            if (!is_xor)
+                find_digits(layout, l, &tried);
+            if (!is_xor || (tried.num_blocks & (tried.num_blocks - 1)) == 0)
                 WEFT_TRY(is_good(cast, tried, &is_alike, error));
             if (!is_alike)
                 continue;
@@ -175,7 +183,7 @@ static weft_status find_fold(struct cast *cast, struct weft_fold *fold, struct w
 static weft_status evaluate(struct cast *cast, enum weft_evaluate_how how,
                             struct weft_evaluation *evaluation, struct weft_error *error)
 {
-    struct weft_fold fold = {cast->layout->num_ranks, 1, false};
+    struct weft_fold fold = {.block = cast->layout->num_ranks, .num_blocks = 1};
     if (how != WEFT_EVALUATE_ALL)
         WEFT_TRY(find_fold(cast, &fold, error));
     if (fold.num_blocks == 1 && how == WEFT_EVALUATE_FOLDED)

@@ -169,9 +169,9 @@ static struct lane *find_lane(struct lanes *lanes, uint64_t key)
 // From `from` to `to`, of which one is in the first block.
 static uint64_t lane_key(const struct weft_eval_set *set, int from, int to, uint16_t channel)
 {
-    uint64_t block = (uint64_t)set->fold.block, num_blocks = (uint64_t)set->fold.num_blocks;
+    uint64_t block = (uint64_t)set->fold.block;
     uint64_t a = (uint64_t)from / block, b = (uint64_t)to / block;
-    uint64_t distance = set->fold.is_xor ? a ^ b : (b + num_blocks - a) % num_blocks;
+    uint64_t distance = (uint64_t)weft_fold_distance(&set->fold, (int)a, (int)b);
     uint64_t ends = ((uint64_t)from % block) * block + (uint64_t)to % block;
     return 1 + ((distance * block * block + ends) * WEFT_CHANNELS_LIMIT + channel);
 }

@@ -108,7 +108,8 @@ static bool is_in_lockstep(const struct weft_forest_plan *plan)
 {
     int up = plan->up ? plan->up->num_trees : 0, down = plan->down ? plan->down->num_trees : 0;
     int ups = up_channels(up, down);
-    return plan->is_wide || up > ups || down > CHANNELS - ups;
+    bool has_turns = plan->up && plan->rise > plan->up->depth;
+    return plan->is_wide || (has_turns && (up > ups || down > CHANNELS - ups));
 }
 
 // The line of a level that is cheapest for a message.
@@ -152,7 +153,7 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
             plan->hops[l] *
             (line->fixed_ps + weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest);
         hops += plan->hops[l];
-        // Where trees share channels, each stamp waits for the one before.
+        // Where trees that take turns share channels, each stamp waits for the one before.
         if (is_in_lockstep(plan) && l == weft_layout_top(layout))
             fill += (__int128)(chunks - 1) * line->fixed_ps;
     }

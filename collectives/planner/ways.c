@@ -32,6 +32,31 @@ void weft_ways_destroy(struct weft_ways **ways)
 
 /* ---- arcs from prices ---- */
 
+// Digit by digit: `at` plus or minus `by`.
+static int shift(const struct weft_fold *fold, int at, int by, bool is_back)
+{
+    int sum = 0, place = 1;
+    for (int d = 0; d < fold->num_digits || d < 1; d++) {
+        int radix = fold->num_digits ? fold->radix[d] : fold->num_blocks;
+        int digit = is_back ? at % radix + radix - by % radix : at % radix + by % radix;
+        sum += digit % radix * place;
+        place *= radix;
+        at /= radix;
+        by /= radix;
+    }
+    return sum;
+}
+
+int weft_fold_add(const struct weft_fold *fold, int at, int by)
+{
+    return fold->is_xor ? at ^ by : shift(fold, at, by, false);
+}
+
+int weft_fold_distance(const struct weft_fold *fold, int from, int to)
+{
+    return fold->is_xor ? from ^ to : shift(fold, to, from, true);
+}
+
 static int64_t best_slope(const struct weft_level_costs *level)
 {
     int64_t best = level->message.lines[0].ps_per_mib;

@@ -19,7 +19,15 @@ struct weft_fold {
     int block;      // ranks of a block
     int num_blocks; // 1: everything is there
     bool is_xor;    // blocks are alike when numbers of blocks are XOR-ed, else when shifted
+    /* Shifted in each digit of a number: how many blocks a group of the next level has, and so on
+     * outwards. 0 digits: the number is one digit. */
+    int num_digits;
+    int radix[WEFT_LEVELS_LIMIT];
 };
+
+/* The number of the block that lies to `at` as `by` lies to 0; and the other way round. */
+int weft_fold_add(const struct weft_fold *fold, int at, int by);
+int weft_fold_distance(const struct weft_fold *fold, int from, int to);
 
 struct weft_ways {
     const struct weft_layout *layout;

@@ -71,7 +71,7 @@ static int64_t time_of(struct weft_layout *layout, struct weft_program **program
 {
     struct weft_evaluation evaluation;
     struct weft_error error = {0};
-    const struct weft_fold fold = {layout->num_ranks, 1, false};
+    const struct weft_fold fold = {.block = layout->num_ranks, .num_blocks = 1};
     if (weft_evaluate_programs(layout, fold, programs, bytes, &evaluation, &error) != WEFT_OK)
         fail_msg("%s", error.text);
     for (int r = 0; r < layout->num_ranks; r++)
@@ -252,7 +252,7 @@ static void expect_refusal(struct weft_program **programs, int num_ranks, const 
     struct weft_layout *layout = layout_of(num_ranks, &costs);
     struct weft_evaluation evaluation;
     struct weft_error error = {0};
-    const struct weft_fold fold = {num_ranks, 1, false};
+    const struct weft_fold fold = {.block = num_ranks, .num_blocks = 1};
     assert_int_equal(weft_evaluate_programs(layout, fold, programs, MIB, &evaluation, &error),
                      WEFT_UNPROVED);
     if (!strstr(error.text, words))

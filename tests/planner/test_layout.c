@@ -349,7 +349,9 @@ static void test_real_machines(void **state)
     print_message("%d files: %d layouts (%d of GPUs), %d with ranks that do not meet, %d without "
                   "places\n",
                   num_files, num_laid, num_gpus, num_apart, num_empty);
+#ifndef WEFT_CORE_ONLY // which reads no XML
     assert_true(num_gpus >= 10);
+#endif
 }
 
 int main(void)

@@ -415,6 +415,11 @@ static void test_real_files(void **state)
         print_message("skipped: no golden_forestcoll.csv\n");
         skip();
     }
+#ifdef WEFT_CORE_ONLY
+    fclose(stream);
+    print_message("skipped: this build reads no XML\n");
+    skip();
+#endif
     while (fgets(line, sizeof line, stream)) {
         line[strcspn(line, "\n")] = '\0';
         char *rest = line, *source, *file;
