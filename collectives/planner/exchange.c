@@ -19,7 +19,6 @@ struct segment {
     int *peers;                  // (members) rank of each
     struct weft_label *parts;    // (members) what each contributes; NULL: nothing is combined
     struct weft_label *partners; // halving: what the partner of each round has by then
-    struct weft_folds *folds;    // direct, ring
 };
 
 struct side {
@@ -236,22 +235,6 @@ static void reduce_direct(struct weft_exchanger *exchanger, const struct segment
     write_range(exchanger, share_of(exchanger, segment, side->me, 1), ends, count, count + 1);
 }
 
-static void reduce_ring(struct weft_exchanger *exchanger, const struct segment *segment,
-                        uint32_t round)
-{
-    const struct side *side = exchanger->side;
-    int n = side->members, k = (int)round;
-    int out = weft_circle(side->me, -k - 1, n), in = weft_circle(side->me, -k - 2, n);
-    uint32_t stamp = exchanger->stamp + round;
-    struct weft_label label = weft_folds_label(segment->folds, in + 1, k + 1, 0);
-    const struct end combined[] = {
-        message(segment->peers[weft_circle(side->me, -1, n)], stamp, &label), value(side->is_raw),
-        sum()};
-    move_range(exchanger, share_of(exchanger, segment, out, 1), k ? sum() : value(side->is_raw),
-               message(segment->peers[weft_circle(side->me, 1, n)], stamp, NULL));
-    write_range(exchanger, share_of(exchanger, segment, in, 1), combined, 2, 3);
-}
-
 static void reduce_halving(struct weft_exchanger *exchanger, const struct segment *segment,
                            uint32_t round)
 {
@@ -287,19 +270,6 @@ static void gather_direct(struct weft_exchanger *exchanger, const struct segment
         move_range(exchanger, share_of(exchanger, segment, from, 1),
                    message(segment->peers[from], exchanger->stamp, NULL), sum());
     }
-}
-
-static void gather_ring(struct weft_exchanger *exchanger, const struct segment *segment,
-                        uint32_t round)
-{
-    const struct side *side = exchanger->side;
-    int n = side->members, k = (int)round;
-    int out = weft_circle(side->me, -k, n), in = weft_circle(side->me, -k - 1, n);
-    uint32_t stamp = exchanger->stamp + round;
-    move_range(exchanger, share_of(exchanger, segment, out, 1), sum(),
-               message(segment->peers[weft_circle(side->me, 1, n)], stamp, NULL));
-    move_range(exchanger, share_of(exchanger, segment, in, 1),
-               message(segment->peers[weft_circle(side->me, -1, n)], stamp, NULL), sum());
 }
 
 static void gather_doubling(struct weft_exchanger *exchanger, const struct segment *segment,
@@ -352,8 +322,6 @@ uint32_t weft_phase_rounds(const struct weft_tier *tier, enum weft_phase_kind ki
     if (kind == WEFT_PHASE_SCATTER || kind == WEFT_PHASE_GATHER)
         return 1;
     switch (tier->exchange) {
-    case WEFT_EXCHANGE_RING:
-        return (uint32_t)members - 1;
     case WEFT_EXCHANGE_HALVING:
         return (uint32_t)weft_log2_ceil(members);
     default:
@@ -374,9 +342,6 @@ static void write_round(struct weft_exchanger *exchanger, enum weft_phase_kind k
         return;
     }
     switch (exchanger->tier->exchange) {
-    case WEFT_EXCHANGE_RING:
-        (reduces ? reduce_ring : gather_ring)(exchanger, segment, round);
-        break;
     case WEFT_EXCHANGE_HALVING:
         (reduces ? reduce_halving : gather_doubling)(exchanger, segment, round);
         break;
@@ -477,11 +442,7 @@ static weft_status open_segment(struct weft_exchanger *exchanger, int t, uint32_
         return WEFT_OK;
     if (tier->exchange == WEFT_EXCHANGE_HALVING)
         return find_partners(segment, side->members, side->me, error);
-    if (tier->exchange == WEFT_EXCHANGE_RING)
-        segment->folds = weft_folds_create_of(segment->parts, side->members);
-    return tier->exchange != WEFT_EXCHANGE_RING || segment->folds
-               ? WEFT_OK
-               : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
+    return WEFT_OK;
 }
 
 // Segments of one tier, and the indices that this rank owns after it.
@@ -580,7 +541,6 @@ void weft_exchanger_destroy(struct weft_exchanger **exchanger)
             free(side->segments[s].peers);
             free(side->segments[s].parts);
             free(side->segments[s].partners);
-            weft_folds_destroy(&side->segments[s].folds);
         }
         free(side->segments);
     }

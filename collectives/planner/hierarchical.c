@@ -212,8 +212,7 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
         if (!can_exchange(tier, (enum weft_exchange)e))
             continue;
         // Rounds of many small messages that wait for one another on a lane are slow.
-        if (has_blocks(key) &&
-            (e == WEFT_EXCHANGE_HALVING || (work.runs > 1 && e != WEFT_EXCHANGE_DIRECT)))
+        if (has_blocks(key) && e == WEFT_EXCHANGE_HALVING)
             continue;
         tier->exchange = (enum weft_exchange)e;
         tier->width = WEFT_REFS_LIMIT;

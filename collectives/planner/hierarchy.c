@@ -157,8 +157,7 @@ static weft_status combine(const struct weft_tier *tier, struct weft_label *valu
     if (!folds)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
     for (int m = 0; m < count; m++)
-        owned[m] =
-            weft_folds_label(folds, tier->exchange == WEFT_EXCHANGE_RING ? m + 1 : m, count, 0);
+        owned[m] = weft_folds_label(folds, m, count, 0);
     weft_folds_destroy(&folds);
     return WEFT_OK;
 }

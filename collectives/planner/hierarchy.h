@@ -16,7 +16,6 @@
 /* How the members of a group exchange. */
 enum weft_exchange {
     WEFT_EXCHANGE_DIRECT,  // everybody with everybody at once
-    WEFT_EXCHANGE_RING,    // around a circle
     WEFT_EXCHANGE_HALVING, // halving and doubling; a power of two of members in each group
     WEFT_NUM_EXCHANGES,
 };
