@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * See evaluate.h. A queue of events, and one of the ends of flows, which move in it as rates
  * change; whatever happens at one instant is done before rates are settled anew. Channels that may
- * be able to post wait on a stack, so that long chains of steps that take no time need no
- * recursion.
+ * be able to post wait in line, and post a step at a time, as an executor that serves all of them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +29,9 @@ struct engine {
     uint64_t order;
     uint32_t *ends; // messages that flow, the first to end at the front
     uint32_t num_ends;
-    uint32_t *stack; // channels; each is on it once at most
-    uint8_t *is_stacked;
-    uint32_t stack_size;
+    uint32_t *queue; // (channels) a circle; each channel is on it once at most
+    uint8_t *is_queued;
+    uint32_t queue_first, queue_size;
     int64_t *processor_ps; // (ranks) when it is free
     int64_t *arc_bytes;
     int64_t now_ps;
@@ -251,12 +250,14 @@ static weft_status begin_flow(struct engine *engine, uint32_t number, struct wef
 
 /* ---- steps ---- */
 
-static void stack_channel(struct engine *engine, int rank, uint16_t channel)
+// Channels take turns: none posts a second step before the others have posted one.
+static void queue_channel(struct engine *engine, int rank, uint16_t channel)
 {
     uint32_t number = engine->set->first_channel[rank] + channel;
-    if (!engine->is_stacked[number])
-        engine->stack[engine->stack_size++] = number;
-    engine->is_stacked[number] = 1;
+    if (!engine->is_queued[number])
+        engine->queue[(engine->queue_first + engine->queue_size++) % engine->set->num_channels] =
+            number;
+    engine->is_queued[number] = 1;
 }
 
 static void complete(struct engine *engine, struct weft_eval_step *step)
@@ -268,7 +269,7 @@ static void complete(struct engine *engine, struct weft_eval_step *step)
     for (uint32_t d = step->first_dependent; d < step[1].first_dependent; d++) {
         struct weft_eval_step *after = &set->steps[set->dependents[d]];
         if (--after->num_waiting == 0)
-            stack_channel(engine, after->rank, after->step->channel);
+            queue_channel(engine, after->rank, after->step->channel);
     }
 }
 
@@ -324,7 +325,7 @@ static weft_status posted(struct engine *engine, uint32_t number, struct weft_er
 {
     struct weft_eval_step *step = &engine->set->steps[number];
     engine->set->cursor[engine->set->first_channel[step->rank] + step->step->channel] = step->next;
-    stack_channel(engine, step->rank, step->step->channel);
+    queue_channel(engine, step->rank, step->step->channel);
     step->is_posted = true;
     if (step->num_receives == 0)
         return execute(engine, number, error);
@@ -341,9 +342,11 @@ static weft_status posted(struct engine *engine, uint32_t number, struct weft_er
 static weft_status post_what_can(struct engine *engine, struct weft_error *error)
 {
     const struct weft_costs *costs = &engine->set->layout->costs;
-    while (engine->stack_size) {
-        uint32_t channel = engine->stack[--engine->stack_size];
-        engine->is_stacked[channel] = 0;
+    while (engine->queue_size) {
+        uint32_t channel = engine->queue[engine->queue_first];
+        engine->queue_first = (engine->queue_first + 1) % engine->set->num_channels;
+        engine->queue_size--;
+        engine->is_queued[channel] = 0;
         uint32_t number = engine->set->cursor[channel];
         if (number == WEFT_NO_NUMBER || engine->set->steps[number].num_waiting)
             continue;
@@ -423,7 +426,7 @@ static weft_status run(struct engine *engine, struct weft_error *error)
 {
     for (int r = 0; r < engine->set->fold.block; r++)
         for (uint32_t c = 0; c < engine->set->programs[r]->num_channels; c++)
-            stack_channel(engine, r, (uint16_t)c);
+            queue_channel(engine, r, (uint16_t)c);
     WEFT_TRY(post_what_can(engine, error));
     while (engine->heap_size || engine->num_ends) {
         int64_t end_ps =
@@ -472,11 +475,11 @@ static weft_status prepare(struct engine *engine, struct weft_error *error)
     WEFT_TRY(
         weft_flows_create(engine->ways->num_arcs, engine->ways->capacity, &engine->flows, error));
     engine->ends = calloc((size_t)set->num_messages + 1, sizeof *engine->ends);
-    engine->stack = calloc((size_t)set->num_channels + 1, sizeof *engine->stack);
-    engine->is_stacked = calloc((size_t)set->num_channels + 1, sizeof *engine->is_stacked);
+    engine->queue = calloc((size_t)set->num_channels + 1, sizeof *engine->queue);
+    engine->is_queued = calloc((size_t)set->num_channels + 1, sizeof *engine->is_queued);
     engine->processor_ps = calloc((size_t)set->fold.block, sizeof *engine->processor_ps);
     engine->arc_bytes = calloc((size_t)engine->ways->num_arcs + 1, sizeof *engine->arc_bytes);
-    if (!engine->ends || !engine->stack || !engine->is_stacked || !engine->processor_ps ||
+    if (!engine->ends || !engine->queue || !engine->is_queued || !engine->processor_ps ||
         !engine->arc_bytes)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an evaluation");
     engine->steps_left = set->num_steps;
@@ -512,8 +515,8 @@ weft_status weft_eval_programs_within(const struct weft_layout *layout, struct w
     weft_eval_set_free(&set);
     free(engine.heap);
     free(engine.ends);
-    free(engine.stack);
-    free(engine.is_stacked);
+    free(engine.queue);
+    free(engine.is_queued);
     free(engine.processor_ps);
     free(engine.arc_bytes);
     return status;
