@@ -30,7 +30,9 @@ enum { QUEUE_LIMIT_BYTES = 1 << 20, REFUSALS_THAT_KILL = 3, MAX_NEIGHBOURS = 64 
 static const int64_t reach_ns = 2000000000;   // to get a connection
 static const int64_t patience_ns = 300000000; // of the higher rank, before it connects too
 static const int64_t retry_ns = 30000000;
+static const int64_t refused_ns = 500000000; // a goodbye may still be on its way, through others
 static const int64_t goodbye_ns = 100000000;
+enum { GOODBYE_POLL_MS = 2 }; // nothing wakes up when a peer's kernel acknowledges
 
 enum life { ALIVE, LEFT, DEAD };
 enum direction { OUTWARD, INWARD };
@@ -52,6 +54,7 @@ struct neighbour {
     int64_t connect_at_ns; // INT64_MAX: no need
     int64_t reach_until_ns;
     int num_refusals;
+    int64_t refused_since_ns;
     bool was_dropping;
     unsigned char *queue; // messages for which there is no link yet, each behind its length
     size_t queue_bytes;
@@ -241,6 +244,20 @@ static void find_dead(struct neighbour *neighbour, const char *reason)
     bury_links(neighbour);
 }
 
+/* Nobody listens there: dead, or gone. Those who leave say so to everybody that they are joined to,
+ * who pass it on; that may take longer than three refusals. */
+static void count_refusal(struct neighbour *neighbour, const char *reason)
+{
+    int64_t now = weft_clock_ns();
+    if (neighbour->num_refusals++ == 0)
+        neighbour->refused_since_ns = now;
+    if (neighbour->num_refusals >= REFUSALS_THAT_KILL &&
+        now >= neighbour->refused_since_ns + refused_ns)
+        find_dead(neighbour, reason);
+    else
+        neighbour->connect_at_ns = now + retry_ns;
+}
+
 static void learn_departure(struct weft_control *control, const struct weft_control_message *value,
                             const struct neighbour *from)
 {
@@ -308,8 +325,8 @@ static void lose_link(struct link *link, weft_status status, const char *reason)
         // It may have been dropped in a flood of strangers; a refusal means that nobody listens.
         bool was_refused = !weft_sealed_is_connected(link->sealed);
         bury_link(link);
-        if (was_refused && ++neighbour->num_refusals >= REFUSALS_THAT_KILL)
-            find_dead(neighbour, reason);
+        if (was_refused)
+            count_refusal(neighbour, reason);
         else
             neighbour->connect_at_ns = weft_deadline_after(retry_ns);
     }
@@ -417,8 +434,8 @@ static void connect_to(struct neighbour *neighbour, int64_t now)
         status = weft_sealed_open(connection, true, &options, &link->sealed, &why);
     if (status != WEFT_OK) {
         free(link);
-        if (status == WEFT_REMOTE && ++neighbour->num_refusals >= REFUSALS_THAT_KILL)
-            find_dead(neighbour, why.text);
+        if (status == WEFT_REMOTE)
+            count_refusal(neighbour, why.text);
         return;
     }
     neighbour->links[OUTWARD] = link;
@@ -594,18 +611,21 @@ weft_status weft_control_start(struct weft_control *control, int rank, int num_r
     return WEFT_OK;
 }
 
-/* Whether a neighbour has not been told yet that this rank leaves. */
+/* Whether a neighbour has not been told yet that this rank leaves. Closing a connection on which
+ * something lies unread resets it, and drops what the other end has not acknowledged, so the words
+ * must have arrived; those who leave too would spread the news of a death. */
 static bool has_untold(const struct neighbour *neighbour)
 {
-    bool any_open = false, all_written = true;
+    enum life life = neighbour->control->ranks[neighbour->rank].life;
+    bool any_open = false, all_arrived = true;
     for (int i = 0; i < 2; i++) {
         const struct link *link = neighbour->links[i];
         if (!link || !weft_sealed_is_open(link->sealed))
             continue;
         any_open = true;
-        all_written = all_written && weft_sealed_queued_bytes(link->sealed) == 0;
+        all_arrived = all_arrived && weft_sealed_has_arrived(link->sealed);
     }
-    return neighbour->control->ranks[neighbour->rank].life == ALIVE && (!any_open || !all_written);
+    return life != DEAD && (!all_arrived || (life == ALIVE && !any_open));
 }
 
 static bool any_untold(const struct weft_control *control)
@@ -630,12 +650,9 @@ static void say_goodbye(struct weft_control *control)
                 say_left(control, link);
         }
     int64_t until = weft_deadline_after(goodbye_ns);
-    while (any_untold(control)) {
-        int64_t left = until - weft_clock_ns();
-        if (left <= 0)
-            break;
+    while (any_untold(control) && weft_clock_ns() < until) {
         struct pollfd ready = {.fd = control->epoll, .events = POLLIN};
-        poll(&ready, 1, (int)(left / 1000000) + 1);
+        poll(&ready, 1, GOODBYE_POLL_MS);
         weft_control_progress(control);
     }
 }

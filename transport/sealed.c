@@ -7,10 +7,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -199,6 +201,14 @@ weft_status weft_sealed_send(struct weft_sealed *sealed, const void *data, size_
 size_t weft_sealed_queued_bytes(const struct weft_sealed *sealed)
 {
     return sealed->out.end - sealed->out.begin;
+}
+
+bool weft_sealed_has_arrived(const struct weft_sealed *sealed)
+{
+    int unacknowledged = 0;
+    if (weft_sealed_queued_bytes(sealed) > 0)
+        return false;
+    return ioctl(sealed->connection, SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0;
 }
 
 /* OK: `in` grew. */

@@ -45,6 +45,8 @@ weft_status weft_sealed_send(struct weft_sealed *sealed, const void *data, size_
                              struct weft_error *error);
 /* Bytes that the socket has not taken yet. */
 size_t weft_sealed_queued_bytes(const struct weft_sealed *sealed);
+/* Whether the other end's system has acknowledged all that was sent. */
+bool weft_sealed_has_arrived(const struct weft_sealed *sealed);
 /* The next frame; *data is valid until the next call. IN_PROGRESS: none now; REMOTE: the
  * connection ended; INVALID_FORMAT: not a frame of the peer; OUT_OF_MEMORY. Reads the socket a
  * bounded number of times between two calls of weft_sealed_progress, so nobody can keep its owner
