@@ -28,13 +28,6 @@ struct side {
     bool is_raw; // nothing has been combined in the tiers below
 };
 
-// The last steps of a phase that send and receive. Where everybody sends to everybody at once,
-// a chunk waits for them of the chunk before: else all chunks would move at the same time, all
-// arrive at the end, and the next phase would stand idle until then.
-struct pace {
-    uint32_t sent, received; // NONE: nothing yet
-};
-
 struct weft_exchanger {
     struct weft_exchange_request request;
     struct weft_builder *builder;
@@ -52,9 +45,6 @@ struct weft_exchanger {
     uint32_t chunk;
     uint16_t channel;
     uint32_t stamp;
-    struct pace *pace; // of the phase; NULL: rounds wait for one another anyway
-    struct pace last;  // its pace on the chunk before
-    struct pace paces[WEFT_NUM_PHASE_KINDS][WEFT_LEVELS_LIMIT];
 };
 
 /* ---- places ---- */
@@ -151,18 +141,16 @@ static struct weft_operand operand(struct weft_exchanger *exchanger, const struc
     return end->kind == SUM ? sum_at(exchanger, cell) : value_at(exchanger, cell, end->is_raw);
 }
 
-static void keep_pace(struct weft_exchanger *exchanger, const struct end *ends, int num_sources,
-                      int num_ends)
+// Rounds have channels of their own: one that waits for the one before it must not hold up those of
+// the next chunk.
+static uint16_t channel_of(const struct weft_exchanger *exchanger, const struct end *ends,
+                           int num_ends)
 {
-    uint32_t step = weft_builder_num_steps(exchanger->builder);
-    if (exchanger->last.sent != NONE)
-        weft_builder_wait(exchanger->builder, exchanger->last.sent);
-    if (exchanger->last.received != NONE)
-        weft_builder_wait(exchanger->builder, exchanger->last.received);
-    exchanger->last = (struct pace){NONE, NONE}; // the first step is enough: others come after it
+    uint32_t round = 0;
     for (int i = 0; i < num_ends; i++)
         if (ends[i].kind == MESSAGE)
-            *(i < num_sources ? &exchanger->pace->received : &exchanger->pace->sent) = step;
+            round = ends[i].stamp - exchanger->stamp;
+    return (uint16_t)(exchanger->channel + round % exchanger->request.channels);
 }
 
 static void write_run(struct weft_exchanger *exchanger, uint32_t at, uint32_t length,
@@ -180,10 +168,8 @@ static void write_run(struct weft_exchanger *exchanger, uint32_t at, uint32_t le
         }
         operands[i] = operand(exchanger, &ends[i], cell, labels);
     }
-    if (exchanger->pace)
-        keep_pace(exchanger, ends, num_sources, num_ends);
-    weft_builder_step(exchanger->builder, exchanger->channel, length, operands, num_sources,
-                      operands + num_sources, num_ends - num_sources);
+    weft_builder_step(exchanger->builder, channel_of(exchanger, ends, num_ends), length, operands,
+                      num_sources, operands + num_sources, num_ends - num_sources);
 }
 
 // Sources, then destinations.
@@ -372,11 +358,6 @@ void weft_exchanger_write(struct weft_exchanger *exchanger, const struct weft_ph
     exchanger->chunk = chunk;
     exchanger->channel = channel;
     exchanger->stamp = stamp;
-    exchanger->pace = has_root || tier->exchange == WEFT_EXCHANGE_DIRECT
-                          ? &exchanger->paces[phase->kind][phase->tier]
-                          : NULL;
-    if (exchanger->pace)
-        exchanger->last = *exchanger->pace;
     for (uint32_t round = 0; round < rounds; round++)
         for (uint32_t s = 0; s < side->num_segments; s++)
             write_round(exchanger, phase->kind, &side->segments[s], round, member);
@@ -385,7 +366,6 @@ void weft_exchanger_write(struct weft_exchanger *exchanger, const struct weft_ph
 void weft_exchanger_copy_own(struct weft_exchanger *exchanger)
 {
     exchanger->channel = 0;
-    exchanger->pace = NULL;
     for (exchanger->chunk = 0; exchanger->chunk < exchanger->request.chunks; exchanger->chunk++)
         for (uint32_t i = 0; i < exchanger->num_own; i++)
             move_range(exchanger, (struct range){exchanger->own[i], 1}, value(true), sum());
@@ -518,9 +498,6 @@ weft_status weft_exchanger_create(const struct weft_exchange_request *request,
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a program");
     made->request = *request;
     made->builder = builder;
-    for (int k = 0; k < WEFT_NUM_PHASE_KINDS; k++)
-        for (int t = 0; t < WEFT_LEVELS_LIMIT; t++)
-            made->paces[k][t] = (struct pace){NONE, NONE};
     weft_status status = open_all(made, error);
     if (status != WEFT_OK) {
         weft_exchanger_destroy(&made);

@@ -31,6 +31,7 @@ struct weft_exchange_request {
     const struct weft_hierarchy *hierarchy;
     int rank;
     uint32_t chunks;
+    uint32_t channels;      // of a phase, >= 1: its rounds take turns on them
     const uint32_t *blocks; // (cells) block at each index, UINT32_MAX: none; NULL: one block
 };
 /* Adds its steps to `builder`, which must outlive it. Errors: OUT_OF_MEMORY. */
@@ -38,7 +39,7 @@ weft_status weft_exchanger_create(const struct weft_exchange_request *request,
                                   struct weft_builder *builder, struct weft_exchanger **exchanger,
                                   struct weft_error *error);
 void weft_exchanger_destroy(struct weft_exchanger **exchanger);
-/* Steps of a phase on one chunk, with stamps from `stamp` up. */
+/* Steps of a phase on one chunk, with stamps from `stamp` up, on channels from `channel` up. */
 void weft_exchanger_write(struct weft_exchanger *exchanger, const struct weft_phase *phase,
                           uint32_t chunk, uint16_t channel, uint32_t stamp);
 /* Input cells of this rank's own indices to the output. */

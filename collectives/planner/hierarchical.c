@@ -118,7 +118,7 @@ static struct weft_load load_of(const struct plan *plan, const struct weft_key *
 
 // What a phase takes, and for how long it keeps the links and the processor from other phases.
 struct times {
-    __int128 all, waiting, links, processor;
+    __int128 all, links, processor;
 };
 
 // Each message has the protocol that is best for it alone; together they fill the link.
@@ -130,7 +130,7 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     int64_t messages;
     struct weft_load load = load_of(plan, key, phase, &messages);
     const struct weft_level_costs *level = &costs->levels[load.level];
-    struct times times = {0, 0, 0, 0};
+    struct times times = {0, 0, 0};
     if (load.rounds == 0)
         return times;
     __int128 round = (load.moved + load.rounds - 1) / load.rounds, best = -1, slope = -1;
@@ -149,8 +149,7 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     __int128 together = weft_curve_slope(round, (int64_t)slope);
     __int128 single = weft_curve_slope(alone, line.ps_per_mib);
     times.links = load.rounds * (together > single ? together : single);
-    times.waiting = load.rounds * (__int128)line.fixed_ps;
-    __int128 moving = times.waiting + times.links;
+    __int128 moving = load.rounds * (__int128)line.fixed_ps + times.links;
     load.rounds = 0;
     times.processor = weft_price(key, layout, &load);
     if (!costs->overlaps)
@@ -161,11 +160,12 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
 }
 
 // All phases of the first chunk; then the others, as fast as the busiest level or the processor
-// lets them follow. Phases of one level begin together and share its links.
+// lets them follow: their messages are on their way while those before them move. Phases of one
+// level share its links.
 static __int128 price_of_phases(const struct plan *plan, const struct weft_key *key, int64_t *steps)
 {
     __int128 fill = 0, processor = 0, slowest = 0;
-    __int128 links[WEFT_LEVELS_LIMIT] = {0}, waiting[WEFT_LEVELS_LIMIT] = {0};
+    __int128 links[WEFT_LEVELS_LIMIT] = {0};
     *steps = 0;
     for (int p = 0; p < plan->num_phases; p++) {
         const struct weft_phase *phase = &plan->phases[p];
@@ -173,14 +173,9 @@ static __int128 price_of_phases(const struct plan *plan, const struct weft_key *
         struct times times = price_phase(plan, key, phase);
         fill += times.all;
         processor += times.processor;
-        int tier = phase->tier;
-        links[tier] += times.links;
-        bool is_paced = plan->hierarchy.tiers[tier].exchange == WEFT_EXCHANGE_DIRECT;
-        __int128 wait = times.waiting / (is_paced ? 1 : 2);
-        waiting[tier] = wait > waiting[tier] ? wait : waiting[tier];
-        slowest = times.all > slowest ? times.all : slowest;
-        if (links[tier] + waiting[tier] > slowest)
-            slowest = links[tier] + waiting[tier];
+        links[phase->tier] += times.links;
+        if (links[phase->tier] > slowest)
+            slowest = links[phase->tier];
         *steps += load_of(plan, key, phase, &messages).steps;
     }
     slowest = processor > slowest ? processor : slowest;
@@ -244,7 +239,8 @@ static void try_chunks(struct plan *plan, const struct weft_key *key, bool is_sh
         for (int t = 0; t < plan->hierarchy.num_tiers; t++)
             choose_exchange(plan, key, t, is_short);
         plan->price = price_of_phases(plan, key, &steps);
-        if (steps <= STEPS_LIMIT && (best->price < 0 || plan->price < best->price))
+        if (steps <= STEPS_LIMIT &&
+            (best->price < 0 || plan->price + plan->price / 64 < best->price))
             *best = *plan;
     }
 }
@@ -299,7 +295,7 @@ static int64_t hierarchical_estimate(const struct weft_key *key, const struct we
 
 /* ---- program ---- */
 
-static void write_phases(const struct plan *plan, struct weft_exchanger *exchanger)
+static uint32_t most_rounds(const struct plan *plan)
 {
     uint32_t rounds = 1;
     for (int p = 0; p < plan->num_phases; p++) {
@@ -307,12 +303,27 @@ static void write_phases(const struct plan *plan, struct weft_exchanger *exchang
         uint32_t needed = weft_phase_rounds(tier, plan->phases[p].kind, tier->largest);
         rounds = needed > rounds ? needed : rounds;
     }
+    return rounds;
+}
+
+// Of one phase. A single chunk has nothing to overtake.
+static uint32_t channels_of(const struct plan *plan)
+{
+    uint32_t rounds = plan->chunks > 1 ? most_rounds(plan) : 1;
+    uint32_t most = WEFT_CHANNELS_LIMIT / (uint32_t)plan->num_phases;
+    return rounds < most ? rounds : most;
+}
+
+static void write_phases(const struct plan *plan, struct weft_exchanger *exchanger)
+{
+    uint32_t rounds = most_rounds(plan), channels = channels_of(plan);
     uint32_t phases = (uint32_t)plan->num_phases;
     for (uint32_t slot = 0; slot < plan->chunks + phases - 1; slot++)
         for (uint32_t p = 0; p < phases; p++)
             if (slot - p < plan->chunks)
                 weft_exchanger_write(exchanger, &plan->phases[p], slot - p,
-                                     (uint16_t)(plan->chunks > 1 ? p : 0), slot * rounds);
+                                     (uint16_t)(plan->chunks > 1 ? p * channels : 0),
+                                     slot * rounds);
 }
 
 static weft_status write_program(const struct plan *plan,
@@ -354,6 +365,7 @@ static weft_status hierarchical_emit(const struct weft_key *key, const struct we
                                                   .hierarchy = &plan.hierarchy,
                                                   .rank = rank,
                                                   .chunks = plan.chunks,
+                                                  .channels = channels_of(&plan),
                                                   .blocks = blocks};
     uint32_t pieces = plan.chunks * (blocks ? 1 : plan.hierarchy.cells);
     weft_status status =

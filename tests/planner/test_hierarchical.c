@@ -30,8 +30,8 @@ static void test_random_layouts(void **state)
                                    .num_ranks = n,
                                    .element_bytes = 4,
                                    .size_class = classes[(turn + c) % 5]};
-            if (n > 8 && key.size_class > 14) // many chunks: many steps for the oracle
-                key.size_class = n > 20 ? 14 : 18;
+            if (n > 8 && key.size_class > 10) // many chunks: many steps for the oracle
+                key.size_class = n > 20 ? 10 : 14;
             if (weft_collective_is_rooted(key.collective))
                 key.root = (int)(next_random(&random) % (unsigned)n);
             if (hierarchical->supports(&key, layout))
