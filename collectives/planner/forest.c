@@ -19,9 +19,7 @@
 #include "collectives/planner/forests.h"
 
 enum {
-    WIDE_CHANNELS = 8, // up, and as many down
-    CHANNELS = WEFT_CHANNELS_LIMIT - 2 * WIDE_CHANNELS - 1,
-    COPY_CHANNEL = WEFT_CHANNELS_LIMIT - 1,
+    COPY_CHANNEL = WEFT_FOREST_CHANNELS,
     FUSED_CHILDREN = WEFT_FOREST_FUSED,
     CHUNKS_LIMIT = 512,
     CELLS_LIMIT = 1 << 17,
@@ -98,20 +96,6 @@ static int64_t num_trees(const struct weft_forest_plan *plan)
     return (plan->up ? plan->up->num_trees : 0) + (plan->down ? plan->down->num_trees : 0);
 }
 
-// Channels for the trees that go up; the others are for those that go down.
-static int up_channels(int num_up, int num_down)
-{
-    return num_up && num_down ? CHANNELS / 2 : num_up ? CHANNELS : 0;
-}
-
-static bool is_in_lockstep(const struct weft_forest_plan *plan)
-{
-    int up = plan->up ? plan->up->num_trees : 0, down = plan->down ? plan->down->num_trees : 0;
-    int ups = up_channels(up, down);
-    bool has_turns = plan->up && plan->rise > plan->up->depth;
-    return plan->is_wide || (has_turns && (up > ups || down > CHANNELS - ups));
-}
-
 // The line of a level that is cheapest for a message.
 static const struct weft_line *line_for(const struct weft_curve *curve, __int128 bytes)
 {
@@ -154,7 +138,7 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
             (line->fixed_ps + weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest);
         hops += plan->hops[l];
         // Where trees that take turns share channels, each stamp waits for the one before.
-        if (is_in_lockstep(plan) && l == weft_layout_top(layout))
+        if (plan->is_in_lockstep && l == weft_layout_top(layout))
             fill += (__int128)(chunks - 1) * line->fixed_ps;
     }
     fill +=
@@ -498,24 +482,6 @@ static void reserve(struct forest *forest, struct member *member)
     }
 }
 
-// Trees have channels of their own as far as there are some: lanes are in order, and a message of
-// one tree that is late must not hold up those of others.
-static void deal_channels(struct forest *forest)
-{
-    int ups = up_channels(forest->num_up, forest->num_down);
-    int downs = CHANNELS - ups;
-    for (int t = 0; t < forest->num_up; t++) {
-        struct member *up = &forest->up[t];
-        up->channel = (uint16_t)(up->inner_turns > 1 ? CHANNELS + t % WIDE_CHANNELS : t % ups);
-    }
-    for (int t = 0; t < forest->num_down; t++) {
-        struct member *down = &forest->down[t];
-        down->channel =
-            (uint16_t)(down->inner_turns > 1 ? CHANNELS + WIDE_CHANNELS + t % WIDE_CHANNELS
-                                             : ups + t % downs);
-    }
-}
-
 static void release(struct forest *forest)
 {
     free(forest->up);
@@ -545,7 +511,9 @@ static weft_status look_up(struct forest *forest, struct weft_error *error)
         int room = 0;
         uint32_t up = find_members(forest, plan->up, forest->up, &work, &room);
         uint32_t down = find_members(forest, plan->down, forest->down, &work, &room);
-        deal_channels(forest);
+        for (int t = 0; t < forest->num_up + forest->num_down; t++)
+            (t < forest->num_up ? &forest->up[t] : &forest->down[t - forest->num_up])->channel =
+                plan->channels[t];
         uint32_t widest = up > down ? up : down;
         forest->labels = calloc((size_t)widest * WEFT_REFS_LIMIT, sizeof *forest->labels);
         is_made = forest->labels != NULL;

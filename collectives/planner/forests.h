@@ -13,6 +13,7 @@
 enum {
     WEFT_FOREST_RANKS_LIMIT = 128,
     WEFT_FOREST_FUSED = WEFT_REFS_LIMIT - 1, // children that one step adds up
+    WEFT_FOREST_CHANNELS = WEFT_CHANNELS_LIMIT - 1,
 };
 
 struct weft_forest_plan {
@@ -33,6 +34,9 @@ struct weft_forest_plan {
      * a root adds its children up; if another rank needs several turns, as many for each level. */
     int rise;
     bool is_wide; // that is so
+    /* Of the trees that go up, then of those that go down: below WEFT_FOREST_CHANNELS. */
+    uint16_t *channels;
+    bool is_in_lockstep; // trees that take turns share channels, and wait for one another
 };
 
 struct weft_forests *weft_forests_create(void);

@@ -5,10 +5,20 @@
 #ifndef WEFT_COLLECTIVES_PLANNER_FORESTS_PRIVATE_H
 #define WEFT_COLLECTIVES_PLANNER_FORESTS_PRIVATE_H
 
-#include "topology/forest.h"
+#include "collectives/planner/forests.h"
 
 /* The arc between two vertices; there must be one. */
 int weft_forests_arc(const struct weft_network *network, int from, int to);
+
+/* How many steps the root of a tree needs for its children, and the widest other rank. False
+ * without memory. */
+bool weft_forests_turns(const struct weft_forest *forest, int number, int *root, int *inner);
+
+/* Fills all fields of a plan but the trees, the units and the channels. False without memory. */
+bool weft_forests_measure(const struct weft_layout *layout, struct weft_forest_plan *plan);
+
+/* Deals channels to the trees of a plan. False without memory. */
+bool weft_forests_deal(struct weft_forest_plan *plan);
 
 /* All-reduce where equal shares are not the best: about `units` units dealt among the roots, trees
  * that collect them (on the network reversed) and trees that spread them. weight[num_terminals].
@@ -18,5 +28,11 @@ weft_status weft_forests_share(const struct weft_network *network,
                                const struct weft_network *reversed, int64_t units, int64_t *weight,
                                struct weft_forest **up, struct weft_forest **down,
                                struct weft_error *error);
+
+/* Shallow trees of one root where all boxes have equally many ranks (2 or more); the number of
+ * units is total_weight. Errors: NOT_FOUND (boxes that are not so, one box, more than 1,024 ranks,
+ * a rank that cannot be reached), UNSUPPORTED, OUT_OF_MEMORY. */
+weft_status weft_forests_of_boxes(const struct weft_layout *layout, int root,
+                                  struct weft_forest **forest, struct weft_error *error);
 
 #endif
