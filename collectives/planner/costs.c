@@ -106,6 +106,27 @@ static __int128 price_bytes(__int128 bytes, int64_t ps_per_kib)
     return (bytes * ps_per_kib + bytes_per_kib - 1) / bytes_per_kib;
 }
 
+struct weft_round_price weft_price_round(const struct weft_level_costs *level, __int128 bytes,
+                                         int64_t messages, bool is_crowd)
+{
+    const struct weft_curve *curve = &level->message;
+    const struct weft_line *line = &curve->lines[0];
+    __int128 alone = (bytes + messages - 1) / messages, best = -1;
+    int64_t slope = is_crowd ? level->crowd_ps_per_mib : 0, fastest = line->ps_per_mib;
+    for (int i = 0; i < curve->num_lines; i++) {
+        const struct weft_line *other = &curve->lines[i];
+        __int128 time = other->fixed_ps + weft_curve_slope(alone, other->ps_per_mib);
+        if (best < 0 || time < best) {
+            best = time;
+            line = other;
+        }
+        fastest = other->ps_per_mib < fastest ? other->ps_per_mib : fastest;
+    }
+    __int128 together = weft_curve_slope(bytes, fastest > slope ? fastest : slope);
+    __int128 single = weft_curve_slope(alone, line->ps_per_mib);
+    return (struct weft_round_price){line->fixed_ps, together > single ? together : single};
+}
+
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
                     const struct weft_load *load)
 {
@@ -117,10 +138,12 @@ __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout
     __int128 local = price_bytes(load->combined, costs->combine_ps_per_kib) +
                      price_bytes(load->copied, costs->copy_ps_per_kib);
     __int128 moving = 0;
-    if (load->rounds > 0)
-        moving = load->rounds * weft_curve_time(&level->message,
-                                                (load->moved + load->rounds - 1) / load->rounds,
-                                                load->is_crowd ? level->crowd_ps_per_mib : 0);
+    if (load->rounds > 0) {
+        __int128 bytes = (load->moved + load->rounds - 1) / load->rounds;
+        struct weft_round_price round =
+            weft_price_round(level, bytes, load->messages > 0 ? load->messages : 1, load->is_crowd);
+        moving = load->rounds * (round.fixed + round.links);
+    }
     __int128 both = !costs->overlaps ? moving + local : moving > local ? moving : local;
     return (both + (__int128)load->steps * costs->step_ps) * (sharing > 1 ? sharing : 1);
 }
@@ -134,6 +157,7 @@ __int128 weft_price_spread(const struct weft_key *key, const struct weft_layout 
         struct weft_load part = *load;
         part.level = l;
         part.moved = load->moved * (n - inside) / (n - 1);
+        part.messages = load->messages * (n - inside) / (n - 1);
         __int128 price = weft_price(key, layout, &part);
         most = price > most ? price : most;
         inside = layout->levels[l].largest;

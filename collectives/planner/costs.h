@@ -20,6 +20,7 @@ struct weft_load {
     __int128 combined; // bytes
     __int128 copied;   // bytes
     int64_t active;    // ranks busy at the same time; 0: all
+    int64_t messages;  // that a round's bytes come in, all at once; 0: one
 };
 
 enum weft_cost_source { WEFT_COST_ASSUMED, WEFT_COST_ROUTE, WEFT_COST_MEASURED };
@@ -37,6 +38,13 @@ weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *
 
 /* Bytes of the whole logical vector at the lower edge of the key's size class. */
 int64_t weft_key_bytes(const struct weft_key *key);
+/* One round of `bytes` in `messages` (>= 1) messages at once: each has the line of the level's
+ * curve that is best for it alone, and together they fill the link. */
+struct weft_round_price {
+    __int128 fixed, links;
+};
+struct weft_round_price weft_price_round(const struct weft_level_costs *level, __int128 bytes,
+                                         int64_t messages, bool is_crowd);
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
                     const struct weft_load *load);
 /* The same where load->moved goes to all other ranks alike: only what leaves the groups of a level

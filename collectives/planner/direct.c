@@ -210,36 +210,40 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     __int128 others = (__int128)bytes * (n - 1) / n, whole = (__int128)bytes * (n - 1);
     __int128 in = (__int128)bytes * parts * (n - 1) / n / n; // to combine a block
     int top = weft_layout_top(layout);
-    struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0};
+    struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0, 0};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
-        load = (struct weft_load){top, true, rounds + hop, 3 * n + rounds, in + others, in, 0, 0};
+        load =
+            (struct weft_load){top, true, rounds + hop, 3 * n + rounds, in + others, in, 0, 0, 0};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
-        load = (struct weft_load){top, true, rounds, n + rounds, in, in, 0, 0};
+        load = (struct weft_load){top, true, rounds, n + rounds, in, in, 0, 0, 0};
         break;
     case WEFT_REDUCE: // the root is busy, the others only send
         whole = (__int128)bytes * (parts - 1);
-        load = (struct weft_load){top, true, rounds, 1 + rounds, whole, whole, 0, 1};
+        load = (struct weft_load){top, true, rounds, 1 + rounds, whole, whole, 0, 1, 0};
         break;
     case WEFT_BARRIER:
-        load = (struct weft_load){top, true, rounds, n + rounds, whole, whole, 0, 0};
+        load = (struct weft_load){top, true, rounds, n + rounds, whole, whole, 0, 0, 0};
         break;
     case WEFT_BROADCAST:
-        load = (struct weft_load){top, true, hop, n, whole, 0, 0, 1};
+        load = (struct weft_load){top, true, hop, n, whole, 0, 0, 1, 0};
         break;
     case WEFT_SEND:
     case WEFT_RECV:
-        load = (struct weft_load){top, false, 1, 1, bytes, 0, 0, 2};
-        break;
+        load = (struct weft_load){top, false, 1, 1, bytes, 0, 0, 2, 1};
+        return weft_price_clamp(weft_price(key, layout, &load));
     case WEFT_ALL_GATHER:
     case WEFT_ALL_GATHER_V:
     case WEFT_ALL_TO_ALL:
     case WEFT_ALL_TO_ALL_V:
         load.copied = bytes / n;
+        load.messages = n - 1;
         return weft_price_clamp(weft_price_spread(key, layout, &load));
     }
+    int64_t messages = (n - 1) * (key->collective == WEFT_ALL_REDUCE ? 2 : 1);
+    load.messages = load.rounds > 0 ? (messages + load.rounds - 1) / load.rounds : 0;
     return weft_price_clamp(weft_price(key, layout, &load));
 }
 

@@ -416,11 +416,12 @@ static int64_t double_tree_estimate(const struct weft_key *key, const struct wef
                                      .moved = 2 * across * piece, // two children share a port
                                      .combined = reduces ? across * piece / ways : 0};
     struct weft_load first_inside = {
-        0, false, inside, 2 * inside, inside * piece, reduces ? inside * piece / ways : 0, 0, 0};
-    struct weft_load over = {top, has_crowd, in_turn * rest, 0, 2 * ways * piece * rest, 0, 0, 0};
-    struct weft_load turn = {0, false, rest, 0, piece * rest, 0, 0, 0};
+        0, false, inside, 2 * inside, inside * piece, reduces ? inside * piece / ways : 0, 0, 0, 0};
+    struct weft_load over = {top, has_crowd, in_turn * rest, 0, 2 * ways * piece * rest, 0, 0,
+                             0,   0};
+    struct weft_load turn = {0, false, rest, 0, piece * rest, 0, 0, 0, 0};
     struct weft_load within = {0, true, 1, steps * trees.pieces, ways * bytes, reduces ? bytes : 0,
-                               0, 0};
+                               0, 0,    0};
     __int128 first = weft_price(key, layout, &first_across),
              busy = weft_price(key, layout, &within);
     __int128 follow = weft_price(key, layout, &over);

@@ -55,6 +55,7 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
         load.steps = n + load.rounds + 1;
         load.moved = (__int128)bytes * (n - 1) * parts / n;
         load.combined = is_reduction ? load.moved : 0;
+        load.messages = (n - 1 + load.rounds - 1) / load.rounds;
         // All combine in rank order, so in every round all want something of the same few ranks.
         if (is_reduction && key->collective != WEFT_REDUCE) {
             load.moved *= rounds;

@@ -297,8 +297,8 @@ static int64_t halving_estimate(const struct weft_key *key, const struct weft_la
         int level = weft_layout_block_level(layout, interval);
         // The last rank of an odd interval takes in two messages.
         __int128 more = interval % 2 ? 2 : 1;
-        struct weft_load down = {level, true, 1, 2, half * more, half * more, 0, 0};
-        struct weft_load up = {level, true, 1, 2, half * more, 0, 0, 0};
+        struct weft_load down = {level, true, 1, 2, half * more, half * more, 0, 0, 0};
+        struct weft_load up = {level, true, 1, 2, half * more, 0, 0, 0, 0};
         price += halves ? weft_price(key, layout, &down) : 0;
         price += doubles ? weft_price(key, layout, &up) : 0;
     }

@@ -121,7 +121,6 @@ struct times {
     __int128 all, links, processor;
 };
 
-// Each message has the protocol that is best for it alone; together they fill the link.
 static struct times price_phase(const struct plan *plan, const struct weft_key *key,
                                 const struct weft_phase *phase)
 {
@@ -133,23 +132,10 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     struct times times = {0, 0, 0};
     if (load.rounds == 0)
         return times;
-    __int128 round = (load.moved + load.rounds - 1) / load.rounds, best = -1, slope = -1;
-    __int128 alone = (round + messages - 1) / messages;
-    struct weft_line line = level->message.lines[0];
-    for (int i = 0; i < level->message.num_lines; i++) {
-        struct weft_line other = level->message.lines[i];
-        __int128 time = other.fixed_ps + weft_curve_slope(alone, other.ps_per_mib);
-        if (best < 0 || time < best)
-            best = time, line = other;
-        if (slope < 0 || other.ps_per_mib < slope)
-            slope = other.ps_per_mib;
-    }
-    if (slope < level->crowd_ps_per_mib)
-        slope = level->crowd_ps_per_mib;
-    __int128 together = weft_curve_slope(round, (int64_t)slope);
-    __int128 single = weft_curve_slope(alone, line.ps_per_mib);
-    times.links = load.rounds * (together > single ? together : single);
-    __int128 moving = load.rounds * (__int128)line.fixed_ps + times.links;
+    struct weft_round_price round = weft_price_round(
+        level, (load.moved + load.rounds - 1) / load.rounds, messages, load.is_crowd);
+    times.links = load.rounds * round.links;
+    __int128 moving = load.rounds * round.fixed + times.links;
     load.rounds = 0;
     times.processor = weft_price(key, layout, &load);
     if (!costs->overlaps)

@@ -368,20 +368,21 @@ static int64_t ring_estimate(const struct weft_key *key, const struct weft_layou
     int64_t chain = n > 1 ? n - 2 + pieces : 0;
     __int128 chained = (__int128)bytes * chain / pieces;
     int top = weft_layout_top(layout);
-    struct weft_load load = {top, false, n - 1, 2 * (n - 1), others, 0, 0, 0};
+    struct weft_load load = {top, false, n - 1, 2 * (n - 1), others, 0, 0, 0, 0};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
-        load = (struct weft_load){top, false, 2 * (n - 1), 4 * (n - 1), 2 * others, others, 0, 0};
+        load =
+            (struct weft_load){top, false, 2 * (n - 1), 4 * (n - 1), 2 * others, others, 0, 0, 0};
         break;
     case WEFT_REDUCE_SCATTER:
     case WEFT_REDUCE_SCATTER_V:
         load.combined = others;
         break;
     case WEFT_BROADCAST:
-        load = (struct weft_load){top, false, chain, 2 * chain, chained, 0, 0, 0};
+        load = (struct weft_load){top, false, chain, 2 * chain, chained, 0, 0, 0, 0};
         break;
     case WEFT_REDUCE:
-        load = (struct weft_load){top, false, chain, 2 * chain, chained, chained, 0, 0};
+        load = (struct weft_load){top, false, chain, 2 * chain, chained, chained, 0, 0, 0};
         break;
     default:
         load.copied = bytes / n;

@@ -197,12 +197,12 @@ static int64_t tree_estimate(const struct weft_key *key, const struct weft_layou
         int at = weft_layout_block_level(layout, INT64_C(2) << level);
         at_once = at == before ? at_once + 1 : 1;
         before = at;
-        struct weft_load up = {at, false, 1, 2, bytes, bytes, 0, 2 * pairs};
-        struct weft_load down = {at, false, 1, 2, (__int128)bytes * at_once, 0, 0, 2 * pairs};
+        struct weft_load up = {at, false, 1, 2, bytes, bytes, 0, 2 * pairs, 0};
+        struct weft_load down = {at, false, 1, 2, (__int128)bytes * at_once, 0, 0, 2 * pairs, 0};
         price += goes_up ? weft_price(key, layout, &up) : 0;
         price += goes_down ? weft_price(key, layout, &down) : 0;
     }
-    struct weft_load on = {weft_layout_top(layout), false, 1, 2, bytes, 0, 0, 2};
+    struct weft_load on = {weft_layout_top(layout), false, 1, 2, bytes, 0, 0, 2, 0};
     if (key->num_leaves) // every rank may send each of its parts on its own
         price += (weft_emit_count_parts(key) / key->num_ranks) * weft_price(key, layout, &on);
     if (key->collective == WEFT_REDUCE && root_of(key) != key->root)
