@@ -210,7 +210,7 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     __int128 others = (__int128)bytes * (n - 1) / n, whole = (__int128)bytes * (n - 1);
     __int128 in = (__int128)bytes * parts * (n - 1) / n / n; // to combine a block
     int top = weft_layout_top(layout);
-    struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0, 0};
+    struct weft_load load = {top, true, hop, 2 * n, others, 0, 0, 0, 0}, own = {.level = top};
     switch (key->collective) {
     case WEFT_ALL_REDUCE:
         load =
@@ -238,9 +238,13 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     case WEFT_ALL_GATHER_V:
     case WEFT_ALL_TO_ALL:
     case WEFT_ALL_TO_ALL_V:
-        load.copied = bytes / n;
         load.messages = n - 1;
-        return weft_price_clamp(weft_price_spread(key, layout, &load));
+        if (key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_GATHER_V)
+            own.copied = bytes / n; // what others get is sent once the own copy of it is made
+        else
+            load.copied = bytes / n;
+        return weft_price_clamp(weft_price_spread(key, layout, &load) +
+                                weft_price(key, layout, &own));
     }
     int64_t messages = (n - 1) * (key->collective == WEFT_ALL_REDUCE ? 2 : 1);
     load.messages = load.rounds > 0 ? (messages + load.rounds - 1) / load.rounds : 0;

@@ -69,6 +69,12 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
         load.rounds -= inside.rounds;
         near = weft_price(key, layout, &inside);
     }
+    // In place or not, what others get is sent once the own copy of it is made.
+    if (key->collective == WEFT_ALL_GATHER && n > 1) {
+        struct weft_load own = {.copied = load.copied};
+        near = weft_price(key, layout, &own);
+        load.copied = 0;
+    }
     bool is_spread = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_TO_ALL;
     return weft_price_clamp(near +
                             (is_spread ? weft_price_spread : weft_price)(key, layout, &load));
