@@ -112,44 +112,86 @@ static const struct weft_line *line_for(const struct weft_curve *curve, __int128
     return best;
 }
 
-// The busiest link or lane takes its time for all bytes, and the first chunk has to travel all the
-// way before the last link is busy.
-static __int128 price_of(const struct weft_key *key, const struct weft_layout *layout,
-                         const struct weft_forest_plan *plan, uint32_t chunks)
+// Of one level.
+struct pace {
+    __int128 fixed; // of a message
+    __int128 chunk; // until one has passed, while links are shared by chunks of other trees
+    __int128 lane;  // the busiest one, for all bytes
+};
+
+static void find_paces(const struct weft_key *key, const struct weft_layout *layout,
+                       const struct weft_forest_plan *plan, uint32_t chunks, struct pace *paces)
 {
-    const struct weft_costs *costs = &layout->costs;
     __int128 bytes = weft_key_bytes(key);
     int64_t trees = plan->up ? plan->up->num_trees : plan->down->num_trees;
     __int128 message = bytes / (trees * (int64_t)chunks);
-    bool is_weightless = costs->levels[weft_layout_top(layout)].message.lines[0].ps_per_mib == 0;
-    __int128 busy = is_weightless ? 0 : weft_curve_slope(bytes, plan->ps_per_mib), fill = 0;
-    int hops = 0;
-    for (int l = 0; l < costs->num_levels; l++) {
-        const struct weft_curve *curve = &costs->levels[l].message;
+    for (int l = 0; l < layout->costs.num_levels; l++) {
+        const struct weft_curve *curve = &layout->costs.levels[l].message;
         const struct weft_line *line = line_for(curve, message);
         // A protocol that is half as fast as the fastest one fills half of a lane.
         __int128 fastest = curve->lines[curve->num_lines - 1].ps_per_mib;
         __int128 slope = fastest ? line->ps_per_mib : 0;
         fastest = fastest ? fastest : 1;
-        __int128 lane = weft_curve_slope(bytes, plan->lane_ps_per_mib[l]) * slope / fastest;
-        busy = lane > busy ? lane : busy;
-        fill +=
-            plan->hops[l] *
-            (line->fixed_ps + weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest);
-        hops += plan->hops[l];
-        // Where trees that take turns share channels, each stamp waits for the one before.
-        if (plan->is_in_lockstep && l == weft_layout_top(layout))
-            fill += (__int128)(chunks - 1) * line->fixed_ps;
+        paces[l] = (struct pace){
+            line->fixed_ps, weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest,
+            weft_curve_slope(bytes, plan->lane_ps_per_mib[l]) * slope / fastest};
     }
-    fill +=
-        hops > 1 ? (hops - 1) * (busy / chunks) : 0; // links are shared by chunks of other trees
+    for (int i = 0; i < plan->num_pressures; i++) {
+        struct pace *pace = &paces[plan->pressures[i].level];
+        __int128 shared = weft_curve_slope(bytes, plan->pressures[i].ps_per_mib) / chunks;
+        if (pace->lane > 0)
+            pace->chunk = shared > pace->chunk ? shared : pace->chunk;
+    }
+}
+
+// The busiest links or lanes take their time for all bytes, once the first chunk is there; and the
+// last one has to go on from there.
+static __int128 price_of(const struct weft_key *key, const struct weft_layout *layout,
+                         const struct weft_forest_plan *plan, uint32_t chunks)
+{
+    const struct weft_costs *costs = &layout->costs;
+    __int128 bytes = weft_key_bytes(key), longest = 0;
+    int top = weft_layout_top(layout), hops = 0;
+    bool is_weightless = costs->levels[top].message.lines[0].ps_per_mib == 0;
+    struct pace paces[WEFT_LEVELS_LIMIT];
+    find_paces(key, layout, plan, chunks, paces);
+    for (int i = 0; i < plan->num_pressures; i++) {
+        const struct weft_forest_pressure *pressure = &plan->pressures[i];
+        const struct pace *own = &paces[pressure->level];
+        __int128 time = is_weightless ? 0 : weft_curve_slope(bytes, pressure->ps_per_mib);
+        time = (own->lane > time ? own->lane : time) + own->fixed;
+        for (int l = 0; l <= top; l++)
+            time += pressure->hops[l] * (paces[l].fixed + paces[l].chunk);
+        longest = time > longest ? time : longest;
+    }
+    // Where trees that take turns share channels, each stamp waits for the one before.
+    if (plan->is_in_lockstep)
+        longest += (__int128)(chunks - 1) * paces[top].fixed;
+    for (int l = 0; l <= top; l++)
+        hops += plan->hops[l];
     __int128 local = (__int128)(hops + (int)chunks) * 2 * costs->step_ps;
     if (!costs->overlaps && plan->up)
         local += bytes * costs->combine_ps_per_kib / 1024;
-    return (busy + fill + local) * costs->sharing;
+    return (longest + local) * costs->sharing;
 }
 
-// The best number of chunks, and of the plans the best one.
+// The best number of chunks of one plan.
+static struct choice choose_chunks(const struct weft_key *key, const struct weft_layout *layout,
+                                   const struct weft_forest_plan *plan)
+{
+    struct choice best = {plan, 1, price_of(key, layout, plan, 1)};
+    for (uint32_t chunks = 2; chunks <= CHUNKS_LIMIT; chunks *= 2) {
+        if (units(plan) * chunks > CELLS_LIMIT || num_trees(plan) * chunks > STEPS_LIMIT)
+            break;
+        __int128 price = price_of(key, layout, plan, chunks);
+        if (price < best.price)
+            best = (struct choice){plan, chunks, price};
+    }
+    return best;
+}
+
+// The best of the plans. More trees get in each other's way in a manner that prices do not see, so
+// they have to be clearly better.
 static struct choice choose(const struct weft_key *key, const struct weft_layout *layout)
 {
     const char *reason;
@@ -158,14 +200,12 @@ static struct choice choose(const struct weft_key *key, const struct weft_layout
     for (int i = 0; i < count; i++) {
         const struct weft_forest_plan *plan =
             weft_forests_get(layout, key->collective, key->root, i);
-        for (uint32_t chunks = 1; plan && chunks <= CHUNKS_LIMIT; chunks *= 2) {
-            if (chunks > 1 &&
-                (units(plan) * chunks > CELLS_LIMIT || num_trees(plan) * chunks > STEPS_LIMIT))
-                break;
-            __int128 price = price_of(key, layout, plan, chunks);
-            if (best.price < 0 || price < best.price)
-                best = (struct choice){plan, chunks, price};
-        }
+        if (!plan)
+            continue;
+        struct choice choice = choose_chunks(key, layout, plan);
+        bool has_more = best.plan && num_trees(plan) > num_trees(best.plan);
+        if (best.price < 0 || choice.price + (has_more ? choice.price / 16 : 0) < best.price)
+            best = choice;
     }
     return best;
 }

@@ -140,8 +140,7 @@ static void take_plan(const struct weft_layout *layout, struct planned *planned,
 {
     struct weft_forest_plan plan = {
         .num_ranks = layout->num_ranks, .up = up, .down = down, .first = first};
-    if (planned->num_plans == PLANS_LIMIT || !weft_forests_measure(layout, &plan) ||
-        !weft_forests_deal(&plan)) {
+    if (planned->num_plans == PLANS_LIMIT || !weft_forests_measure(layout, &plan)) {
         free(plan.channels);
         free(first);
         return;

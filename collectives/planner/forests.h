@@ -14,6 +14,15 @@ enum {
     WEFT_FOREST_RANKS_LIMIT = 128,
     WEFT_FOREST_FUSED = WEFT_REFS_LIMIT - 1, // children that one step adds up
     WEFT_FOREST_CHANNELS = WEFT_CHANNELS_LIMIT - 1,
+    WEFT_FOREST_PRESSURES = 16,
+};
+
+/* Links that are used alike: busy for so long with a MiB of vector, after the first chunk has come
+ * and before the last one has gone the hops from there on. */
+struct weft_forest_pressure {
+    int64_t ps_per_mib;
+    int level;                   // of the hop over the link itself
+    int hops[WEFT_LEVELS_LIMIT]; // before it, at least, and after it, at most
 };
 
 struct weft_forest_plan {
@@ -23,7 +32,9 @@ struct weft_forest_plan {
     /* (num_ranks + 1) units: root r owns units first[r] .. first[r + 1] - 1 of the vector (of
      * all-gather and reduce-scatter: of its own block, equally many each). */
     const int64_t *first;
-    int64_t ps_per_mib; // of the whole vector, when all links are full
+    /* What keeps it busy longest. */
+    int num_pressures;
+    struct weft_forest_pressure pressures[WEFT_FOREST_PRESSURES];
     /* By level of the two ranks. What the busiest lane from one to another, up or down, takes for a
      * MiB of vector; the narrowest lane; and the hops of the slowest way to a root and from one,
      * together. */

@@ -22,47 +22,6 @@ int weft_forests_arc(const struct weft_network *network, int from, int to)
     return low;
 }
 
-// Adds the trees that go over each arc of the network of the layout; `goes_back`: against the
-// edges.
-static void add_load(const struct weft_network *network, const struct weft_forest *forest,
-                     bool goes_back, int64_t *load)
-{
-    for (int t = 0; t < forest->num_trees; t++)
-        for (int e = 0; e < forest->num_terminals - 1; e++) {
-            const struct weft_forest_tree *tree = &forest->trees[t];
-            const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
-            int at = edge->from;
-            for (int h = 0; h <= edge->num_hops; h++) {
-                int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
-                int arc = goes_back ? weft_forests_arc(network, next, at)
-                                    : weft_forests_arc(network, at, next);
-                load[arc] += tree->weight;
-                at = next;
-            }
-        }
-}
-
-// What the busiest arc takes for a MiB of vector.
-static int64_t ps_per_mib(const struct weft_network *network, const struct weft_forest *up,
-                          const struct weft_forest *down, int64_t units)
-{
-    const __int128 mib_ps = (__int128)1000000000000 << 20;
-    int64_t *load = calloc((size_t)network->num_arcs + 1, sizeof *load);
-    __int128 most = 1;
-    if (!load)
-        return 0;
-    if (up)
-        add_load(network, up, true, load);
-    if (down)
-        add_load(network, down, false, load);
-    for (int i = 0; i < network->num_arcs; i++) {
-        __int128 price = mib_ps / units * load[i] / network->arcs[i].capacity;
-        most = price > most ? price : most;
-    }
-    free(load);
-    return most > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)most;
-}
-
 static int turns_for(int children)
 {
     return children < 1 ? 1 : (children + WEFT_FOREST_FUSED - 1) / WEFT_FOREST_FUSED;
@@ -121,79 +80,199 @@ static int64_t width_of(const struct weft_network *network, const struct weft_fo
     return width;
 }
 
-// Lanes between two ranks: what goes over each, and how wide they are.
+// What goes over each lane, and how wide it is: trees on different channels have lanes of their
+// own.
 static void find_lanes(const struct weft_layout *layout, const struct weft_forest *forest,
-                       bool goes_back, int64_t *lanes, struct weft_forest_plan *plan)
+                       const uint16_t *channels, bool goes_back, int64_t *lanes,
+                       struct weft_forest_plan *plan)
 {
     const __int128 mib_ps = (__int128)1000000000000 << 20;
     size_t n = (size_t)forest->num_terminals;
     int64_t units = plan->first[plan->num_ranks];
-    memset(lanes, 0, n * n * sizeof *lanes);
-    for (int t = 0; t < forest->num_trees; t++)
-        for (int e = 0; e + 1 < forest->num_terminals; e++) {
-            const struct weft_forest_edge *edge = &forest->edges[forest->trees[t].first_edge + e];
-            int64_t *lane = &lanes[(size_t)edge->from * n + (size_t)edge->to];
-            int level = weft_layout_level(layout, edge->from, edge->to);
-            int64_t width = width_of(layout->network, forest, edge, goes_back);
-            *lane += forest->trees[t].weight;
-            int64_t busy = (int64_t)(mib_ps / units * *lane / width);
-            int64_t alone = (int64_t)(mib_ps / width);
-            if (busy > plan->lane_ps_per_mib[level])
-                plan->lane_ps_per_mib[level] = busy;
-            if (alone > plan->hop_ps_per_mib[level])
-                plan->hop_ps_per_mib[level] = alone;
-        }
+    for (int c = 0; c < WEFT_FOREST_CHANNELS; c++) {
+        memset(lanes, 0, n * n * sizeof *lanes);
+        for (int t = 0; t < forest->num_trees; t++)
+            for (int e = 0; channels[t] == c && e + 1 < forest->num_terminals; e++) {
+                const struct weft_forest_edge *edge =
+                    &forest->edges[forest->trees[t].first_edge + e];
+                int64_t *lane = &lanes[(size_t)edge->from * n + (size_t)edge->to];
+                int level = weft_layout_level(layout, edge->from, edge->to);
+                int64_t width = width_of(layout->network, forest, edge, goes_back);
+                *lane += forest->trees[t].weight;
+                int64_t busy = (int64_t)(mib_ps / units * *lane / width);
+                int64_t alone = (int64_t)(mib_ps / width);
+                if (busy > plan->lane_ps_per_mib[level])
+                    plan->lane_ps_per_mib[level] = busy;
+                if (alone > plan->hop_ps_per_mib[level])
+                    plan->hop_ps_per_mib[level] = alone;
+            }
+    }
 }
 
-// A way from a root.
+/* ---- what has to happen before and after an arc is busy ---- */
+
+// Hops, and how long they take at least.
 struct way {
     int64_t latency_ps;
     int hops[WEFT_LEVELS_LIMIT];
 };
 
-// Adds the hops of the slowest way in a forest.
-static void find_hops(const struct weft_layout *layout, const struct weft_forest *forest,
-                      struct way *ways, struct weft_forest_plan *plan)
+struct use {
+    int64_t load; // trees
+    int level;    // of the edge that uses the arc first
+    struct way before, after;
+};
+
+struct measurer {
+    const struct weft_layout *layout;
+    struct use *uses;              // (arcs of the network)
+    struct way *from_root, *below; // (ranks) of one tree: from its root, and the longest below
+};
+
+static struct way step_on(const struct measurer *measurer, struct way way, int level)
 {
-    struct way slowest = {0};
-    for (int t = 0; t < forest->num_trees; t++) {
-        const struct weft_forest_tree *tree = &forest->trees[t];
-        ways[tree->root] = (struct way){0};
-        for (int e = 0; e + 1 < forest->num_terminals; e++) {
-            const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
-            int level = weft_layout_level(layout, edge->from, edge->to);
-            struct way *way = &ways[edge->to];
-            *way = ways[edge->from];
-            way->latency_ps += layout->costs.levels[level].message.lines[0].fixed_ps;
-            way->hops[level]++;
-            if (way->latency_ps > slowest.latency_ps)
-                slowest = *way;
-        }
-    }
-    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
-        plan->hops[l] += slowest.hops[l];
+    way.latency_ps += measurer->layout->costs.levels[level].message.lines[0].fixed_ps;
+    way.hops[level]++;
+    return way;
 }
 
-static bool find_traffic(const struct weft_layout *layout, struct weft_forest_plan *plan)
+static struct way join(struct way a, const struct way *b)
 {
-    size_t n = (size_t)plan->num_ranks;
-    int64_t *lanes = calloc(n * n, sizeof *lanes);
-    struct way *ways = calloc(n, sizeof *ways);
-    bool is_made = lanes && ways;
-    const struct weft_forest *forests[] = {plan->up, plan->down};
-    for (int i = 0; i < 2 && is_made; i++)
-        if (forests[i]) {
-            find_lanes(layout, forests[i], i == 0, lanes, plan);
-            find_hops(layout, forests[i], ways, plan);
+    a.latency_ps += b->latency_ps;
+    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
+        a.hops[l] += b->hops[l];
+    return a;
+}
+
+static void find_tree_ways(const struct measurer *measurer, const struct weft_forest *forest,
+                           const struct weft_forest_tree *tree, struct way *slowest)
+{
+    const struct weft_forest_edge *edges = &forest->edges[tree->first_edge];
+    for (int r = 0; r < forest->num_terminals; r++)
+        measurer->below[r] = (struct way){0};
+    measurer->from_root[tree->root] = (struct way){0};
+    for (int e = 0; e + 1 < forest->num_terminals; e++) {
+        int level = weft_layout_level(measurer->layout, edges[e].from, edges[e].to);
+        struct way *way = &measurer->from_root[edges[e].to];
+        *way = step_on(measurer, measurer->from_root[edges[e].from], level);
+        if (way->latency_ps > slowest->latency_ps)
+            *slowest = *way;
+    }
+    for (int e = forest->num_terminals - 2; e >= 0; e--) {
+        int level = weft_layout_level(measurer->layout, edges[e].from, edges[e].to);
+        struct way way = step_on(measurer, measurer->below[edges[e].to], level);
+        if (way.latency_ps > measurer->below[edges[e].from].latency_ps)
+            measurer->below[edges[e].from] = way;
+    }
+}
+
+// An arc is busy from the first time that one of its edges has something, and what goes over it
+// last has the longest way to go.
+static void add_use(struct use *use, int64_t weight, int level, const struct way *before,
+                    const struct way *after)
+{
+    if (use->load == 0 || before->latency_ps < use->before.latency_ps) {
+        use->before = *before;
+        use->level = level;
+    }
+    if (use->load == 0 || after->latency_ps > use->after.latency_ps)
+        use->after = *after;
+    use->load += weight;
+}
+
+/* `goes_back`: against the edges. `other`: all ways before (going down), or after (going up). */
+static void add_uses(const struct measurer *measurer, const struct weft_forest *forest,
+                     const struct weft_forest_tree *tree, bool goes_back, const struct way *other)
+{
+    const struct weft_network *network = measurer->layout->network;
+    for (int e = 0; e + 1 < forest->num_terminals; e++) {
+        const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
+        int level = weft_layout_level(measurer->layout, edge->from, edge->to), at = edge->from;
+        struct way near = join(measurer->from_root[edge->from], other);
+        const struct way *far = &measurer->below[edge->to];
+        for (int h = 0; h <= edge->num_hops; h++) {
+            int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
+            int arc = goes_back ? weft_forests_arc(network, next, at)
+                                : weft_forests_arc(network, at, next);
+            add_use(&measurer->uses[arc], tree->weight, level, goes_back ? far : &near,
+                    goes_back ? &near : far);
+            at = next;
         }
-    free(lanes);
-    free(ways);
-    return is_made;
+    }
+}
+
+// Of the arcs that are used in the same way, the busiest; of too many kinds, the busiest ones.
+static void keep_use(struct weft_forest_plan *plan, const struct use *use, int64_t ps_per_mib)
+{
+    struct weft_forest_pressure pressure = {.ps_per_mib = ps_per_mib, .level = use->level};
+    int place = plan->num_pressures;
+    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
+        pressure.hops[l] = use->before.hops[l] + use->after.hops[l];
+    for (int i = 0; i < plan->num_pressures; i++)
+        if (plan->pressures[i].level == pressure.level &&
+            memcmp(plan->pressures[i].hops, pressure.hops, sizeof pressure.hops) == 0)
+            place = i;
+    for (int i = 0; place == WEFT_FOREST_PRESSURES && i < WEFT_FOREST_PRESSURES; i++)
+        if (plan->pressures[i].ps_per_mib < ps_per_mib)
+            place = i;
+    if (place == WEFT_FOREST_PRESSURES)
+        return;
+    if (place == plan->num_pressures)
+        plan->num_pressures++;
+    else if (plan->pressures[place].ps_per_mib >= ps_per_mib)
+        return;
+    plan->pressures[place] = pressure;
+}
+
+static void find_pressures(const struct measurer *measurer, struct weft_forest_plan *plan)
+{
+    const struct weft_forest *forests[] = {plan->up, plan->down};
+    const struct weft_network *network = measurer->layout->network;
+    const __int128 mib_ps = (__int128)1000000000000 << 20;
+    struct way slowest[2] = {0};
+    for (int i = 0; i < 2; i++)
+        for (int t = 0; forests[i] && t < forests[i]->num_trees; t++)
+            find_tree_ways(measurer, forests[i], &forests[i]->trees[t], &slowest[i]);
+    for (int i = 0; i < 2; i++)
+        for (int t = 0; forests[i] && t < forests[i]->num_trees; t++) {
+            struct way ignored = {0};
+            find_tree_ways(measurer, forests[i], &forests[i]->trees[t], &ignored);
+            add_uses(measurer, forests[i], &forests[i]->trees[t], i == 0, &slowest[1 - i]);
+        }
+    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
+        plan->hops[l] = slowest[0].hops[l] + slowest[1].hops[l];
+    for (int a = 0; a < network->num_arcs; a++) {
+        const struct use *use = &measurer->uses[a];
+        __int128 price =
+            mib_ps / plan->first[plan->num_ranks] * use->load / network->arcs[a].capacity;
+        price = price > INT64_MAX / 4 ? INT64_MAX / 4 : price < 1 ? 1 : price;
+        if (use->load > 0)
+            keep_use(plan, use, (int64_t)price);
+    }
 }
 
 bool weft_forests_measure(const struct weft_layout *layout, struct weft_forest_plan *plan)
 {
-    plan->ps_per_mib =
-        ps_per_mib(layout->network, plan->up, plan->down, plan->first[plan->num_ranks]);
-    return plan->ps_per_mib > 0 && find_rise(plan) && find_traffic(layout, plan);
+    size_t n = (size_t)plan->num_ranks;
+    int64_t *lanes = calloc(n * n, sizeof *lanes);
+    struct measurer measurer = {
+        .layout = layout,
+        .uses = calloc((size_t)layout->network->num_arcs + 1, sizeof *measurer.uses),
+        .from_root = calloc(n, sizeof *measurer.from_root),
+        .below = calloc(n, sizeof *measurer.below)};
+    bool is_made = lanes && measurer.uses && measurer.from_root && measurer.below &&
+                   find_rise(plan) && weft_forests_deal(plan);
+    if (is_made) {
+        int up = plan->up ? plan->up->num_trees : 0;
+        find_pressures(&measurer, plan);
+        if (plan->up)
+            find_lanes(layout, plan->up, plan->channels, true, lanes, plan);
+        if (plan->down)
+            find_lanes(layout, plan->down, plan->channels + up, false, lanes, plan);
+    }
+    free(lanes);
+    free(measurer.uses);
+    free(measurer.from_root);
+    free(measurer.below);
+    return is_made;
 }

@@ -14,10 +14,10 @@ int weft_forests_arc(const struct weft_network *network, int from, int to);
  * without memory. */
 bool weft_forests_turns(const struct weft_forest *forest, int number, int *root, int *inner);
 
-/* Fills all fields of a plan but the trees, the units and the channels. False without memory. */
+/* Fills all fields of a plan but the trees and the units. False without memory. */
 bool weft_forests_measure(const struct weft_layout *layout, struct weft_forest_plan *plan);
 
-/* Deals channels to the trees of a plan. False without memory. */
+/* Deals channels to the trees of a plan; its rise must be known. False without memory. */
 bool weft_forests_deal(struct weft_forest_plan *plan);
 
 /* All-reduce where equal shares are not the best: about `units` units dealt among the roots, trees
