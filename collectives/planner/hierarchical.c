@@ -118,7 +118,7 @@ static struct weft_load load_of(const struct plan *plan, const struct weft_key *
 
 // What a phase takes, and for how long it keeps the links and the processor from other phases.
 struct times {
-    __int128 all, links, processor;
+    __int128 all, fixed, links, processor;
 };
 
 static struct times price_phase(const struct plan *plan, const struct weft_key *key,
@@ -129,13 +129,14 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     int64_t messages;
     struct weft_load load = load_of(plan, key, phase, &messages);
     const struct weft_level_costs *level = &costs->levels[load.level];
-    struct times times = {0, 0, 0};
+    struct times times = {0, 0, 0, 0};
     if (load.rounds == 0)
         return times;
     struct weft_round_price round = weft_price_round(
         level, (load.moved + load.rounds - 1) / load.rounds, messages, load.is_crowd);
     times.links = load.rounds * round.links;
-    __int128 moving = load.rounds * round.fixed + times.links;
+    times.fixed = load.rounds * round.fixed;
+    __int128 moving = times.fixed + times.links;
     load.rounds = 0;
     times.processor = weft_price(key, layout, &load);
     if (!costs->overlaps)
@@ -145,35 +146,42 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     return times;
 }
 
-// All phases of the first chunk; then the others, as fast as the busiest level or the processor
-// lets them follow: their messages are on their way while those before them move. Phases of one
-// level share its links.
+/* The links of a level are busy with all chunks of all its phases, from when the first chunk gets
+ * there until the last one has only the phases of other levels ahead; messages are on their way
+ * while those before them move. Never faster than one chunk through all phases, nor than the
+ * processor. */
 static __int128 price_of_phases(const struct plan *plan, const struct weft_key *key, int64_t *steps)
 {
-    __int128 fill = 0, processor = 0, slowest = 0;
-    __int128 links[WEFT_LEVELS_LIMIT] = {0};
+    __int128 one = 0, processor = 0, longest = 0;
+    __int128 until[WEFT_LEVELS_LIMIT] = {0};  // the level's own part, and what comes before it
+    __int128 passed[WEFT_LEVELS_LIMIT] = {0}; // when the chunk leaves the level for the last time
     *steps = 0;
     for (int p = 0; p < plan->num_phases; p++) {
-        const struct weft_phase *phase = &plan->phases[p];
+        int tier = plan->phases[p].tier;
         int64_t messages;
-        struct times times = price_phase(plan, key, phase);
-        fill += times.all;
+        struct times times = price_phase(plan, key, &plan->phases[p]);
+        if (passed[tier] == 0)
+            until[tier] = one + times.fixed;
+        one += times.all;
         processor += times.processor;
-        links[phase->tier] += times.links;
-        if (links[phase->tier] > slowest)
-            slowest = links[phase->tier];
-        *steps += load_of(plan, key, phase, &messages).steps;
+        until[tier] += plan->chunks * times.links;
+        passed[tier] = one;
+        *steps += load_of(plan, key, &plan->phases[p], &messages).steps;
     }
-    slowest = processor > slowest ? processor : slowest;
+    *steps *= plan->chunks;
+    for (int t = 0; t < plan->hierarchy.num_tiers; t++)
+        if (until[t] + one - passed[t] > longest)
+            longest = until[t] + one - passed[t];
+    processor *= plan->chunks;
+    longest = processor > longest ? processor : longest;
+    longest = one > longest ? one : longest;
     // A processor that moves the bytes itself can do only one phase at a time.
     if (!plan->hierarchy.layout->costs.overlaps)
-        slowest = fill;
-    *steps *= plan->chunks;
+        longest = one * plan->chunks;
     const struct weft_load own = {.copied =
                                       has_blocks(key) ? weft_key_bytes(key) / key->num_ranks : 0};
     bool copies = !weft_collective_reduces(key->collective);
-    return fill + (plan->chunks - 1) * slowest +
-           (copies ? weft_price(key, plan->hierarchy.layout, &own) : 0);
+    return longest + (copies ? weft_price(key, plan->hierarchy.layout, &own) : 0);
 }
 
 static bool can_exchange(const struct weft_tier *tier, enum weft_exchange exchange)
