@@ -4,8 +4,10 @@
  * much from both arcs and gives it to (u, t); cuts that hold u and t but not w, or w but neither u
  * nor t, lose exactly that amount and no other cut changes. So a pair that was split by too much
  * is right after giving back what the worst cut lacks, and many pairs are tried at once: an even
- * spread over a switch's neighbours first, which is nearly always right, halves of it where it is
- * not. A pair at its limit stays there, which is why this ends with nothing left at the switch.
+ * spread over a switch's neighbours first. Cuts that were once in the way are kept, and no more is
+ * tried than they allow; where others are in the way it is tried again with those, then with half
+ * of the pairs. A pair at its limit stays there, which is why this ends with nothing left at the
+ * switch.
  */
 #include "topology/forest_private.h"
 
@@ -14,9 +16,22 @@
 
 #include "topology/maxflow.h"
 
+enum {
+    MOST_IN_HOPE = 64,  // switches that one look at all terminals is for
+    MOST_ATTEMPTS = 4,  // with the same switch, and with the same pairs
+    MOST_NEW_CUTS = 16, // kept from one attempt
+};
+
 struct proposal {
     int u, t;
     int64_t amount;
+    int64_t taken; // what the cuts known so far allow
+};
+
+// A pair of switch `w` that was split in hope.
+struct step {
+    int w;
+    struct proposal pair;
 };
 
 struct share {
@@ -36,18 +51,22 @@ struct splitter {
     struct weft_maxflow *flow; // backward: from a terminal to the common source, vertex n
     int *arc;                  // (n, n) of `flow`; -1: none yet
     int *root_arc;             // (num_terminals)
-    bool is_certain;           // whatever is split at the switch at work, no cut gets worse
-    int64_t *plain;            // (n, n) capacities once nothing but real switches is left
-    int64_t *box_out;          // (n) what can leave to each box
-    struct share *shares;      // (n) of one neighbour, scratch of spreading
-    int *chosen;               // (n) boxes, scratch of spreading
-    int *order;                // (n, 2) switches beside each switch, and itself
-    bool *is_at_limit;         // (n, n) pairs of the switch at work
-    int64_t *in, *out;         // (n) what is left between the switch at work and its neighbours
-    int *box, *members;        // (n) scratch of spreading
-    int *box_first;            // (n + 1)
+    struct weft_forest_cuts cuts;
+    bool is_certain;      // whatever is split at the switch at work, no cut gets worse
+    int64_t *plain;       // (n, n) capacities once nothing but real switches is left
+    int64_t *box_out;     // (n) what can leave to each box
+    struct share *shares; // (n) of one neighbour, scratch of spreading
+    int *chosen;          // (n) boxes, scratch of spreading
+    int *order;           // (n, 2) switches beside each switch, and itself
+    bool *is_at_limit;    // (n, n) pairs of the switch at work
+    int64_t *in, *out;    // (n) what is left between the switch at work and its neighbours
+    int *box, *members;   // (n) scratch of spreading
+    int *box_first;       // (n + 1)
     struct proposal *proposals;
     int num_proposals, room;
+    bool is_hopeful, is_stuck;
+    struct step *steps; // since the last look
+    int num_steps, room_for_steps;
 };
 
 static int64_t *capacity_of(struct weft_forest_split *split, int from, int to)
@@ -72,29 +91,70 @@ static weft_status change(struct splitter *s, int from, int to, int64_t amount,
     return s->arc[at] < 0 ? no_memory(error) : WEFT_OK;
 }
 
+/* Words of cuts that hold u and t but not w, or w but neither. */
+static uint64_t between(const struct splitter *s, int w, const struct proposal *p, int word)
+{
+    const uint64_t *inside = &s->cuts.inside[word];
+    uint64_t at_w = inside[(size_t)w * WEFT_FOREST_CUT_WORDS];
+    return (inside[(size_t)p->u * WEFT_FOREST_CUT_WORDS] ^ at_w) &
+           (inside[(size_t)p->t * WEFT_FOREST_CUT_WORDS] ^ at_w);
+}
+
 /* Pair `p` of switch w split by `amount` more; below 0: joined again. */
 static weft_status shift(struct splitter *s, int w, const struct proposal *p, int64_t amount,
                          struct weft_error *error)
 {
+    for (int word = 0; word * 64 < s->cuts.num; word++)
+        for (uint64_t set = between(s, w, p, word); set; set &= set - 1)
+            s->cuts.slack[word * 64 + __builtin_ctzll(set)] -= amount;
     WEFT_TRY(change(s, p->u, w, -amount, error));
     WEFT_TRY(change(s, w, p->t, -amount, error));
     return p->u == p->t ? WEFT_OK : change(s, p->u, p->t, amount, error);
 }
 
-/* What the worst cut lacks (`any`: what some cut does; 0: nothing), and a terminal behind it. A
- * terminal that is reached well enough joins the source for those after it: cuts that hold it back
- * are known to be good. */
-static int64_t lack(struct splitter *s, bool any, int *terminal)
+/* How much of pair `p` the kept cuts allow. */
+static int64_t bound(const struct splitter *s, int w, const struct proposal *p)
+{
+    int64_t most = p->amount;
+    for (int word = 0; word * 64 < s->cuts.num; word++)
+        for (uint64_t set = between(s, w, p, word); set; set &= set - 1) {
+            int64_t slack = s->cuts.slack[word * 64 + __builtin_ctzll(set)];
+            most = slack < most ? slack : most;
+        }
+    return most > 0 ? most : 0;
+}
+
+static bool is_behind_new_cut(const struct splitter *s, int v, int num_ever)
+{
+    for (int c = num_ever; c < s->cuts.num_ever; c++)
+        if (weft_forest_cuts_has(&s->cuts, c % WEFT_FOREST_MAX_CUTS, v))
+            return true;
+    return false;
+}
+
+/* What the worst cut lacks (`some`: the worst of a few that differ), and a terminal behind it; what
+ * lacks something is kept. A terminal that is reached well enough joins the source for those after
+ * it: cuts that hold it back are known to be good. */
+static int64_t lack(struct splitter *s, bool some, int *terminal)
 {
     int64_t worst = 0;
-    for (int v = 0; v < s->split->num_terminals && !(any && worst > 0); v++) {
+    int num_ever = s->cuts.num_ever;
+    for (int v = 0; v < s->split->num_terminals; v++) {
+        if (some && s->cuts.num_ever >= num_ever + MOST_NEW_CUTS)
+            break;
+        if (some && is_behind_new_cut(s, v, num_ever))
+            continue;
         s->flows++;
         int64_t flow = weft_maxflow_run(s->flow, v, s->n, s->total);
+        if (s->total == flow) {
+            weft_maxflow_set(s->flow, s->root_arc[v], s->total, 0);
+            continue;
+        }
         if (s->total - flow > worst) {
             worst = s->total - flow;
             *terminal = v;
         }
-        weft_maxflow_set(s->flow, s->root_arc[v], s->total, 0);
+        weft_forest_cuts_keep(&s->cuts, s->flow, flow - s->total);
     }
     for (int v = 0; v < s->split->num_terminals; v++)
         weft_maxflow_set(s->flow, s->root_arc[v], s->request->weight[v], 0);
@@ -127,32 +187,81 @@ static weft_status remember(struct splitter *s, int w, const struct proposal *p,
     return WEFT_OK;
 }
 
-/* Splits off as much of proposals[0 .. count) as cuts allow. */
-static weft_status split_off(struct splitter *s, int w, const struct proposal *proposals, int count,
-                             struct weft_error *error)
+/* All pairs at once, as far as kept cuts allow. *lacking: what cuts lack then; if anything, nothing
+ * was done, but for a single pair, which is done but for that. */
+static weft_status try_pairs(struct splitter *s, int w, struct proposal *proposals, int count,
+                             int64_t *lacking, struct weft_error *error)
 {
     int terminal;
+    int64_t taken = 0;
+    for (int i = 0; i < count; i++) {
+        proposals[i].taken = bound(s, w, &proposals[i]);
+        taken += proposals[i].taken;
+        WEFT_TRY(shift(s, w, &proposals[i], proposals[i].taken, error));
+    }
+    *lacking = s->is_certain || taken == 0 ? 0 : lack(s, count > 1, &terminal);
+    if (count == 1 && *lacking > taken)
+        return weft_fail(error, WEFT_INTERNAL, "splitting at vertex %d broke another cut", w);
+    for (int i = 0; i < count && *lacking; i++) {
+        int64_t less = count > 1 ? proposals[i].taken : *lacking;
+        WEFT_TRY(shift(s, w, &proposals[i], -less, error));
+        proposals[i].taken -= less;
+    }
+    return WEFT_OK;
+}
+
+static void limit(struct splitter *s, const struct proposal *p)
+{
+    if (p->taken < p->amount)
+        s->is_at_limit[(size_t)p->u * (size_t)s->n + (size_t)p->t] = true;
+}
+
+/* As far as kept cuts allow; whether that was too much is looked at later. */
+static weft_status split_off_in_hope(struct splitter *s, int w, struct proposal *proposals,
+                                     int count, struct weft_error *error)
+{
+    if (s->num_steps > s->room_for_steps - count) {
+        int room = 2 * (s->num_steps + count);
+        struct step *steps = realloc(s->steps, (size_t)room * sizeof *steps);
+        if (!steps)
+            return no_memory(error);
+        s->steps = steps;
+        s->room_for_steps = room;
+    }
+    for (int i = 0; i < count; i++) {
+        struct proposal *p = &proposals[i];
+        p->taken = bound(s, w, p);
+        limit(s, p);
+        if (p->taken > 0) {
+            WEFT_TRY(shift(s, w, p, p->taken, error));
+            s->steps[s->num_steps++] = (struct step){w, *p};
+        }
+    }
+    return WEFT_OK;
+}
+
+/* Splits off as much of proposals[0 .. count) as cuts allow, one after the other. */
+static weft_status split_off(struct splitter *s, int w, struct proposal *proposals, int count,
+                             struct weft_error *error)
+{
+    int64_t lacking = 1;
+    if (s->is_hopeful)
+        return split_off_in_hope(s, w, proposals, count, error);
     if (s->flows > WEFT_FOREST_MAX_FLOWS)
         return weft_fail(error, WEFT_UNSUPPORTED, "a forest that takes more than %d maximum flows",
                          WEFT_FOREST_MAX_FLOWS);
-    for (int i = 0; i < count; i++)
-        WEFT_TRY(shift(s, w, &proposals[i], proposals[i].amount, error));
-    int64_t lacking = s->is_certain ? 0 : lack(s, count > 1, &terminal);
+    for (int i = 0; i < (count > 1 ? MOST_ATTEMPTS : 1) && lacking; i++)
+        WEFT_TRY(try_pairs(s, w, proposals, count, &lacking, error));
     if (lacking && count > 1) {
-        for (int i = 0; i < count; i++)
-            WEFT_TRY(shift(s, w, &proposals[i], -proposals[i].amount, error));
         WEFT_TRY(split_off(s, w, proposals, count / 2, error));
         return split_off(s, w, proposals + count / 2, count - count / 2, error);
     }
-    if (lacking > proposals->amount)
-        return weft_fail(error, WEFT_INTERNAL, "splitting at vertex %d broke another cut", w);
-    if (lacking) {
-        s->is_at_limit[(size_t)proposals->u * (size_t)s->n + (size_t)proposals->t] = true;
-        WEFT_TRY(shift(s, w, proposals, -lacking, error));
+    for (int i = 0; i < count; i++) {
+        const struct proposal *p = &proposals[i];
+        limit(s, p);
+        if (p->taken > 0)
+            WEFT_TRY(remember(s, w, p, p->taken, error));
     }
-    for (int i = 0; i < count; i++)
-        if (proposals[i].amount > lacking)
-            WEFT_TRY(remember(s, w, &proposals[i], proposals[i].amount - lacking, error));
     return WEFT_OK;
 }
 
@@ -173,7 +282,7 @@ static weft_status propose(struct splitter *s, int u, int t, int64_t amount,
         s->proposals = proposals;
         s->room = room;
     }
-    s->proposals[s->num_proposals++] = (struct proposal){u, t, amount};
+    s->proposals[s->num_proposals++] = (struct proposal){u, t, amount, 0};
     s->in[u] -= amount;
     s->out[t] -= amount;
     return WEFT_OK;
@@ -358,7 +467,10 @@ static weft_status split_rest(struct splitter *s, int w, struct weft_error *erro
 {
     while (read_switch(s, w) > 0) {
         WEFT_TRY(propose_rest(s, error));
-        if (s->num_proposals == 0)
+        s->is_stuck = s->num_proposals == 0;
+        if (s->is_stuck && s->is_hopeful)
+            return WEFT_OK;
+        if (s->is_stuck)
             return weft_fail(error, WEFT_INTERNAL, "vertex %d cannot be split off", w);
         WEFT_TRY(split_off(s, w, s->proposals, s->num_proposals, error));
     }
@@ -407,6 +519,38 @@ static int compare_beside(const void *a, const void *b)
     return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
 }
 
+/* Removes up to *count of the switches that are next in order without a question, then looks
+ * whether all was well; if not, all is as it was, but for the cuts found, and half as many are
+ * next. A switch that fails too often is removed with care. */
+static weft_status remove_some(struct splitter *s, int *next, int end, int *count, int *failures,
+                               struct weft_error *error)
+{
+    int last = end - *next < *count ? end : *next + *count, terminal;
+    if (*failures == MOST_ATTEMPTS) {
+        *failures = 0;
+        return remove_switch(s, s->order[2 * (*next)++ + 1], error);
+    }
+    s->num_steps = 0;
+    s->is_hopeful = true;
+    s->is_stuck = false;
+    for (int i = *next; i < last && !s->is_stuck; i++)
+        WEFT_TRY(remove_switch(s, s->order[2 * i + 1], error));
+    s->is_hopeful = false;
+    if ((s->num_steps == 0 || lack(s, true, &terminal) == 0) && !s->is_stuck) {
+        for (int i = 0; i < s->num_steps; i++)
+            WEFT_TRY(remember(s, s->steps[i].w, &s->steps[i].pair, s->steps[i].pair.taken, error));
+        *next = last;
+        *failures = 0;
+        *count = 2 * *count < MOST_IN_HOPE ? 2 * *count : MOST_IN_HOPE;
+        return WEFT_OK;
+    }
+    for (int i = s->num_steps - 1; i >= 0; i--)
+        WEFT_TRY(shift(s, s->steps[i].w, &s->steps[i].pair, -s->steps[i].pair.taken, error));
+    *failures += *count == 1;
+    *count = *count > 1 ? *count / 2 : 1;
+    return WEFT_OK;
+}
+
 /* Switches beside few other switches first: traffic stays low in a tree of switches. */
 static weft_status remove_switches(struct splitter *s, struct weft_error *error)
 {
@@ -423,8 +567,8 @@ static weft_status remove_switches(struct splitter *s, struct weft_error *error)
             s->order[2 * i] += row[v] > 0;
     }
     qsort(s->order, (size_t)count, 2 * sizeof *s->order, compare_beside);
-    for (int i = 0; i < count; i++)
-        WEFT_TRY(remove_switch(s, s->order[2 * i + 1], error));
+    for (int next = 0, at_once = 1, failures = 0; next < count;)
+        WEFT_TRY(remove_some(s, &next, count, &at_once, &failures, error));
     return WEFT_OK;
 }
 
@@ -471,6 +615,7 @@ static weft_status prepare(struct splitter *s, struct weft_error *error)
     split->direct = calloc(pairs, sizeof *split->direct);
     split->first_part = malloc(pairs * sizeof *split->first_part);
     s->flow = weft_maxflow_create(s->n + 1);
+    bool has_cuts = weft_forest_cuts_init(&s->cuts, s->n);
     s->arc = malloc(pairs * sizeof *s->arc);
     s->root_arc = malloc(n * sizeof *s->root_arc);
     s->plain = malloc(pairs * sizeof *s->plain);
@@ -485,8 +630,8 @@ static weft_status prepare(struct splitter *s, struct weft_error *error)
     s->members = malloc(n * sizeof *s->members);
     s->box_first = malloc((n + 1) * sizeof *s->box_first);
     if (!split->capacity || !split->direct || !split->first_part || !s->flow || !s->arc ||
-        !s->root_arc || !s->is_at_limit || !s->plain || !s->box_out || !s->chosen || !s->shares ||
-        !s->order || !s->in || !s->out || !s->box || !s->members || !s->box_first)
+        !s->root_arc || !has_cuts || !s->is_at_limit || !s->plain || !s->box_out || !s->chosen ||
+        !s->shares || !s->order || !s->in || !s->out || !s->box || !s->members || !s->box_first)
         return no_memory(error);
     memset(split->first_part, -1, pairs * sizeof *split->first_part);
     memset(s->arc, -1, pairs * sizeof *s->arc);
@@ -537,6 +682,7 @@ weft_status weft_forest_split_switches(const struct weft_network *network,
     weft_maxflow_destroy(&s.flow);
     free(s.arc);
     free(s.root_arc);
+    weft_forest_cuts_free(&s.cuts);
     free(s.is_at_limit);
     free(s.plain);
     free(s.order);
@@ -549,6 +695,7 @@ weft_status weft_forest_split_switches(const struct weft_network *network,
     free(s.members);
     free(s.box_first);
     free(s.proposals);
+    free(s.steps);
     return status;
 }
 
