@@ -6,8 +6,11 @@
  * and all those roots, says so.
  *
  * A cut that said no is kept with its slack: what it can spare beyond the trees that still must
- * enter it. Slack only ever falls, by each entry of a tree beyond the first it needs, so kept cuts
- * answer most later questions without a flow.
+ * enter it. Slack only ever falls, by each entry of a tree beyond the first it needs. Kept cuts are
+ * nearly always all there are to mind. So trees grow in hope, by kept cuts alone, and one look at
+ * all terminals says for many trees at once whether all was well. What is well after the last tree
+ * was so after each of its edges, so these are the trees that asking about every edge would give.
+ * Where it was not, the look has found cuts; the trees are taken back, and grow again with those.
  *
  * How deep the trees get depends on which edges are asked about first. The first packing takes what
  * comes; then others are tried in several styles, each only as deep as the best so far less one and
@@ -24,7 +27,8 @@ enum {
     WORDS = WEFT_FOREST_CUT_WORDS,
     MOST_IN_HOPE = 64, // trees that one look at all terminals is for
     MOST_FAILURES = 3, // of a single tree, until each of its edges is asked about
-    MOST_NEW_CUTS = 16 // kept from one look
+    MOST_NEW_CUTS = 16, // kept from one look
+    SHARE_OF_LOOK = 2,  // of an arc, in a flow that ends where others were joined to the source
 };
 /* Arcs looked at by all flows of the packings after the first. */
 static const int64_t most_work = 1000000;
@@ -443,7 +447,7 @@ static bool is_still_feasible(struct packer *p)
         if (is_behind)
             continue;
         int64_t flow = weft_maxflow_run(p->flow, v, p->n, p->total);
-        p->work += p->first[p->n] + p->n;
+        p->work += (p->first[p->n] + p->n) / SHARE_OF_LOOK;
         if (flow < p->total)
             weft_forest_cuts_keep(&p->cuts, p->flow, flow - p->total);
         else
