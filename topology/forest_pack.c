@@ -25,8 +25,8 @@
 
 enum {
     WORDS = WEFT_FOREST_CUT_WORDS,
-    MOST_IN_HOPE = 64, // trees that one look at all terminals is for
-    MOST_FAILURES = 3, // of a single tree, until each of its edges is asked about
+    MOST_IN_HOPE = 64,  // trees that one look at all terminals is for
+    MOST_FAILURES = 3,  // of a single tree, until each of its edges is asked about
     MOST_NEW_CUTS = 16, // kept from one look
     SHARE_OF_LOOK = 2,  // of an arc, in a flow that ends where others were joined to the source
 };
