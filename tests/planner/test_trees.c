@@ -21,7 +21,7 @@
 
 enum { most_ranks = 33 };
 
-static const char *const names[] = {"double_tree", "bruck", "pat", "pairwise"};
+static const char *const names[] = {"double_tree", "bruck", "pat", "pairwise", "relay"};
 enum { num_names = sizeof names / sizeof *names };
 
 static uint32_t next_random(uint64_t *seed)
@@ -135,7 +135,7 @@ static void test_random_layouts(void **state)
     }
     for (int a = 0; a < num_names; a++) {
         print_message("%s: %ld requests\n", names[a], num_verified[a]);
-        assert_true(num_verified[a] >= 400);
+        assert_true(num_verified[a] >= 200);
     }
 }
 
