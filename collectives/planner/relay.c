@@ -252,30 +252,30 @@ static void write_steps(const struct relay *relay, bool is_in_place)
 
 /* ---- price, and which groups ---- */
 
+// Sorted messages leave one after the other, while others are still being sorted.
 static __int128 price_at(const struct weft_key *key, const struct weft_layout *layout, int level)
 {
     const struct weft_groups *groups = &layout->levels[level];
     int64_t n = key->num_ranks, size = groups->largest, block = weft_key_bytes(key) / n;
     int64_t far = n - groups->smallest, runs = layout->is_in_order ? 1 : (far + size - 1) / size;
     int64_t run = (far + groups->smallest - 1) / groups->smallest; // of one collector
+    int64_t sorted = run > 1 ? run * size : 1;
     struct weft_load inside = {.level = level,
                                .is_crowd = true,
                                .rounds = size > 1,
                                .steps = 2 * (size - 1) * (1 + runs) + 1,
                                .moved = (__int128)block * (run + 1) * (size - 1)};
-    struct weft_load sorting = {.steps = run > 1 ? run * size : 1,
-                                .copied = (__int128)block * (run > 1 ? run * size : 1)};
     struct weft_load across = {.level = weft_layout_top(layout),
                                .is_crowd = true,
                                .rounds = 1,
-                               .steps = run + groups->num_groups - 1,
-                               .moved = (__int128)block * run * size};
+                               .steps = sorted + run + groups->num_groups - 1,
+                               .moved = (__int128)block * run * size * (n - 1) / far,
+                               .copied = (__int128)block * sorted};
     if (!layout->is_in_order) {
-        sorting.steps += far;
-        sorting.copied += (__int128)block * far;
+        across.steps += far;
+        across.copied += (__int128)block * far;
     }
-    return weft_price(key, layout, &inside) + weft_price(key, layout, &sorting) +
-           weft_price(key, layout, &across);
+    return weft_price(key, layout, &inside) + weft_price_at_once(key, layout, &across);
 }
 
 static int best_level(const struct weft_key *key, const struct weft_layout *layout)
