@@ -192,13 +192,15 @@ static int order_arcs(struct packer *p, int x)
 static bool try_arc(struct packer *p, int x, int a, int64_t least)
 {
     int64_t weight = p->weight, most = p->arcs[a].left < weight ? p->arcs[a].left : weight;
-    while ((most = bound(p, x, p->arcs[a].to, most)) >= least) {
+    int64_t refused = INT64_MAX; // the cut that said so is kept: the next bound is less
+    while ((most = bound(p, x, p->arcs[a].to, most)) >= least && most < refused) {
         if (most < weight)
             set_weight(p, most);
         if (p->is_hopeful || ask(p, x, p->arcs[a].to, most) == most) {
             add_edge(p, x, a);
             return true;
         }
+        refused = most;
         if (most < weight)
             set_weight(p, weight);
     }
@@ -255,7 +257,7 @@ static bool grow_lowered(struct packer *p)
         }
         p->limit[a] = bound(p, x, p->arcs[a].to, best); // by the cut just kept
         set_weight(p, weight);
-        if (p->limit[a] == best) // hope was in vain: the tree needs this cut, which is full
+        if (p->limit[a] == best) // in vain hope: the tree must enter a cut that is full
             return false;
     }
     return false;
@@ -471,7 +473,8 @@ static weft_status grow_next(struct packer *p, bool *grown, struct weft_error *e
 }
 
 /* Grows up to *count trees without a question, then looks whether all was well; if not, again, with
- * the cuts found and half as many. What cannot be finished in hope is grown with care. */
+ * the cuts found and half as many. What cannot be finished in hope is grown with care. *grown: as
+ * of grow_tree. */
 static weft_status grow_some(struct packer *p, int *count, int *failures, bool *grown,
                              struct weft_error *error)
 {
@@ -488,7 +491,7 @@ static weft_status grow_some(struct packer *p, int *count, int *failures, bool *
         go_back(p, num_ever);
         *failures += *count == 1;
         *count = *count > 1 ? *count / 2 : 1;
-        *grown = true;
+        *grown = p->work <= p->work_left;
         return WEFT_OK;
     }
     if (!*grown || *failures == MOST_FAILURES)

@@ -240,6 +240,14 @@ static weft_status split_off_in_hope(struct splitter *s, int w, struct proposal 
     return WEFT_OK;
 }
 
+static weft_status check_flows(const struct splitter *s, struct weft_error *error)
+{
+    if (s->flows <= WEFT_FOREST_MAX_FLOWS)
+        return WEFT_OK;
+    return weft_fail(error, WEFT_UNSUPPORTED, "a forest that takes more than %d maximum flows",
+                     WEFT_FOREST_MAX_FLOWS);
+}
+
 /* Splits off as much of proposals[0 .. count) as cuts allow, one after the other. */
 static weft_status split_off(struct splitter *s, int w, struct proposal *proposals, int count,
                              struct weft_error *error)
@@ -247,9 +255,7 @@ static weft_status split_off(struct splitter *s, int w, struct proposal *proposa
     int64_t lacking = 1;
     if (s->is_hopeful)
         return split_off_in_hope(s, w, proposals, count, error);
-    if (s->flows > WEFT_FOREST_MAX_FLOWS)
-        return weft_fail(error, WEFT_UNSUPPORTED, "a forest that takes more than %d maximum flows",
-                         WEFT_FOREST_MAX_FLOWS);
+    WEFT_TRY(check_flows(s, error));
     for (int i = 0; i < (count > 1 ? MOST_ATTEMPTS : 1) && lacking; i++)
         WEFT_TRY(try_pairs(s, w, proposals, count, &lacking, error));
     if (lacking && count > 1) {
@@ -526,6 +532,7 @@ static weft_status remove_some(struct splitter *s, int *next, int end, int *coun
                                struct weft_error *error)
 {
     int last = end - *next < *count ? end : *next + *count, terminal;
+    WEFT_TRY(check_flows(s, error));
     if (*failures == MOST_ATTEMPTS) {
         *failures = 0;
         return remove_switch(s, s->order[2 * (*next)++ + 1], error);
