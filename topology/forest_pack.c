@@ -21,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "topology/maxflow.h"
-
 enum {
     WORDS = WEFT_FOREST_CUT_WORDS,
     MOST_IN_HOPE = 64,  // trees that one look at all terminals is for

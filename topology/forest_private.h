@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The two halves of packing a forest. forest_split.c removes the switches: what entered a switch
- * and left it again becomes arcs between its neighbours, until only terminals are left and each
- * can still be reached as well as before. forest_pack.c packs trees into what is left. Both go
- * ahead as far as the cuts seen so far allow, and ask flows afterwards (forest_cuts.c). Splitting
- * remembers what each arc stands for, so that forest.c finds the way back. Private to forest*.c
- * and their tests.
+ * The two halves of packing a forest. forest_split.c (with forest_spread.c) removes the switches:
+ * what entered a switch and left it again becomes arcs between its neighbours, until only terminals
+ * are left and each can still be reached as well as before. forest_pack.c packs trees into what is
+ * left. Both go ahead as far as the cuts seen so far allow, and ask flows afterwards
+ * (forest_cuts.c). Splitting remembers what each arc stands for, so that forest.c finds the way
+ * back. Private to forest*.c and their tests.
  */
 #ifndef WEFT_TOPOLOGY_FOREST_PRIVATE_H
 #define WEFT_TOPOLOGY_FOREST_PRIVATE_H
