@@ -264,13 +264,15 @@ static __int128 price_at(const struct weft_key *key, const struct weft_layout *l
                                .is_crowd = true,
                                .rounds = size > 1,
                                .steps = 2 * (size - 1) * (1 + runs) + 1,
-                               .moved = (__int128)block * (run + 1) * (size - 1)};
+                               .moved = (__int128)block * (run + 1) * (size - 1),
+                               .messages = (size - 1) * (1 + runs)};
     struct weft_load across = {.level = weft_layout_top(layout),
                                .is_crowd = true,
                                .rounds = 1,
                                .steps = sorted + run + groups->num_groups - 1,
                                .moved = (__int128)block * run * size * (n - 1) / far,
-                               .copied = (__int128)block * sorted};
+                               .copied = (__int128)block * sorted,
+                               .messages = (run * (n - 1) + far - 1) / far};
     if (!layout->is_in_order) {
         across.steps += far;
         across.copied += (__int128)block * far;
