@@ -6,8 +6,11 @@
  * and all those roots, says so.
  *
  * A cut that said no is kept with its slack: what it can spare beyond the trees that still must
- * enter it. Slack only ever falls, by each entry of a tree beyond the first it needs, so kept cuts
- * answer most later questions without a flow.
+ * enter it. Slack only ever falls, by each entry of a tree beyond the first it needs. Kept cuts are
+ * nearly always all there are to mind. So trees grow in hope, by kept cuts alone, and one look at
+ * all terminals says for many trees at once whether all was well. What is well after the last tree
+ * was so after each of its edges, so these are the trees that asking about every edge would give.
+ * Where it was not, the look has found cuts; the trees are taken back, and grow again with those.
  *
  * How deep the trees get depends on which edges are asked about first. The first packing takes what
  * comes; then others are tried in several styles, each only as deep as the best so far less one and
@@ -18,9 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "topology/maxflow.h"
-
-enum { MAX_CUTS = 1024, WORDS = MAX_CUTS / 64 };
+enum {
+    WORDS = WEFT_FOREST_CUT_WORDS,
+    MOST_IN_HOPE = 64,  // trees that one look at all terminals is for
+    MOST_FAILURES = 3,  // of a single tree, until each of its edges is asked about
+    MOST_NEW_CUTS = 16, // kept from one look
+    SHARE_OF_LOOK = 2,  // of an arc, in a flow that ends where others were joined to the source
+};
 /* Arcs looked at by all flows of the packings after the first. */
 static const int64_t most_work = 1000000;
 
@@ -33,32 +40,38 @@ static const struct style styles[] = {
     {false, false, 1}, {true, true, 1}, {true, false, 1}, {true, true, 4}, {false, false, 4},
 };
 
-struct cut {
-    int64_t slack; // before the growing tree
-    int entries;   // edges of the growing tree into it, but for the one that it needs
-};
-
 struct arc {
     int to;
     int in_flow;
     int64_t left;
 };
 
+// What a packing had come to.
+struct mark {
+    int64_t *arc_left; // (num_arcs)
+    int64_t *left;     // (n)
+    int64_t *slack;    // (WEFT_FOREST_MAX_CUTS)
+    int64_t total;
+    int num_trees, depth, next_root;
+};
+
 struct packer {
     const struct weft_forest_split *split;
     struct weft_forest_packing *packing;
     int n;
-    int *first;                // (n + 1)
-    struct arc *arcs;          // by (from, to)
-    struct weft_maxflow *flow; // backward: from a terminal to the common source, vertex n
-    int *root_arc;             // (n) of `flow`
-    const int64_t *asked;      // (n) trees of each root
-    int64_t *left;             // (n) trees that each root still needs
-    int64_t total;             // of them
-    uint64_t *inside;          // (n, WORDS) cuts that hold a vertex on their far side
-    struct cut *cuts;          // (MAX_CUTS)
-    int num_cuts, num_ever;    // the oldest makes room
-    int *order;                // (n) arcs of one vertex, scratch
+    int *first;                   // (n + 1)
+    struct arc *arcs;             // by (from, to)
+    struct weft_maxflow *flow;    // backward: from a terminal to the common source, vertex n
+    int *root_arc;                // (n) of `flow`
+    const int64_t *asked;         // (n) trees of each root
+    int64_t *left;                // (n) trees that each root still needs
+    int64_t total;                // of them
+    struct weft_forest_cuts cuts; // their slack: before the growing tree
+    int *entries;                 // (WEFT_FOREST_MAX_CUTS) see count_entries
+    struct mark mark;
+    int next_root;
+    bool is_hopeful;
+    int *order; // (n) arcs of one vertex, scratch
     const struct style *style;
     int most_depth;
     int64_t work, work_left; // arcs looked at by flows
@@ -78,11 +91,6 @@ static weft_status no_memory(struct weft_error *error)
     return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the trees of a forest");
 }
 
-static bool is_inside(const struct packer *p, int cut, int vertex)
-{
-    return p->inside[(size_t)vertex * WORDS + (size_t)cut / 64] >> (cut % 64) & 1;
-}
-
 static void set_arc(struct packer *p, int a, int64_t left)
 {
     p->arcs[a].left = left;
@@ -92,32 +100,32 @@ static void set_arc(struct packer *p, int a, int64_t left)
 // How many copies of the growing tree may use x -> y as far as the kept cuts know.
 static int64_t bound(const struct packer *p, int x, int y, int64_t most)
 {
-    const uint64_t *at_x = &p->inside[(size_t)x * WORDS], *at_y = &p->inside[(size_t)y * WORDS];
-    for (int word = 0; word * 64 < p->num_cuts; word++)
+    const uint64_t *at_x = &p->cuts.inside[(size_t)x * WORDS];
+    const uint64_t *at_y = &p->cuts.inside[(size_t)y * WORDS];
+    for (int word = 0; word * 64 < p->cuts.num; word++)
         for (uint64_t set = at_y[word] & ~at_x[word]; set; set &= set - 1) {
-            const struct cut *cut = &p->cuts[word * 64 + __builtin_ctzll(set)];
-            if (cut->entries + 1 > 0 && cut->slack / (cut->entries + 1) < most)
-                most = cut->slack / (cut->entries + 1);
+            int cut = word * 64 + __builtin_ctzll(set), entries = p->entries[cut] + 1;
+            if (entries > 0 && p->cuts.slack[cut] / entries < most)
+                most = p->cuts.slack[cut] / entries;
         }
     return most;
+}
+
+// Of the growing tree: edges into a cut, but for the one that it needs.
+static void count_entries(struct packer *p, int cut)
+{
+    p->entries[cut] = weft_forest_cuts_has(&p->cuts, cut, p->root) ? 0 : -1;
+    for (int i = 0; i + 1 < p->size; i++)
+        p->entries[cut] += weft_forest_cuts_has(&p->cuts, cut, p->arcs[p->edges[i]].to) &&
+                           !weft_forest_cuts_has(&p->cuts, cut, p->from[i]);
 }
 
 // Keeps the cut of the last flow, which found `slack` for one more entry of the growing tree.
 static void keep_cut(struct packer *p, int64_t slack)
 {
-    int c = p->num_ever++ % MAX_CUTS;
-    uint64_t bit = (uint64_t)1 << (c % 64);
-    if (p->num_cuts < MAX_CUTS)
-        p->num_cuts++;
-    for (int v = 0; v < p->n; v++) {
-        uint64_t *word = &p->inside[(size_t)v * WORDS + (size_t)c / 64];
-        *word = weft_maxflow_is_on_source_side(p->flow, v) ? *word | bit : *word & ~bit;
-    }
-    struct cut *cut = &p->cuts[c];
-    cut->entries = is_inside(p, c, p->root) ? 0 : -1;
-    for (int i = 0; i + 1 < p->size; i++)
-        cut->entries += is_inside(p, c, p->arcs[p->edges[i]].to) && !is_inside(p, c, p->from[i]);
-    cut->slack = slack + p->weight * cut->entries;
+    int cut = weft_forest_cuts_keep(&p->cuts, p->flow, slack);
+    count_entries(p, cut);
+    p->cuts.slack[cut] += p->weight * p->entries[cut];
 }
 
 // How many copies of the growing tree may use x -> y, at most `most`.
@@ -147,10 +155,11 @@ static void set_weight(struct packer *p, int64_t weight)
 static void add_edge(struct packer *p, int x, int a)
 {
     int y = p->arcs[a].to;
-    const uint64_t *at_x = &p->inside[(size_t)x * WORDS], *at_y = &p->inside[(size_t)y * WORDS];
-    for (int word = 0; word * 64 < p->num_cuts; word++)
+    const uint64_t *at_x = &p->cuts.inside[(size_t)x * WORDS];
+    const uint64_t *at_y = &p->cuts.inside[(size_t)y * WORDS];
+    for (int word = 0; word * 64 < p->cuts.num; word++)
         for (uint64_t set = at_y[word] & ~at_x[word]; set; set &= set - 1)
-            p->cuts[word * 64 + __builtin_ctzll(set)].entries++;
+            p->entries[word * 64 + __builtin_ctzll(set)]++;
     p->edges[p->size - 1] = a;
     p->from[p->size - 1] = x;
     p->depth[y] = p->depth[x] + 1;
@@ -181,13 +190,15 @@ static int order_arcs(struct packer *p, int x)
 static bool try_arc(struct packer *p, int x, int a, int64_t least)
 {
     int64_t weight = p->weight, most = p->arcs[a].left < weight ? p->arcs[a].left : weight;
-    while ((most = bound(p, x, p->arcs[a].to, most)) >= least) {
+    int64_t refused = INT64_MAX; // the cut that said so is kept: the next bound is less
+    while ((most = bound(p, x, p->arcs[a].to, most)) >= least && most < refused) {
         if (most < weight)
             set_weight(p, most);
-        if (ask(p, x, p->arcs[a].to, most) == most) {
+        if (p->is_hopeful || ask(p, x, p->arcs[a].to, most) == most) {
             add_edge(p, x, a);
             return true;
         }
+        refused = most;
         if (most < weight)
             set_weight(p, weight);
     }
@@ -238,13 +249,14 @@ static bool grow_lowered(struct packer *p)
         p->limit[i] = weight;
     while ((best = find_widest(p, &x, &a)) > 0) {
         set_weight(p, best);
-        int64_t found = ask(p, x, p->arcs[a].to, best);
-        if (found == best) {
+        if (ask(p, x, p->arcs[a].to, best) == best) {
             add_edge(p, x, a);
             return true;
         }
         p->limit[a] = bound(p, x, p->arcs[a].to, best); // by the cut just kept
         set_weight(p, weight);
+        if (p->limit[a] == best) // in vain hope: the tree must enter a cut that is full
+            return false;
     }
     return false;
 }
@@ -277,7 +289,7 @@ static weft_status keep_tree(struct packer *p, struct weft_error *error)
     return WEFT_OK;
 }
 
-/* *grown: false where the tree would be too deep, or there was too much work. */
+/* *grown: false where the tree would be too deep, or there was too much work; it is gone then. */
 static weft_status grow_tree(struct packer *p, int root, int64_t most, bool *grown,
                              struct weft_error *error)
 {
@@ -287,15 +299,17 @@ static weft_status grow_tree(struct packer *p, int root, int64_t most, bool *gro
     p->queue[0] = root;
     memset(p->depth, -1, (size_t)p->n * sizeof *p->depth);
     p->depth[root] = 0;
-    for (int c = 0; c < p->num_cuts; c++)
-        p->cuts[c].entries = is_inside(p, c, root) ? 0 : -1;
+    for (int c = 0; c < p->cuts.num; c++)
+        count_entries(p, c);
     set_weight(p, p->weight);
     *grown = false;
     while (grow_near(p), p->size < p->n)
-        if (p->work > p->work_left || !grow_lowered(p))
+        if (p->work > p->work_left || !grow_lowered(p)) {
+            set_weight(p, 0);
             return WEFT_OK;
-    for (int c = 0; c < p->num_cuts; c++)
-        p->cuts[c].slack -= p->weight * p->cuts[c].entries;
+        }
+    for (int c = 0; c < p->cuts.num; c++)
+        p->cuts.slack[c] -= p->weight * p->entries[c];
     p->left[root] -= p->weight;
     p->total -= p->weight;
     *grown = true;
@@ -314,16 +328,19 @@ static weft_status prepare(struct packer *p, struct weft_error *error)
     p->flow = weft_maxflow_create(p->n + 1);
     p->root_arc = malloc(n * sizeof *p->root_arc);
     p->left = malloc(n * sizeof *p->left);
-    p->inside = calloc(n * WORDS, sizeof *p->inside);
-    p->cuts = malloc(MAX_CUTS * sizeof *p->cuts);
+    p->entries = malloc(WEFT_FOREST_MAX_CUTS * sizeof *p->entries);
+    p->mark.arc_left = malloc((num_arcs + 1) * sizeof *p->mark.arc_left);
+    p->mark.left = malloc(n * sizeof *p->mark.left);
+    p->mark.slack = malloc(WEFT_FOREST_MAX_CUTS * sizeof *p->mark.slack);
     p->queue = malloc(n * sizeof *p->queue);
     p->depth = malloc(n * sizeof *p->depth);
     p->edges = malloc(n * sizeof *p->edges);
     p->from = malloc(n * sizeof *p->from);
     p->order = malloc(n * sizeof *p->order);
     p->limit = malloc((num_arcs + 1) * sizeof *p->limit);
-    if (!p->first || !p->arcs || !p->flow || !p->root_arc || !p->left || !p->inside || !p->cuts ||
-        !p->queue || !p->depth || !p->edges || !p->from || !p->order || !p->limit)
+    if (!weft_forest_cuts_init(&p->cuts, p->n) || !p->first || !p->arcs || !p->flow ||
+        !p->root_arc || !p->left || !p->entries || !p->mark.arc_left || !p->mark.left ||
+        !p->mark.slack || !p->queue || !p->depth || !p->edges || !p->from || !p->order || !p->limit)
         return no_memory(error);
     int count = 0;
     for (int x = 0; x < p->n; x++) {
@@ -351,8 +368,8 @@ static void start_again(struct packer *p, const struct style *style, int most_de
     const struct weft_forest_split *split = p->split;
     p->style = style;
     p->most_depth = most_depth;
-    p->num_cuts = p->num_ever = 0;
-    memset(p->inside, 0, (size_t)p->n * WORDS * sizeof *p->inside);
+    weft_forest_cuts_forget(&p->cuts);
+    p->next_root = 0;
     p->total = 0;
     for (int x = 0; x < p->n; x++)
         for (int a = p->first[x]; a < p->first[x + 1]; a++)
@@ -366,20 +383,133 @@ static void start_again(struct packer *p, const struct style *style, int most_de
     }
 }
 
+/* ---- in hope ---- */
+
+static void set_mark(struct packer *p)
+{
+    struct mark *mark = &p->mark;
+    for (int a = 0; a < p->first[p->n]; a++)
+        mark->arc_left[a] = p->arcs[a].left;
+    memcpy(mark->left, p->left, (size_t)p->n * sizeof *mark->left);
+    memcpy(mark->slack, p->cuts.slack, WEFT_FOREST_MAX_CUTS * sizeof *mark->slack);
+    mark->total = p->total;
+    mark->num_trees = p->packing->num_trees;
+    mark->depth = p->packing->depth;
+    mark->next_root = p->next_root;
+}
+
+// What a cut can spare, no tree growing.
+static int64_t slack_of(const struct packer *p, int cut)
+{
+    int64_t slack = -p->total;
+    for (int x = 0; x < p->n; x++) {
+        if (weft_forest_cuts_has(&p->cuts, cut, x)) {
+            slack += p->left[x];
+            continue;
+        }
+        for (int a = p->first[x]; a < p->first[x + 1]; a++)
+            if (weft_forest_cuts_has(&p->cuts, cut, p->arcs[a].to))
+                slack += p->arcs[a].left;
+    }
+    return slack;
+}
+
+// Cuts kept since the mark stay: their number then was `num_ever`.
+static void go_back(struct packer *p, int num_ever)
+{
+    const struct mark *mark = &p->mark;
+    for (int a = 0; a < p->first[p->n]; a++)
+        if (p->arcs[a].left != mark->arc_left[a])
+            set_arc(p, a, mark->arc_left[a]);
+    for (int v = 0; v < p->n; v++) {
+        p->left[v] = mark->left[v];
+        weft_maxflow_set(p->flow, p->root_arc[v], p->left[v], 0);
+    }
+    memcpy(p->cuts.slack, mark->slack, WEFT_FOREST_MAX_CUTS * sizeof *mark->slack);
+    p->total = mark->total;
+    p->packing->num_trees = mark->num_trees;
+    p->packing->depth = mark->depth;
+    p->next_root = mark->next_root;
+    for (int c = num_ever; c < p->cuts.num_ever; c++)
+        p->cuts.slack[c % WEFT_FOREST_MAX_CUTS] = slack_of(p, c % WEFT_FOREST_MAX_CUTS);
+}
+
+/* Whether the trees still to grow can reach every terminal. Cuts that hold them back are kept. A
+ * terminal that is reached joins the source for those after it: cuts around it are known to be
+ * good. */
+static bool is_still_feasible(struct packer *p)
+{
+    int num_ever = p->cuts.num_ever;
+    for (int v = 0; v < p->n && p->cuts.num_ever < num_ever + MOST_NEW_CUTS; v++) {
+        bool is_behind = false;
+        for (int c = num_ever; c < p->cuts.num_ever && !is_behind; c++)
+            is_behind = weft_forest_cuts_has(&p->cuts, c % WEFT_FOREST_MAX_CUTS, v);
+        if (is_behind)
+            continue;
+        int64_t flow = weft_maxflow_run(p->flow, v, p->n, p->total);
+        p->work += (p->first[p->n] + p->n) / SHARE_OF_LOOK;
+        if (flow < p->total)
+            weft_forest_cuts_keep(&p->cuts, p->flow, flow - p->total);
+        else
+            weft_maxflow_set(p->flow, p->root_arc[v], p->total, 0);
+    }
+    for (int v = 0; v < p->n; v++)
+        weft_maxflow_set(p->flow, p->root_arc[v], p->left[v], 0);
+    return p->cuts.num_ever == num_ever;
+}
+
+static weft_status grow_next(struct packer *p, bool *grown, struct weft_error *error)
+{
+    while (p->left[p->next_root] == 0)
+        p->next_root = (p->next_root + 1) % p->n;
+    int root = p->next_root;
+    WEFT_TRY(
+        grow_tree(p, root, (p->asked[root] + p->style->turns - 1) / p->style->turns, grown, error));
+    if (*grown)
+        p->next_root = (root + 1) % p->n;
+    return WEFT_OK;
+}
+
+/* Grows up to *count trees without a question, then looks whether all was well; if not, again, with
+ * the cuts found and half as many. What cannot be finished in hope is grown with care. *grown: as
+ * of grow_tree. */
+static weft_status grow_some(struct packer *p, int *count, int *failures, bool *grown,
+                             struct weft_error *error)
+{
+    int num_ever = p->cuts.num_ever, made = 0;
+    *grown = true;
+    p->is_hopeful = true;
+    set_mark(p);
+    while (*grown && made < *count && p->total > 0 && *failures < MOST_FAILURES) {
+        WEFT_TRY(grow_next(p, grown, error));
+        made += *grown;
+    }
+    p->is_hopeful = false;
+    if (made > 0 && !is_still_feasible(p)) {
+        go_back(p, num_ever);
+        *failures += *count == 1;
+        *count = *count > 1 ? *count / 2 : 1;
+        *grown = p->work <= p->work_left;
+        return WEFT_OK;
+    }
+    if (!*grown || *failures == MOST_FAILURES)
+        WEFT_TRY(grow_next(p, grown, error));
+    *failures = 0;
+    *count = 2 * *count < MOST_IN_HOPE ? 2 * *count : MOST_IN_HOPE;
+    return WEFT_OK;
+}
+
 /* *packed: false where it would be too deep, or there was too much work. */
 static weft_status pack(struct packer *p, const struct style *style, int most_depth,
                         struct weft_forest_packing *packing, bool *packed, struct weft_error *error)
 {
+    int count = 1, failures = 0;
     start_again(p, style, most_depth);
     *packing = (struct weft_forest_packing){.num_terminals = p->n};
     p->packing = packing;
     *packed = true;
     while (*packed && p->total > 0)
-        for (int root = 0; root < p->n && *packed; root++) {
-            int64_t part = (p->asked[root] + style->turns - 1) / style->turns;
-            if (p->left[root] > 0)
-                WEFT_TRY(grow_tree(p, root, part, packed, error));
-        }
+        WEFT_TRY(grow_some(p, &count, &failures, packed, error));
     return WEFT_OK;
 }
 
@@ -448,8 +578,11 @@ weft_status weft_forest_pack_trees(const struct weft_forest_split *split, const 
     weft_maxflow_destroy(&p.flow);
     free(p.root_arc);
     free(p.left);
-    free(p.inside);
-    free(p.cuts);
+    weft_forest_cuts_free(&p.cuts);
+    free(p.entries);
+    free(p.mark.arc_left);
+    free(p.mark.left);
+    free(p.mark.slack);
     free(p.queue);
     free(p.depth);
     free(p.edges);

@@ -1,15 +1,17 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The two halves of packing a forest. forest_split.c removes the switches: what entered a switch
- * and left it again becomes arcs between its neighbours, until only terminals are left and each
- * can still be reached as well as before. forest_pack.c packs trees into what is left. Splitting
- * remembers what each arc stands for, so that forest.c finds the way back. Private to forest*.c
- * and their tests.
+ * The two halves of packing a forest. forest_split.c (with forest_spread.c) removes the switches:
+ * what entered a switch and left it again becomes arcs between its neighbours, until only terminals
+ * are left and each can still be reached as well as before. forest_pack.c packs trees into what is
+ * left. Both go ahead as far as the cuts seen so far allow, and ask flows afterwards
+ * (forest_cuts.c). Splitting remembers what each arc stands for, so that forest.c finds the way
+ * back. Private to forest*.c and their tests.
  */
 #ifndef WEFT_TOPOLOGY_FOREST_PRIVATE_H
 #define WEFT_TOPOLOGY_FOREST_PRIVATE_H
 
 #include "topology/forest.h"
+#include "topology/maxflow.h"
 
 /* Dense matrices are kept of networks; larger ones are refused. */
 enum { WEFT_FOREST_MAX_VERTICES = 1024 };
@@ -17,6 +19,25 @@ enum { WEFT_FOREST_MAX_VERTICES = 1024 };
 enum { WEFT_FOREST_MAX_FLOWS = 1 << 20 };
 /* Sums of capacities and of weights stay below. */
 #define WEFT_FOREST_MAX_SUM ((int64_t)1 << 58)
+
+/* Cuts that were in the way: a set of vertices each, with a terminal, and what can still be taken
+ * from what enters it. Whoever changes capacities keeps `slack` right. */
+enum { WEFT_FOREST_MAX_CUTS = 1024, WEFT_FOREST_CUT_WORDS = WEFT_FOREST_MAX_CUTS / 64 };
+struct weft_forest_cuts {
+    int num_vertices;
+    int num, num_ever; // the oldest makes room
+    uint64_t *inside;  // (num_vertices, WEFT_FOREST_CUT_WORDS) cuts that hold a vertex
+    int64_t *slack;    // (WEFT_FOREST_MAX_CUTS)
+};
+
+/* False without memory. Free also after that. */
+bool weft_forest_cuts_init(struct weft_forest_cuts *cuts, int num_vertices);
+void weft_forest_cuts_free(struct weft_forest_cuts *cuts);
+void weft_forest_cuts_forget(struct weft_forest_cuts *cuts); // all of them
+bool weft_forest_cuts_has(const struct weft_forest_cuts *cuts, int cut, int vertex);
+/* What the last run of `flow` reached, which was less than its limit; returns its number. */
+int weft_forest_cuts_keep(struct weft_forest_cuts *cuts, const struct weft_maxflow *flow,
+                          int64_t slack);
 
 /* `amount` units of an arc run through the removed switch `via`. */
 struct weft_forest_part {

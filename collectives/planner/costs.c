@@ -165,6 +165,20 @@ __int128 weft_price_spread(const struct weft_key *key, const struct weft_layout 
     return n > 1 ? most : weft_price(key, layout, load);
 }
 
+__int128 weft_price_at_once(const struct weft_key *key, const struct weft_layout *layout,
+                            const struct weft_load *load)
+{
+    struct weft_load busy = *load, flowing = *load;
+    if (load->level == 0)
+        return weft_price_spread(key, layout, load);
+    busy.moved = 0;
+    flowing.steps = 0;
+    flowing.copied = 0;
+    __int128 steps = weft_price(key, layout, &busy);
+    __int128 bytes = weft_price_spread(key, layout, &flowing);
+    return steps > bytes ? steps : bytes;
+}
+
 int64_t weft_price_clamp(__int128 picoseconds)
 {
     const int64_t most = INT64_MAX / 4; // sums of a few stay in range

@@ -51,6 +51,10 @@ __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout
  * crosses the links of the next. */
 __int128 weft_price_spread(const struct weft_key *key, const struct weft_layout *layout,
                            const struct weft_load *load);
+/* The same again where all messages are under way at once: between groups, bytes flow while the
+ * rank goes on with its steps and copies. */
+__int128 weft_price_at_once(const struct weft_key *key, const struct weft_layout *layout,
+                            const struct weft_load *load);
 /* To int64_t, at least 1. */
 int64_t weft_price_clamp(__int128 picoseconds);
 /* Smallest k with 2^k >= n. */

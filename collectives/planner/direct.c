@@ -243,7 +243,7 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
             own.copied = bytes / n; // what others get is sent once the own copy of it is made
         else
             load.copied = bytes / n;
-        return weft_price_clamp(weft_price_spread(key, layout, &load) +
+        return weft_price_clamp(weft_price_at_once(key, layout, &load) +
                                 weft_price(key, layout, &own));
     }
     int64_t messages = (n - 1) * (key->collective == WEFT_ALL_REDUCE ? 2 : 1);

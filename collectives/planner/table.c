@@ -16,6 +16,7 @@ extern const struct weft_algorithm weft_algorithm_double_tree;
 extern const struct weft_algorithm weft_algorithm_bruck;
 extern const struct weft_algorithm weft_algorithm_pat;
 extern const struct weft_algorithm weft_algorithm_pairwise;
+extern const struct weft_algorithm weft_algorithm_relay;
 extern const struct weft_algorithm weft_algorithm_hierarchical;
 
 // clang-format off
@@ -29,6 +30,7 @@ const struct weft_algorithm *const weft_algorithms[] = {
     &weft_algorithm_bruck,
     &weft_algorithm_pat,
     &weft_algorithm_pairwise,
+    &weft_algorithm_relay,
     &weft_algorithm_forest,
     &weft_algorithm_hierarchical,
     NULL,

@@ -139,6 +139,7 @@ static void test_graphs(void **state)
     pack_graph("dgx-a100:2", false);
     pack_graph("mi250:2", false);
     pack_graph("superpod-h100:4", false);
+    pack_graph("dgx-h100:16", false);
     pack_graph("host:3 numa:2 pcie:2@64 gpu:4@32 nic:2@200", false);
 }
 
