@@ -164,6 +164,9 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
             time += pressure->hops[l] * (paces[l].fixed + paces[l].chunk);
         longest = time > longest ? time : longest;
     }
+    // A sum of many children grows turn by turn, each a message's latency after the one before.
+    if (plan->up)
+        longest += (plan->rise - plan->up->depth) * paces[0].fixed;
     // Where trees that take turns share channels, each stamp waits for the one before.
     if (plan->is_in_lockstep)
         longest += (__int128)(chunks - 1) * paces[top].fixed;

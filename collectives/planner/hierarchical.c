@@ -148,11 +148,11 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
 
 /* The links of a level are busy with all chunks of all its phases, from when the first chunk gets
  * there until the last one has only the phases of other levels ahead; messages are on their way
- * while those before them move. Never faster than one chunk through all phases, nor than the
- * processor. */
+ * while those before them move. Never faster than one chunk through all phases while the others
+ * follow through the longest of them, nor than the processor. */
 static __int128 price_of_phases(const struct plan *plan, const struct weft_key *key, int64_t *steps)
 {
-    __int128 one = 0, processor = 0, longest = 0;
+    __int128 one = 0, processor = 0, longest = 0, widest = 0;
     __int128 until[WEFT_LEVELS_LIMIT] = {0};  // the level's own part, and what comes before it
     __int128 passed[WEFT_LEVELS_LIMIT] = {0}; // when the chunk leaves the level for the last time
     *steps = 0;
@@ -164,6 +164,7 @@ static __int128 price_of_phases(const struct plan *plan, const struct weft_key *
             until[tier] = one + times.fixed;
         one += times.all;
         processor += times.processor;
+        widest = times.links > widest ? times.links : widest;
         until[tier] += plan->chunks * times.links;
         passed[tier] = one;
         *steps += load_of(plan, key, &plan->phases[p], &messages).steps;
@@ -174,7 +175,8 @@ static __int128 price_of_phases(const struct plan *plan, const struct weft_key *
             longest = until[t] + one - passed[t];
     processor *= plan->chunks;
     longest = processor > longest ? processor : longest;
-    longest = one > longest ? one : longest;
+    __int128 chain = one + (plan->chunks - 1) * widest;
+    longest = chain > longest ? chain : longest;
     // A processor that moves the bytes itself can do only one phase at a time.
     if (!plan->hierarchy.layout->costs.overlaps)
         longest = one * plan->chunks;
