@@ -50,10 +50,10 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
     }
     int64_t parts = weft_emit_count_parts(key);
     int64_t rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), (int)parts);
-    bool is_spread = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_TO_ALL;
+    bool is_spread = !is_reduction;
     if (n > 1) {
         load.rounds = is_reduction ? rounds : 1;
-        load.steps = is_spread ? 2 * n : n + load.rounds + 1;
+        load.steps = is_spread && key->collective != WEFT_BROADCAST ? 2 * n : n + load.rounds + 1;
         load.moved = (__int128)bytes * (n - 1) * parts / n;
         load.combined = is_reduction ? load.moved : 0;
         load.messages = (n - 1 + load.rounds - 1) / load.rounds;

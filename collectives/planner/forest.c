@@ -139,6 +139,7 @@ static void find_paces(const struct weft_key *key, const struct weft_layout *lay
     for (int i = 0; i < plan->num_pressures; i++) {
         struct pace *pace = &paces[plan->pressures[i].level];
         __int128 shared = weft_curve_slope(bytes, plan->pressures[i].ps_per_mib) / chunks;
+        shared /= plan->up && plan->down ? 2 : 1; // of trees that go the same way
         if (pace->lane > 0)
             pace->chunk = shared > pace->chunk ? shared : pace->chunk;
     }
@@ -178,7 +179,7 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
     return (longest + local) * costs->sharing;
 }
 
-// The best number of chunks of one plan.
+// The best number of chunks of one plan; more only where they are worth it.
 static struct choice choose_chunks(const struct weft_key *key, const struct weft_layout *layout,
                                    const struct weft_forest_plan *plan)
 {
@@ -187,7 +188,7 @@ static struct choice choose_chunks(const struct weft_key *key, const struct weft
         if (units(plan) * chunks > CELLS_LIMIT || num_trees(plan) * chunks > STEPS_LIMIT)
             break;
         __int128 price = price_of(key, layout, plan, chunks);
-        if (price < best.price)
+        if (price + price / 64 < best.price)
             best = (struct choice){plan, chunks, price};
     }
     return best;
