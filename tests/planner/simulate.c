@@ -21,6 +21,8 @@ struct message {
 // What is under way on a lane, in any order: numbers say which send meets which receive.
 struct queue {
     struct message *first;
+    uint32_t *receivers; // step that receives each message
+    uint32_t num_receivers;
 };
 
 struct vector {
@@ -34,6 +36,10 @@ struct runner {
     int64_t **scratch;
     uint32_t *numbers; // (refs) of lane references: which message of the lane it is
     uint8_t *is_posted, *is_complete;
+    uint32_t *missing;                    // (steps) messages that have not come
+    uint32_t *next;                       // (steps) of the same channel; num_steps: none
+    uint32_t cursor[WEFT_CHANNELS_LIMIT]; // the first that is not posted
+    uint32_t *runnable, num_runnable;     // posted, and all messages are there
     uint32_t num_complete;
     enum weft_aliasing aliasing;
 };
@@ -154,22 +160,52 @@ static void fill_input(struct runner *runner)
                 runner->input.values[i] = put_in(shape, b, i - runner->input.ends[b]);
 }
 
-static void number_messages(const struct simulation *simulation, struct runner *runner)
+static struct queue *lane(struct simulation *simulation, uint32_t channel, int from, int to)
+{
+    size_t n = (size_t)simulation->num_ranks;
+    return &simulation->queues[(channel * n + (size_t)from) * n + (size_t)to];
+}
+
+static void add_receiver(struct simulation *simulation, const struct runner *runner,
+                         uint32_t number, const struct weft_ref *ref)
+{
+    struct queue *queue = lane(simulation, runner->program->steps[number].channel, (int)ref->index,
+                               runner->program->shape.rank);
+    if ((queue->num_receivers & (queue->num_receivers - 1)) == 0)
+        queue->receivers =
+            realloc(queue->receivers, (2 * queue->num_receivers + 1) * sizeof *queue->receivers);
+    queue->receivers[queue->num_receivers++] = number;
+    runner->missing[number]++;
+}
+
+// Both ends number the messages of a lane, and channels are strung together.
+static void number_messages(struct simulation *simulation, struct runner *runner)
 {
     const struct weft_program *program = runner->program;
     size_t n = (size_t)simulation->num_ranks;
-    uint32_t *next = calloc(2 * n * simulation->num_channels, sizeof *next);
-    runner->numbers = calloc(program->num_refs + 1, sizeof *runner->numbers);
+    uint32_t *sent = calloc(n * simulation->num_channels, sizeof *sent);
+    uint32_t *received = calloc(n * simulation->num_channels, sizeof *received);
     for (uint32_t s = 0; s < program->num_steps; s++) {
         const struct weft_step *step = &program->steps[s];
         for (uint32_t i = 0; i < (uint32_t)step->num_sources + step->num_destinations; i++) {
             const struct weft_ref *ref = &program->refs[step->first_ref + i];
-            if (ref->space == WEFT_LANE)
-                runner->numbers[step->first_ref + i] =
-                    next[2 * (step->channel * n + ref->index) + (i < step->num_sources)]++;
+            bool is_source = i < step->num_sources;
+            if (ref->space != WEFT_LANE)
+                continue;
+            runner->numbers[step->first_ref + i] =
+                (is_source ? received : sent)[step->channel * n + ref->index]++;
+            if (is_source)
+                add_receiver(simulation, runner, s, ref);
         }
     }
-    free(next);
+    for (int c = 0; c < WEFT_CHANNELS_LIMIT; c++)
+        runner->cursor[c] = program->num_steps;
+    for (uint32_t s = program->num_steps; s-- > 0;) {
+        runner->next[s] = runner->cursor[program->steps[s].channel];
+        runner->cursor[program->steps[s].channel] = s;
+    }
+    free(sent);
+    free(received);
 }
 
 static void start_rank(struct simulation *simulation, struct runner *runner,
@@ -186,9 +222,13 @@ static void start_rank(struct simulation *simulation, struct runner *runner,
     for (uint32_t c = 0; c < program->num_scratch; c++)
         runner->scratch[c] =
             calloc(cell_size(simulation, runner, WEFT_SCRATCH, c) + 1, sizeof **runner->scratch);
-    number_messages(simulation, runner);
+    runner->numbers = calloc(program->num_refs + 1, sizeof *runner->numbers);
+    runner->missing = calloc(program->num_steps + 1, sizeof *runner->missing);
+    runner->next = calloc(program->num_steps + 1, sizeof *runner->next);
+    runner->runnable = calloc(program->num_steps + 1, sizeof *runner->runnable);
     runner->is_posted = calloc(program->num_steps + 1, 1);
     runner->is_complete = calloc(program->num_steps + 1, 1);
+    number_messages(simulation, runner);
 }
 
 static void stop_rank(struct runner *runner)
@@ -207,12 +247,9 @@ static void stop_rank(struct runner *runner)
     free(runner->output.ends);
     free(runner->is_posted);
     free(runner->is_complete);
-}
-
-static struct queue *lane(struct simulation *simulation, uint32_t channel, int from, int to)
-{
-    size_t n = (size_t)simulation->num_ranks;
-    return &simulation->queues[(channel * n + (size_t)from) * n + (size_t)to];
+    free(runner->missing);
+    free(runner->next);
+    free(runner->runnable);
 }
 
 // The place in its queue of the message for `ref`; it points to NULL when that is not there yet.
@@ -227,29 +264,26 @@ static struct message **find_message(struct simulation *simulation, const struct
     return place;
 }
 
-static void post_steps(struct runner *runner)
-{
-    const struct weft_program *program = runner->program;
-    bool is_blocked[WEFT_CHANNELS_LIMIT] = {0};
-    for (uint32_t s = 0; s < program->num_steps; s++) {
-        const struct weft_step *step = &program->steps[s];
-        bool is_ready = !is_blocked[step->channel];
-        for (uint32_t d = 0; is_ready && !runner->is_posted[s] && d < step->num_dependencies; d++)
-            is_ready = runner->is_complete[program->dependencies[step->first_dependency + d]];
-        runner->is_posted[s] |= is_ready;
-        is_blocked[step->channel] |= !runner->is_posted[s];
-    }
-}
-
-static bool can_run(struct simulation *simulation, const struct runner *runner, uint32_t number)
+static bool is_ready(const struct runner *runner, uint32_t number)
 {
     const struct weft_step *step = &runner->program->steps[number];
-    for (int i = 0; i < step->num_sources; i++) {
-        const struct weft_ref *ref = weft_step_source(runner->program, step, i);
-        if (ref->space == WEFT_LANE && !*find_message(simulation, runner, step, ref))
+    for (uint32_t d = 0; d < step->num_dependencies; d++)
+        if (!runner->is_complete[runner->program->dependencies[step->first_dependency + d]])
             return false;
+    return true;
+}
+
+static void post_steps(struct runner *runner)
+{
+    for (uint32_t c = 0; c < runner->program->num_channels; c++) {
+        uint32_t *next = &runner->cursor[c];
+        for (; *next < runner->program->num_steps && is_ready(runner, *next);
+             *next = runner->next[*next]) {
+            runner->is_posted[*next] = 1;
+            if (runner->missing[*next] == 0)
+                runner->runnable[runner->num_runnable++] = *next;
+        }
     }
-    return runner->is_posted[number] && !runner->is_complete[number];
 }
 
 static uint64_t step_size(const struct simulation *simulation, const struct runner *runner,
@@ -292,6 +326,18 @@ static void read_source(struct simulation *simulation, const struct runner *runn
     }
 }
 
+// Nobody may expect it: it is left over in the end.
+static void arrive(struct simulation *simulation, const struct queue *queue, uint32_t number,
+                   int rank)
+{
+    struct runner *runner = &simulation->ranks[rank];
+    if (number >= queue->num_receivers)
+        return;
+    uint32_t step = queue->receivers[number];
+    if (--runner->missing[step] == 0 && runner->is_posted[step])
+        runner->runnable[runner->num_runnable++] = step;
+}
+
 static void write_destination(struct simulation *simulation, const struct runner *runner,
                               const struct weft_step *step, const struct weft_ref *ref,
                               const int64_t *sum, uint64_t size)
@@ -305,6 +351,7 @@ static void write_destination(struct simulation *simulation, const struct runner
         message->next = queue->first;
         queue->first = message;
         memcpy(message->values, sum, size * sizeof *sum);
+        arrive(simulation, queue, message->number, (int)ref->index);
         return;
     }
     for (uint32_t c = 0; c < step->num_cells; c++) {
@@ -335,19 +382,16 @@ static void run_step(struct simulation *simulation, struct runner *runner, uint3
 // One random step of a random rank; false if that rank can do nothing.
 static bool run_something(struct simulation *simulation, struct runner *runner)
 {
-    if (!runner->program || runner->num_complete == runner->program->num_steps)
+    if (!runner->program)
         return false;
     post_steps(runner);
-    uint32_t num_steps = runner->program->num_steps;
-    uint32_t start = (uint32_t)(next_random(simulation) % num_steps);
-    for (uint32_t i = 0; i < num_steps; i++) {
-        uint32_t number = (start + i) % num_steps;
-        if (can_run(simulation, runner, number)) {
-            run_step(simulation, runner, number);
-            return true;
-        }
-    }
-    return false;
+    if (runner->num_runnable == 0)
+        return false;
+    uint32_t *chosen = &runner->runnable[next_random(simulation) % runner->num_runnable];
+    uint32_t number = *chosen;
+    *chosen = runner->runnable[--runner->num_runnable];
+    run_step(simulation, runner, number);
+    return true;
 }
 
 static void run_all(struct simulation *simulation)
@@ -436,7 +480,8 @@ const char *simulate(struct weft_program *const *programs, const enum weft_alias
     for (int r = 0; r < num_ranks && !simulation.problem[0]; r++)
         if (programs[r])
             compare_rank(&simulation, &simulation.ranks[r]);
-    for (size_t q = 0; q < num_queues; q++)
+    for (size_t q = 0; q < num_queues; q++) {
+        free(simulation.queues[q].receivers);
         while (simulation.queues[q].first) {
             struct message *message = simulation.queues[q].first;
             simulation.queues[q].first = message->next;
@@ -444,6 +489,7 @@ const char *simulate(struct weft_program *const *programs, const enum weft_alias
             if (!simulation.problem[0])
                 snprintf(simulation.problem, sizeof simulation.problem, "a message is left over");
         }
+    }
     for (int r = 0; r < num_ranks; r++)
         stop_rank(&simulation.ranks[r]);
     free(simulation.ranks);
