@@ -16,13 +16,15 @@
 #include "collectives/planner/algorithm.h"
 #include "collectives/planner/facts.h"
 #include "collectives/planner/forests.h"
+#include "collectives/planner/forests_private.h"
 #include "collectives/program/oracle.h"
 #include "collectives/program/plan.h"
+#include "tests/planner/fabrics.h"
 #include "tests/planner/simulate.h"
 #include "topology/forms.h"
 #include "topology/network.h"
 
-enum { MAX_GPUS = 8 };
+enum { MAX_GPUS = 8, MAX_RANKS = 32 };
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -71,9 +73,9 @@ static void try_request(const struct weft_layout *layout, const struct weft_key 
 {
     const struct weft_algorithm *forest = weft_algorithm_find("forest");
     int n = key->num_ranks;
-    struct weft_program *programs[MAX_GPUS] = {0};
-    struct weft_plan *plans[MAX_GPUS] = {0};
-    enum weft_aliasing used[MAX_GPUS];
+    struct weft_program *programs[MAX_RANKS] = {0};
+    struct weft_plan *plans[MAX_RANKS] = {0};
+    enum weft_aliasing used[MAX_RANKS];
     struct weft_error error = {0};
     for (int r = 0; r < n; r++) {
         struct weft_program *copy = NULL;
@@ -126,6 +128,54 @@ static void test_random_fabrics(void **state)
     }
 }
 
+// With no limit on the arcs, what is left of the proof is that trees span and weigh what they
+// should.
+static void check_spans(const struct weft_layout *layout, const struct weft_forest *forest,
+                        const int64_t *weights)
+{
+    struct weft_error error = {0};
+    int64_t *capacity = calloc((size_t)layout->network->num_arcs, sizeof *capacity);
+    assert_non_null(capacity);
+    for (int a = 0; a < layout->network->num_arcs; a++)
+        capacity[a] = INT32_MAX;
+    const struct weft_forest_request request = {capacity, weights};
+    if (weft_forest_check(layout->network, &request, forest, &error) != WEFT_OK)
+        fail_msg("%s", error.text);
+    free(capacity);
+}
+
+// Boxes of equally many GPUs: trees across them span, fit on the channels, and are proved.
+static void test_boxes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source;
+        int num_ranks, depth;
+    } clusters[] = {{"dgx-a100:2", 16, 4}, {"dgx-h100:3", 24, 4}, {"superpod-h100:4", 32, 4}};
+    uint64_t random = 9;
+    for (size_t i = 0; i < sizeof clusters / sizeof *clusters; i++) {
+        int n = clusters[i].num_ranks, roots[] = {0, n - 1, (int)(next_random(&random) % 8) + 3};
+        struct weft_topology *topology = fabric(clusters[i].source);
+        struct weft_layout *layout = fabric_layout(topology, n);
+        for (size_t r = 0; r < sizeof roots / sizeof *roots; r++) {
+            struct weft_forest *forest = NULL;
+            struct weft_error error = {0};
+            struct weft_key key = fabric_key(r % 2 ? WEFT_REDUCE : WEFT_BROADCAST, n, 12);
+            int64_t weights[MAX_RANKS] = {0};
+            if (weft_forests_of_boxes(layout, roots[r], &forest, &error) != WEFT_OK)
+                fail_msg("%s: %s", clusters[i].source, error.text);
+            weights[roots[r]] = forest->total_weight;
+            check_spans(layout, forest, weights);
+            assert_true(forest->depth <= clusters[i].depth);
+            weft_forest_destroy(&forest);
+            key.root = roots[r];
+            try_request(layout, &key, WEFT_OUT_OF_PLACE | WEFT_IN_PLACE);
+        }
+        weft_layout_destroy(&layout);
+        weft_topology_destroy(&topology);
+    }
+}
+
 static void test_no_graph_no_forest(void **state)
 {
     (void)state;
@@ -146,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_fabrics),
+        cmocka_unit_test(test_boxes),
         cmocka_unit_test(test_no_graph_no_forest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
