@@ -19,6 +19,7 @@ struct edge {
 
 struct weft_router {
     const struct weft_topology *topology;
+    const bool *passes;        // num_nodes: what can be passed beside what forwards; NULL: nothing
     struct weft_route *routes; // num_nodes
     int *previous;             // num_nodes: the node before, -1 at the start
     int *heap;                 // num_nodes: nodes to visit, nearest first
@@ -73,16 +74,18 @@ static weft_status list_edges(struct weft_router *r, uint32_t link_kinds, struct
 weft_status weft_router_create(const struct weft_topology *t, struct weft_router **router,
                                struct weft_error *error)
 {
-    return weft_router_create_of(t, UINT32_MAX, router, error);
+    return weft_router_create_of(t, UINT32_MAX, NULL, router, error);
 }
 
 weft_status weft_router_create_of(const struct weft_topology *t, uint32_t link_kinds,
-                                  struct weft_router **router, struct weft_error *error)
+                                  const bool *passes, struct weft_router **router,
+                                  struct weft_error *error)
 {
     size_t n = (size_t)t->num_nodes, m = (size_t)t->num_links;
     struct weft_router *made = calloc(1, sizeof *made);
     if (made) {
         made->topology = t;
+        made->passes = passes;
         made->routes = malloc((n + 1) * sizeof *made->routes);
         made->previous = malloc((n + 1) * 3 * sizeof *made->previous);
         made->first_edge = malloc((n + 1) * sizeof *made->first_edge);
@@ -210,7 +213,8 @@ static const struct weft_route *search(struct weft_router *r, int from, int to)
         int node = heap_take(r);
         if (node == to)
             break;
-        if (node != from && !weft_node_kinds[t->nodes[node].kind].forwards)
+        if (node != from && !weft_node_kinds[t->nodes[node].kind].forwards &&
+            !(r->passes && r->passes[node]))
             continue;
         for (int i = r->first_edge[node]; i < r->first_edge[node + 1]; i++)
             relax(r, node, &r->edges[i]);
@@ -226,6 +230,17 @@ const struct weft_route *weft_router_from(struct weft_router *r, int from)
 const struct weft_route *weft_router_between(struct weft_router *r, int from, int to)
 {
     return search(r, from, to);
+}
+
+const struct weft_route *weft_router_routes(const struct weft_router *router)
+{
+    return router->routes;
+}
+
+void weft_router_links(const struct weft_router *router, int to, int *links)
+{
+    for (int node = to; router->routes[node].num_links > 0; node = router->previous[node])
+        links[router->routes[node].num_links - 1] = router->routes[node].last_link;
 }
 
 static weft_status check_node(const struct weft_topology *t, int node, struct weft_error *error)

@@ -41,14 +41,20 @@ weft_status weft_topology_routes(const struct weft_topology *topology, int num_r
 struct weft_router;
 weft_status weft_router_create(const struct weft_topology *topology, struct weft_router **router,
                                struct weft_error *error);
-/* Over links of some kinds alone: bit per enum weft_link_kind_id. */
+/* Over links of some kinds alone (bit per enum weft_link_kind_id), and also through nodes for which
+ * `passes` (nodes; borrowed; NULL: none) is true, whatever their kind. */
 weft_status weft_router_create_of(const struct weft_topology *topology, uint32_t link_kinds,
-                                  struct weft_router **router, struct weft_error *error);
+                                  const bool *passes, struct weft_router **router,
+                                  struct weft_error *error);
 void weft_router_destroy(struct weft_router **router);
 /* Routes from `from` to every node: routes[num_nodes], valid until the next call or the end. */
 const struct weft_route *weft_router_from(struct weft_router *router, int from);
 /* The same, but only those of less latency than the one to `to`, and that one, are final. */
 const struct weft_route *weft_router_between(struct weft_router *router, int from, int to);
+/* What both of them return, always the same memory. */
+const struct weft_route *weft_router_routes(const struct weft_router *router);
+/* The links of the route to `to` that was last found, from its beginning on: num_links of them. */
+void weft_router_links(const struct weft_router *router, int to, int *links);
 
 /* Ranks to places in canonical order: to GPUs if there are any, else cores, else NUMA domains; more
  * ranks than places start again at the first. Errors: INVALID_ARGUMENT (num_ranks < 1), NOT_FOUND

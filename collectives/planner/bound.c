@@ -130,6 +130,22 @@ static bool try_cut(const struct weft_layout *layout, struct weft_maxflow *flow,
     return true;
 }
 
+// Cuts around neighbours in the order of the layout, where links join ranks: no group tells where
+// those are few.
+static void try_stretches(const struct weft_layout *layout, struct weft_maxflow *flow, bool *inside,
+                          struct weft_bound *bound)
+{
+    enum { RANKS_LIMIT = 64 };
+    int n = layout->num_ranks;
+    bool is_linked = layout->linked_levels > 0 || layout->network->num_vertices == n;
+    for (int first = 0; first < n && is_linked && n <= RANKS_LIMIT; first++)
+        for (int size = 2; size <= n / 2; size++) {
+            for (int i = 0; i < n; i++)
+                inside[weft_layout_at(layout, (first + i) % n)] = i < size;
+            try_cut(layout, flow, inside, bound);
+        }
+}
+
 // Cuts around each rank and each group, up to a number of them; of alike ones the first counts.
 static weft_status find_exchange(const struct weft_layout *layout, struct weft_bound *bound,
                                  struct weft_error *error)
@@ -154,6 +170,8 @@ static weft_status find_exchange(const struct weft_layout *layout, struct weft_b
             try_cut(layout, flow, inside, bound);
         }
     }
+    if (is_made)
+        try_stretches(layout, flow, inside, bound);
     weft_maxflow_destroy(&flow);
     free(inside);
     return is_made ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a bound");

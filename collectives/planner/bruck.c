@@ -182,7 +182,8 @@ static int64_t bruck_estimate(const struct weft_key *key, const struct weft_layo
                                  .steps = 2 + 2 * runs,
                                  .moved = (__int128)bytes * held / n};
         struct weft_load repacked = {.copied = is_exchange ? load.moved * 2 : 0};
-        price += weft_price(key, layout, &load) + weft_price(key, layout, &repacked);
+        price +=
+            weft_price_apart(key, layout, &load, bit, false) + weft_price(key, layout, &repacked);
     }
     int64_t turns = is_exchange ? 2 : 1; // rotations; out of order they are copied one by one
     int64_t runs = layout->is_in_order && !is_exchange ? 2 : n;

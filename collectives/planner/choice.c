@@ -72,7 +72,9 @@ static struct weft_candidate price(const struct weft_algorithm *algorithm,
     weightless.rings.hops = hops;
     for (int l = 0; l < layout->costs.num_levels; l++) {
         struct weft_level_costs *level = &weightless.costs.levels[l];
-        level->crowd_ps_per_mib = 0;
+        level->crowd_ps_per_mib = level->fan_ps_per_mib = level->all_ps_per_mib = 0;
+        for (int i = 0; i < WEFT_APART_LIMIT; i++)
+            level->apart[0][i].ps_per_mib = level->apart[1][i].ps_per_mib = 0;
         for (int i = 0; i < level->message.num_lines; i++)
             level->message.lines[i].ps_per_mib = 0;
     }

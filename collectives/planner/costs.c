@@ -110,28 +110,23 @@ struct weft_round_price weft_price_round(const struct weft_level_costs *level, _
                                          int64_t messages, bool is_crowd)
 {
     const struct weft_curve *curve = &level->message;
-    const struct weft_line *line = &curve->lines[0];
-    __int128 alone = (bytes + messages - 1) / messages, best = -1;
+    __int128 alone = (bytes + messages - 1) / messages;
+    const struct weft_line *line = weft_curve_best(curve, alone);
     int64_t slope = is_crowd ? level->crowd_ps_per_mib : 0, fastest = line->ps_per_mib;
-    for (int i = 0; i < curve->num_lines; i++) {
-        const struct weft_line *other = &curve->lines[i];
-        __int128 time = other->fixed_ps + weft_curve_slope(alone, other->ps_per_mib);
-        if (best < 0 || time < best) {
-            best = time;
-            line = other;
-        }
-        fastest = other->ps_per_mib < fastest ? other->ps_per_mib : fastest;
-    }
-    __int128 together = weft_curve_slope(bytes, fastest > slope ? fastest : slope);
+    for (int i = 0; i < curve->num_lines; i++)
+        fastest = curve->lines[i].ps_per_mib < fastest ? curve->lines[i].ps_per_mib : fastest;
+    slope = fastest > slope ? fastest : slope;
+    if (messages > 1 && level->all_ps_per_mib > 0)
+        slope = level->all_ps_per_mib;
+    __int128 together = weft_curve_slope(bytes, slope);
     __int128 single = weft_curve_slope(alone, line->ps_per_mib);
     return (struct weft_round_price){line->fixed_ps, together > single ? together : single};
 }
 
-__int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
-                    const struct weft_load *load)
+static __int128 price(const struct weft_key *key, const struct weft_layout *layout,
+                      const struct weft_load *load, const struct weft_level_costs *level)
 {
     const struct weft_costs *costs = &layout->costs;
-    const struct weft_level_costs *level = &costs->levels[load->level];
     int64_t active = load->active ? load->active : key->num_ranks;
     // Fewer busy ranks share less; never less than alone.
     int64_t sharing = ((int64_t)costs->sharing * active + key->num_ranks - 1) / key->num_ranks;
@@ -146,6 +141,30 @@ __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout
     }
     __int128 both = !costs->overlaps ? moving + local : moving > local ? moving : local;
     return (both + (__int128)load->steps * costs->step_ps) * (sharing > 1 ? sharing : 1);
+}
+
+__int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
+                    const struct weft_load *load)
+{
+    struct weft_level_costs level = layout->costs.levels[load->level];
+    if (load->active == 1)
+        level.all_ps_per_mib = level.fan_ps_per_mib;
+    return price(key, layout, load, &level);
+}
+
+__int128 weft_price_apart(const struct weft_key *key, const struct weft_layout *layout,
+                          const struct weft_load *load, int64_t distance, bool is_across)
+{
+    struct weft_level_costs level = layout->costs.levels[load->level];
+    struct weft_load crowd = *load;
+    int k = weft_log2_ceil(distance);
+    if (k >= WEFT_APART_LIMIT || level.apart[is_across][k].latency_ps == 0)
+        return weft_price(key, layout, load);
+    for (int i = 0; i < level.message.num_lines; i++)
+        level.message.lines[i].fixed_ps -= level.latency_ps - level.apart[is_across][k].latency_ps;
+    level.crowd_ps_per_mib = level.apart[is_across][k].ps_per_mib;
+    crowd.is_crowd = true;
+    return price(key, layout, &crowd, &level);
 }
 
 __int128 weft_price_spread(const struct weft_key *key, const struct weft_layout *layout,

@@ -47,6 +47,10 @@ struct weft_round_price weft_price_round(const struct weft_level_costs *level, _
                                          int64_t messages, bool is_crowd);
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,
                     const struct weft_load *load);
+/* The same where partners stand `distance` places apart in their group, `is_across`: have numbers
+ * there that differ in this power of two. */
+__int128 weft_price_apart(const struct weft_key *key, const struct weft_layout *layout,
+                          const struct weft_load *load, int64_t distance, bool is_across);
 /* The same where load->moved goes to all other ranks alike: only what leaves the groups of a level
  * crosses the links of the next. */
 __int128 weft_price_spread(const struct weft_key *key, const struct weft_layout *layout,

@@ -27,6 +27,23 @@ static inline __int128 weft_curve_slope(__int128 bytes, int64_t ps_per_mib)
     return (bytes * ps_per_mib + ((1 << 20) - 1)) >> 20;
 }
 
+/* The line that is cheapest for `bytes` alone. */
+static inline const struct weft_line *weft_curve_best(const struct weft_curve *curve,
+                                                      __int128 bytes)
+{
+    const struct weft_line *best = &curve->lines[0];
+    __int128 least = best->fixed_ps + weft_curve_slope(bytes, best->ps_per_mib);
+    for (int i = 1; i < curve->num_lines; i++) {
+        const struct weft_line *line = &curve->lines[i];
+        __int128 time = line->fixed_ps + weft_curve_slope(bytes, line->ps_per_mib);
+        if (time < least) {
+            least = time;
+            best = line;
+        }
+    }
+    return best;
+}
+
 /* Picoseconds by the cheapest line, none of which is faster than `least_ps_per_mib`. */
 static inline __int128 weft_curve_time(const struct weft_curve *curve, __int128 bytes,
                                        int64_t least_ps_per_mib)

@@ -85,16 +85,15 @@ static weft_status has_like_ways(struct weft_ways *ways, int block, const struct
     int last = -1, rank = a->shape.rank;
     for (uint32_t r = 0; r < a->num_refs && *is_alike; r++) {
         int peer = (int)a->refs[r].index, here[WEFT_ROUTE_LIMIT], there[WEFT_ROUTE_LIMIT];
-        int num_here, num_there;
-        int64_t width;
+        struct weft_way near, far;
         if (a->refs[r].space != WEFT_LANE || peer == last)
             continue;
         last = peer;
-        WEFT_TRY(weft_ways_route(ways, rank, peer, here, &num_here, &width, error));
+        WEFT_TRY(weft_ways_route(ways, rank, peer, here, &near, error));
         WEFT_TRY(weft_ways_route(ways, move(&ways->fold, rank, block),
-                                 move(&ways->fold, peer, block), there, &num_there, &width, error));
-        *is_alike = num_here == num_there;
-        for (int i = 0; i < num_here && *is_alike; i++)
+                                 move(&ways->fold, peer, block), there, &far, error));
+        *is_alike = near.num_arcs == far.num_arcs && near.latency_ps == far.latency_ps;
+        for (int i = 0; i < near.num_arcs && *is_alike; i++)
             *is_alike = here[i] == there[i];
     }
     return WEFT_OK;
@@ -125,7 +124,7 @@ static weft_status is_good(struct cast *cast, struct weft_fold fold, bool *is_al
     struct weft_ways *ways = NULL;
     WEFT_TRY(weft_ways_create(cast->layout, fold, &ways, error));
     weft_status status = WEFT_OK;
-    *is_alike = true;
+    *is_alike = weft_ways_are_even(ways);
     for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++)
         for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
             bool is_needed = status == WEFT_OK && *is_alike && blocks[b] > 0 &&

@@ -168,27 +168,31 @@ static int64_t rate_of(const struct weft_line *line, __int128 best_rate, int64_t
     return rate < 1 ? 1 : rate > WEFT_RATE_LIMIT ? WEFT_RATE_LIMIT : (int64_t)rate;
 }
 
-// The cheapest line of its level, as if alone, on a way of `width`. A curve is that of the slowest
-// pair of its level; a network knows which ways are wider.
+// The cheapest line of its level, as if alone, on its way. A curve is that of the slowest pair of
+// its level; a network knows which ways are wider or shorter.
 static struct protocol choose_line(const struct engine *engine, int from, int to, int64_t bytes,
-                                   int64_t width)
+                                   const struct weft_way *way)
 {
     const struct weft_layout *layout = engine->set->layout;
-    const struct weft_curve *curve =
-        &layout->costs.levels[weft_layout_level(layout, from, to)].message;
-    int64_t best_rate = 1;
+    const struct weft_level_costs *level =
+        &layout->costs.levels[weft_layout_level(layout, from, to)];
+    const struct weft_curve *curve = &level->message;
+    int64_t best_rate = 1, shorter_ps = 0;
+    if (way->latency_ps >= 0 && way->latency_ps < level->latency_ps)
+        shorter_ps = level->latency_ps - way->latency_ps;
     for (int i = 0; i < curve->num_lines; i++)
         if (weft_curve_bandwidth(curve->lines[i].ps_per_mib) > best_rate)
             best_rate = weft_curve_bandwidth(curve->lines[i].ps_per_mib);
     struct protocol best = {0, 0};
     __int128 least = -1;
     for (int i = 0; i < curve->num_lines; i++) {
-        int64_t rate = rate_of(&curve->lines[i], best_rate, width);
-        __int128 time = curve->lines[i].fixed_ps + (__int128)bytes * 1000000000000 / rate;
+        int64_t rate = rate_of(&curve->lines[i], best_rate, way->width);
+        int64_t fixed_ps = curve->lines[i].fixed_ps - shorter_ps;
+        __int128 time = fixed_ps + (__int128)bytes * 1000000000000 / rate;
         if (least >= 0 && time >= least)
             continue;
         least = time;
-        best = (struct protocol){curve->lines[i].fixed_ps, rate};
+        best = (struct protocol){fixed_ps > 0 ? fixed_ps : 0, rate};
     }
     return best;
 }
@@ -198,9 +202,10 @@ static weft_status find_route(struct engine *engine, const struct weft_eval_mess
                               struct weft_error *error)
 {
     const struct weft_eval_step *step = &engine->set->steps[message->from_step];
-    int64_t width = 0;
-    WEFT_TRY(weft_ways_route(engine->ways, step->rank, message->to, arcs, num_arcs, &width, error));
-    *protocol = choose_line(engine, step->rank, message->to, step->bytes, width);
+    struct weft_way way;
+    WEFT_TRY(weft_ways_route(engine->ways, step->rank, message->to, arcs, &way, error));
+    *num_arcs = way.num_arcs;
+    *protocol = choose_line(engine, step->rank, message->to, step->bytes, &way);
     return WEFT_OK;
 }
 

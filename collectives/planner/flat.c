@@ -63,6 +63,8 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
             load.is_crowd = false;
         }
     }
+    if (key->collective == WEFT_BROADCAST && costs->levels[load.level].fan_ps_per_mib > 0)
+        load.active = 1;
     // Values come in rank order: as many rounds as a host has of them are rounds within it.
     __int128 near = 0;
     if (is_reduction && load.level > 0 && load.rounds > 1) {

@@ -96,22 +96,6 @@ static int64_t num_trees(const struct weft_forest_plan *plan)
     return (plan->up ? plan->up->num_trees : 0) + (plan->down ? plan->down->num_trees : 0);
 }
 
-// The line of a level that is cheapest for a message.
-static const struct weft_line *line_for(const struct weft_curve *curve, __int128 bytes)
-{
-    const struct weft_line *best = &curve->lines[0];
-    __int128 least = -1;
-    for (int i = 0; i < curve->num_lines; i++) {
-        const struct weft_line *line = &curve->lines[i];
-        __int128 time = line->fixed_ps + weft_curve_slope(bytes, line->ps_per_mib);
-        if (least < 0 || time < least) {
-            least = time;
-            best = line;
-        }
-    }
-    return best;
-}
-
 // Of one level.
 struct pace {
     __int128 fixed; // of a message
@@ -127,7 +111,7 @@ static void find_paces(const struct weft_key *key, const struct weft_layout *lay
     __int128 message = bytes / (trees * (int64_t)chunks);
     for (int l = 0; l < layout->costs.num_levels; l++) {
         const struct weft_curve *curve = &layout->costs.levels[l].message;
-        const struct weft_line *line = line_for(curve, message);
+        const struct weft_line *line = weft_curve_best(curve, message);
         // A protocol that is half as fast as the fastest one fills half of a lane.
         __int128 fastest = curve->lines[curve->num_lines - 1].ps_per_mib;
         __int128 slope = fastest ? line->ps_per_mib : 0;
@@ -151,7 +135,7 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
                          const struct weft_forest_plan *plan, uint32_t chunks)
 {
     const struct weft_costs *costs = &layout->costs;
-    __int128 bytes = weft_key_bytes(key), longest = 0;
+    __int128 bytes = weft_key_bytes(key), longest = 0, all = 0;
     int top = weft_layout_top(layout), hops = 0;
     bool is_weightless = costs->levels[top].message.lines[0].ps_per_mib == 0;
     struct pace paces[WEFT_LEVELS_LIMIT];
@@ -160,19 +144,26 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
         const struct weft_forest_pressure *pressure = &plan->pressures[i];
         const struct pace *own = &paces[pressure->level];
         __int128 time = is_weightless ? 0 : weft_curve_slope(bytes, pressure->ps_per_mib);
-        time = (own->lane > time ? own->lane : time) + own->fixed;
+        time = (own->lane > time ? own->lane : time) + own->fixed - pressure->shorter_ps;
         for (int l = 0; l <= top; l++)
             time += pressure->hops[l] * (paces[l].fixed + paces[l].chunk);
         longest = time > longest ? time : longest;
     }
+    for (int l = 0; l <= top; l++) {
+        all += plan->hops[l] * paces[l].fixed;
+        hops += plan->hops[l];
+    }
+    all -= plan->shorter_ps;
+    // On a lane that trees share, what one of them is late with holds up the others, stamp by
+    // stamp.
+    if (plan->shares_lanes && hops > 0 && all + (chunks - 1) * all / hops > longest)
+        longest = all + (chunks - 1) * all / hops;
     // A sum of many children grows turn by turn, each a message's latency after the one before.
     if (plan->up)
         longest += (plan->rise - plan->up->depth) * paces[0].fixed;
     // Where trees that take turns share channels, each stamp waits for the one before.
     if (plan->is_in_lockstep)
         longest += (__int128)(chunks - 1) * paces[top].fixed;
-    for (int l = 0; l <= top; l++)
-        hops += plan->hops[l];
     __int128 local = (__int128)(hops + (int)chunks) * 2 * costs->step_ps;
     if (!costs->overlaps && plan->up)
         local += bytes * costs->combine_ps_per_kib / 1024;

@@ -213,6 +213,15 @@ static void add_boxes(const struct weft_layout *layout, struct planned *planned)
     }
 }
 
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b, b = rest;
+    }
+    return a;
+}
+
 // Seconds per byte of one root's share at best.
 static weft_status find_best(const struct weft_layout *layout, const struct planned *planned,
                              struct weft_fraction *best, int64_t *units, struct weft_error *error)
@@ -231,10 +240,15 @@ static weft_status find_best(const struct weft_layout *layout, const struct plan
     if (!is_in)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for trees");
     *best = (struct weft_fraction){1, 1};
-    *units = UNITS_LIMIT;
     weft_status status = weft_optimum_broadcast(layout->network, is_up, planned->root,
                                                 &best->denominator, is_in, error);
     free(is_in);
+    if (status == WEFT_OK) { // the fewest trees that fill the links exactly
+        int64_t part = best->denominator;
+        for (int a = 0; a < layout->network->num_arcs; a++)
+            part = common_divisor(part, layout->network->arcs[a].capacity);
+        *units = best->denominator / part < UNITS_LIMIT ? best->denominator / part : UNITS_LIMIT;
+    }
     return status;
 }
 

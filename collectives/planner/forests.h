@@ -23,6 +23,7 @@ struct weft_forest_pressure {
     int64_t ps_per_mib;
     int level;                   // of the hop over the link itself
     int hops[WEFT_LEVELS_LIMIT]; // before it, at least, and after it, at most
+    int64_t shorter_ps; // by how much all of them are less far than their levels' prices say
 };
 
 struct weft_forest_plan {
@@ -41,6 +42,7 @@ struct weft_forest_plan {
     int64_t lane_ps_per_mib[WEFT_LEVELS_LIMIT];
     int64_t hop_ps_per_mib[WEFT_LEVELS_LIMIT];
     int hops[WEFT_LEVELS_LIMIT];
+    int64_t shorter_ps; // by how much these hops are less far than their levels' prices say
     /* Stamps until the first result is at a root: hops, and one more for each further turn in which
      * a root adds its children up; if another rank needs several turns, as many for each level. */
     int rise;
@@ -48,6 +50,7 @@ struct weft_forest_plan {
     /* Of the trees that go up, then of those that go down: below WEFT_FOREST_CHANNELS. */
     uint16_t *channels;
     bool is_in_lockstep; // trees that take turns share channels, and wait for one another
+    bool shares_lanes;   // trees with common edges share channels
 };
 
 struct weft_forests *weft_forests_create(void);

@@ -65,9 +65,10 @@ static weft_status add_hops(struct maker *maker, struct weft_forest_edge *edge,
                             struct weft_error *error)
 {
     const struct weft_network *network = maker->layout->network;
-    int arcs[WEFT_ROUTE_LIMIT], num_arcs = 0;
-    int64_t width;
-    WEFT_TRY(weft_ways_route(maker->ways, edge->from, edge->to, arcs, &num_arcs, &width, error));
+    int arcs[WEFT_ROUTE_LIMIT];
+    struct weft_way way;
+    WEFT_TRY(weft_ways_route(maker->ways, edge->from, edge->to, arcs, &way, error));
+    int num_arcs = way.num_arcs;
     if (maker->num_hops + num_arcs > maker->room_for_hops) {
         int room = 2 * (maker->num_hops + num_arcs) + 1024;
         int *hops = realloc(maker->forest->hops, (size_t)room * sizeof *hops);

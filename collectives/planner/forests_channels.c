@@ -19,6 +19,7 @@ struct dealer {
     uint64_t *taken; // (n, n) channels on which some tree has this edge
     int first[NUM_KINDS], count[NUM_KINDS], num_trees[NUM_KINDS];
     int load[WEFT_FOREST_CHANNELS]; // trees on it
+    bool shares_lanes;
 };
 
 static bool find_kinds(const struct weft_forest *forest, int narrow, uint8_t *kinds,
@@ -71,6 +72,7 @@ static uint16_t deal_one(struct dealer *dealer, const struct weft_forest *forest
         if (taken[c] != taken[best] ? taken[c] < taken[best] : dealer->load[c] < dealer->load[best])
             best = c;
     dealer->load[best]++;
+    dealer->shares_lanes |= taken[best] > 0;
     for (size_t e = 0; e + 1 < dealer->n; e++)
         dealer->taken[(size_t)edges[e].from * dealer->n + (size_t)edges[e].to] |= (uint64_t)1
                                                                                   << best;
@@ -102,6 +104,7 @@ bool weft_forests_deal(struct weft_forest_plan *plan)
         deal(&dealer, plan->down, kinds + up, plan->channels + up);
         bool has_turns = plan->up && plan->rise > plan->up->depth;
         bool is_shared = up + down > WEFT_FOREST_CHANNELS;
+        plan->shares_lanes = dealer.shares_lanes;
         plan->is_in_lockstep = plan->is_wide || (has_turns && is_shared);
     }
     free(kinds);

@@ -114,12 +114,14 @@ static void find_lanes(const struct weft_layout *layout, const struct weft_fores
 // Hops, and how long they take at least.
 struct way {
     int64_t latency_ps;
+    int64_t shorter_ps; // by how much links are shorter than the longest ways of their levels
     int hops[WEFT_LEVELS_LIMIT];
 };
 
 struct use {
     int64_t load; // trees
     int level;    // of the edge that uses the arc first
+    int64_t shorter_ps;
     struct way before, after;
 };
 
@@ -129,16 +131,40 @@ struct measurer {
     struct way *from_root, *below; // (ranks) of one tree: from its root, and the longest below
 };
 
-static struct way step_on(const struct measurer *measurer, struct way way, int level)
+// An edge of a tree.
+struct hop {
+    int level;
+    int64_t shorter_ps;
+};
+
+static struct hop hop_of(const struct measurer *measurer, const struct weft_forest *forest,
+                         const struct weft_forest_edge *edge)
 {
-    way.latency_ps += measurer->layout->costs.levels[level].message.lines[0].fixed_ps;
-    way.hops[level]++;
+    const struct weft_network *network = measurer->layout->network;
+    struct hop hop = {.level = weft_layout_level(measurer->layout, edge->from, edge->to)};
+    int64_t latency_ps = 0, longest_ps = measurer->layout->costs.levels[hop.level].latency_ps;
+    for (int h = 0, at = edge->from; h <= edge->num_hops; h++) {
+        int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
+        latency_ps += network->arcs[weft_forests_arc(network, at, next)].latency_ps;
+        at = next;
+    }
+    hop.shorter_ps = longest_ps > latency_ps ? longest_ps - latency_ps : 0;
+    return hop;
+}
+
+static struct way step_on(const struct measurer *measurer, struct way way, struct hop hop)
+{
+    way.latency_ps += measurer->layout->costs.levels[hop.level].message.lines[0].fixed_ps;
+    way.latency_ps -= hop.shorter_ps;
+    way.shorter_ps += hop.shorter_ps;
+    way.hops[hop.level]++;
     return way;
 }
 
 static struct way join(struct way a, const struct way *b)
 {
     a.latency_ps += b->latency_ps;
+    a.shorter_ps += b->shorter_ps;
     for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
         a.hops[l] += b->hops[l];
     return a;
@@ -152,15 +178,15 @@ static void find_tree_ways(const struct measurer *measurer, const struct weft_fo
         measurer->below[r] = (struct way){0};
     measurer->from_root[tree->root] = (struct way){0};
     for (int e = 0; e + 1 < forest->num_terminals; e++) {
-        int level = weft_layout_level(measurer->layout, edges[e].from, edges[e].to);
         struct way *way = &measurer->from_root[edges[e].to];
-        *way = step_on(measurer, measurer->from_root[edges[e].from], level);
+        *way = step_on(measurer, measurer->from_root[edges[e].from],
+                       hop_of(measurer, forest, &edges[e]));
         if (way->latency_ps > slowest->latency_ps)
             *slowest = *way;
     }
     for (int e = forest->num_terminals - 2; e >= 0; e--) {
-        int level = weft_layout_level(measurer->layout, edges[e].from, edges[e].to);
-        struct way way = step_on(measurer, measurer->below[edges[e].to], level);
+        struct way way =
+            step_on(measurer, measurer->below[edges[e].to], hop_of(measurer, forest, &edges[e]));
         if (way.latency_ps > measurer->below[edges[e].from].latency_ps)
             measurer->below[edges[e].from] = way;
     }
@@ -168,12 +194,13 @@ static void find_tree_ways(const struct measurer *measurer, const struct weft_fo
 
 // An arc is busy from the first time that one of its edges has something, and what goes over it
 // last has the longest way to go.
-static void add_use(struct use *use, int64_t weight, int level, const struct way *before,
+static void add_use(struct use *use, int64_t weight, struct hop hop, const struct way *before,
                     const struct way *after)
 {
     if (use->load == 0 || before->latency_ps < use->before.latency_ps) {
         use->before = *before;
-        use->level = level;
+        use->level = hop.level;
+        use->shorter_ps = hop.shorter_ps;
     }
     if (use->load == 0 || after->latency_ps > use->after.latency_ps)
         use->after = *after;
@@ -187,14 +214,15 @@ static void add_uses(const struct measurer *measurer, const struct weft_forest *
     const struct weft_network *network = measurer->layout->network;
     for (int e = 0; e + 1 < forest->num_terminals; e++) {
         const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
-        int level = weft_layout_level(measurer->layout, edge->from, edge->to), at = edge->from;
+        struct hop hop = hop_of(measurer, forest, edge);
+        int at = edge->from;
         struct way near = join(measurer->from_root[edge->from], other);
         const struct way *far = &measurer->below[edge->to];
         for (int h = 0; h <= edge->num_hops; h++) {
             int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
             int arc = goes_back ? weft_forests_arc(network, next, at)
                                 : weft_forests_arc(network, at, next);
-            add_use(&measurer->uses[arc], tree->weight, level, goes_back ? far : &near,
+            add_use(&measurer->uses[arc], tree->weight, hop, goes_back ? far : &near,
                     goes_back ? &near : far);
             at = next;
         }
@@ -204,12 +232,16 @@ static void add_uses(const struct measurer *measurer, const struct weft_forest *
 // Of the arcs that are used in the same way, the busiest; of too many kinds, the busiest ones.
 static void keep_use(struct weft_forest_plan *plan, const struct use *use, int64_t ps_per_mib)
 {
-    struct weft_forest_pressure pressure = {.ps_per_mib = ps_per_mib, .level = use->level};
+    struct weft_forest_pressure pressure = {.ps_per_mib = ps_per_mib,
+                                            .level = use->level,
+                                            .shorter_ps = use->shorter_ps + use->before.shorter_ps +
+                                                          use->after.shorter_ps};
     int place = plan->num_pressures;
     for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
         pressure.hops[l] = use->before.hops[l] + use->after.hops[l];
     for (int i = 0; i < plan->num_pressures; i++)
         if (plan->pressures[i].level == pressure.level &&
+            plan->pressures[i].shorter_ps == pressure.shorter_ps &&
             memcmp(plan->pressures[i].hops, pressure.hops, sizeof pressure.hops) == 0)
             place = i;
     for (int i = 0; place == WEFT_FOREST_PRESSURES && i < WEFT_FOREST_PRESSURES; i++)
@@ -239,6 +271,7 @@ static void find_pressures(const struct measurer *measurer, struct weft_forest_p
             find_tree_ways(measurer, forests[i], &forests[i]->trees[t], &ignored);
             add_uses(measurer, forests[i], &forests[i]->trees[t], i == 0, &slowest[1 - i]);
         }
+    plan->shorter_ps = slowest[0].shorter_ps + slowest[1].shorter_ps;
     for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
         plan->hops[l] = slowest[0].hops[l] + slowest[1].hops[l];
     for (int a = 0; a < network->num_arcs; a++) {

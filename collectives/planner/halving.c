@@ -299,8 +299,8 @@ static int64_t halving_estimate(const struct weft_key *key, const struct weft_la
         __int128 more = interval % 2 ? 2 : 1;
         struct weft_load down = {level, true, 1, 2, half * more, half * more, 0, 0, 0};
         struct weft_load up = {level, true, 1, 2, half * more, 0, 0, 0, 0};
-        price += halves ? weft_price(key, layout, &down) : 0;
-        price += doubles ? weft_price(key, layout, &up) : 0;
+        price += halves ? weft_price_apart(key, layout, &down, interval / 2, true) : 0;
+        price += doubles ? weft_price_apart(key, layout, &up, interval / 2, true) : 0;
     }
     struct weft_load own = {.copied = halves ? 0 : bytes / n};
     return weft_price_clamp(price + weft_price(key, layout, &own));

@@ -18,12 +18,27 @@
 
 enum { WEFT_LEVELS_LIMIT = 5 };
 
+enum { WEFT_APART_LIMIT = 8 };
+
+/* Between ranks that stand some places apart in their group, all of them at once. */
+struct weft_level_apart {
+    int64_t ps_per_mib;
+    int64_t latency_ps;
+};
+
 /* Between ranks of one level. */
 struct weft_level_costs {
     struct weft_curve message; // one message end to end, nobody else sending
     /* Moving bytes while all ranks of a group send to another group of this level at once, as each
      * of them sees it; what they share on the way makes it slower than the curve. */
     int64_t crowd_ps_per_mib;
+    int64_t latency_ps; // of the longest way, which is part of the curve; 0: not known
+    /* Where links lead from rank to rank, and are shared on the way; 0: not known. For a MiB that
+     * leaves a rank: to all others alike, alone (on average) or while they do the same; by the
+     * logarithm of a distance, around a circle and (1) between numbers that differ in one bit. */
+    int64_t fan_ps_per_mib;
+    int64_t all_ps_per_mib;
+    struct weft_level_apart apart[2][WEFT_APART_LIMIT];
 };
 
 /* Integers: costs computed from them are equal on all machines. */
@@ -82,6 +97,9 @@ struct weft_layout {
     bool is_in_order; // members are 0, 1, 2, ...
     struct weft_rings rings;
     struct weft_network *network; // terminal r is rank r; NULL: not known
+    /* In groups below this level, ways keep to links from rank to rank where those lead to the end.
+     * 0, and elsewhere: ways pass through ranks only where there is no other. */
+    int linked_levels;
     struct weft_forests *forests; // found when first asked for: the one thing that changes
 };
 

@@ -92,6 +92,7 @@ static void price_gpus(const struct weft_survey *survey, const struct weft_surve
         kind == WEFT_LINK_NVLINK || kind == WEFT_LINK_XGMI || !leaves_host(survey, way);
     level->message = weft_protocols_curve(is_direct ? kind : WEFT_LINK_NETWORK, way->latency_ps,
                                           way->alone_ps_per_mib);
+    level->latency_ps = way->latency_ps;
     level->crowd_ps_per_mib = way->crowd_ps_per_mib;
 }
 
@@ -199,6 +200,24 @@ static weft_status create(const struct weft_survey *survey, const struct weft_co
     return status;
 }
 
+// The levels whose groups hold all ranks that NVLink or XGMI joins without a switch.
+static int linked_levels(const struct weft_survey *survey)
+{
+    const struct weft_topology *t = survey->topology;
+    int linked = 0;
+    for (int i = 0; i < t->num_links && survey->routers[WEFT_SURVEY_DIRECT_PASSING]; i++) {
+        const struct weft_link *link = &t->links[i];
+        int level = 0;
+        if ((link->kind != WEFT_LINK_NVLINK && link->kind != WEFT_LINK_XGMI) ||
+            !survey->has_rank[link->from] || !survey->has_rank[link->to])
+            continue;
+        while (survey->levels[level].of_node[link->from] != survey->levels[level].of_node[link->to])
+            level++;
+        linked = level + 1 > linked ? level + 1 : linked;
+    }
+    return linked;
+}
+
 static weft_status check_nodes(const struct weft_topology *topology, const int *nodes,
                                int num_ranks, struct weft_error *error)
 {
@@ -232,11 +251,15 @@ weft_status weft_layout_from_nodes(const struct weft_topology *topology, const i
     }
     if (status == WEFT_OK)
         status = create(&survey, &costs, &drawn, error);
+    if (status == WEFT_OK)
+        drawn->linked_levels = linked_levels(&survey);
     if (status == WEFT_OK && costs.overlaps)
         status = weft_rings_find(&survey, drawn, error);
     weft_survey_free(&survey);
     if (status == WEFT_OK)
         status = weft_layout_attach_network(topology, nodes, drawn, error);
+    if (status == WEFT_OK && costs.overlaps)
+        status = weft_layout_price_links(drawn, error);
     if (status != WEFT_OK) {
         weft_layout_destroy(&drawn);
         return status;

@@ -37,6 +37,9 @@ weft_status weft_layout_from_topology(const struct weft_topology *topology, int 
                                       struct weft_layout **layout,
                                       struct weft_layout_origin *origin, struct weft_error *error);
 
+/* layout_links.c: what patterns of traffic cost where links lead from rank to rank, for up to 256
+ * ranks; the network is there. Done by the functions above. Errors: OUT_OF_MEMORY. */
+weft_status weft_layout_price_links(struct weft_layout *layout, struct weft_error *error);
 /* layout_network.c: the network that joins the ranks, without links that nobody would use beside
  * better ones; none for more than 2,048 ranks. Done by the functions above. Errors: OUT_OF_MEMORY.
  */

@@ -147,7 +147,8 @@ static int64_t pairwise_estimate(const struct weft_key *key, const struct weft_l
                                .steps = 2 * far,
                                .moved = (__int128)block * far,
                                .copied = block};
-    return weft_price_clamp(weft_price(key, layout, &inside) + weft_price(key, layout, &across));
+    return weft_price_clamp(weft_price(key, layout, &inside) +
+                            weft_price_apart(key, layout, &across, n / 2, true));
 }
 
 const struct weft_algorithm weft_algorithm_pairwise = {

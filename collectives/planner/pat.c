@@ -315,7 +315,7 @@ static int64_t pat_estimate(const struct weft_key *key, const struct weft_layout
                                      .steps = is_packed(key) ? 4 : 2 * units * outer,
                                      .moved = moved,
                                      .combined = reduces ? moved : 0};
-            price += weft_price(key, layout, &load);
+            price += weft_price_apart(key, layout, &load, digits[d].within << k, false);
         }
         outer *= digits[d].size;
     }

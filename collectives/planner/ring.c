@@ -320,7 +320,10 @@ static __int128 round_of_circle(const struct weft_layout *layout, int c, __int12
         near = weft_curve_time(&hops->near, bytes, num_far > 0 ? 0 : hops->ps_per_mib);
     __int128 round = (near > far ? near : far) / 2;
     __int128 around = (num_far * far + (n - num_far) * near) / n;
-    __int128 busy = weft_curve_slope(bytes, hops->ps_per_mib);
+    // A lane carries its messages one after another, each no faster than its protocol.
+    const struct weft_line *line = weft_curve_best(num_far > 0 ? &hops->far : &hops->near, bytes);
+    __int128 busy = weft_curve_slope(bytes, hops->ps_per_mib > line->ps_per_mib ? hops->ps_per_mib
+                                                                                : line->ps_per_mib);
     round = round > around ? round : around;
     return round > busy ? round : busy;
 }

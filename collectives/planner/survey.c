@@ -18,14 +18,63 @@ enum {
     circle_limit = 72, // ranks of a group whose circle is looked at
 };
 
+/* ---- routers ---- */
+
+static const uint32_t direct_kinds = UINT32_C(1) << WEFT_LINK_NVLINK | UINT32_C(1)
+                                                                           << WEFT_LINK_XGMI;
+
+// Whether some ranks are joined by direct links alone, from one to the other.
+static bool has_neighbours(const struct weft_survey *survey)
+{
+    const struct weft_topology *t = survey->topology;
+    for (int i = 0; i < t->num_links; i++)
+        if ((direct_kinds >> t->links[i].kind & 1) && survey->has_rank[t->links[i].from] &&
+            survey->has_rank[t->links[i].to])
+            return true;
+    return false;
+}
+
+static weft_status make_routers(struct weft_survey *survey, struct weft_error *error)
+{
+    const struct weft_topology *t = survey->topology;
+    bool has_direct = false;
+    WEFT_TRY(weft_router_create(t, &survey->routers[WEFT_SURVEY_ANY], error));
+    for (int i = 0; i < t->num_links; i++)
+        has_direct |= direct_kinds >> t->links[i].kind & 1;
+    survey->has_rank = calloc((size_t)t->num_nodes + 1, sizeof *survey->has_rank);
+    if (!survey->has_rank)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for ways");
+    for (int r = 0; r < survey->num_ranks; r++)
+        survey->has_rank[survey->nodes[r]] = true;
+    if (!has_direct || t->nodes[survey->nodes[0]].kind != WEFT_NODE_GPU)
+        return WEFT_OK;
+    WEFT_TRY(
+        weft_router_create_of(t, direct_kinds, NULL, &survey->routers[WEFT_SURVEY_DIRECT], error));
+    if (has_neighbours(survey))
+        WEFT_TRY(weft_router_create_of(t, direct_kinds, survey->has_rank,
+                                       &survey->routers[WEFT_SURVEY_DIRECT_PASSING], error));
+    return WEFT_OK;
+}
+
+bool weft_survey_passes(const struct weft_survey *survey, const struct weft_route *routes)
+{
+    for (int i = 0; i < WEFT_SURVEY_ROUTERS; i++)
+        if (survey->routers[i] && routes == weft_router_routes(survey->routers[i]))
+            return i == WEFT_SURVEY_DIRECT_PASSING || i == WEFT_SURVEY_ANY_PASSING;
+    return false;
+}
+
 const struct weft_route *weft_survey_routes(const struct weft_survey *survey, int from, int to)
 {
-    if (survey->direct) {
-        const struct weft_route *direct = weft_router_between(survey->direct, from, to);
-        if (direct[to].num_links > 0)
-            return direct;
+    const struct weft_route *routes = NULL;
+    for (int i = 0; i < WEFT_SURVEY_ROUTERS; i++) {
+        if (!survey->routers[i])
+            continue;
+        routes = weft_router_between(survey->routers[i], from, to);
+        if (routes[to].num_links >= 0)
+            break;
     }
-    return weft_router_between(survey->router, from, to);
+    return routes;
 }
 
 static int level_of(const struct weft_survey *survey, int a, int b)
@@ -53,14 +102,20 @@ static bool are_alike(const struct weft_survey *survey, int level, int a, int b)
 static weft_status ask(struct weft_survey *survey, int rank, struct weft_error *error)
 {
     const struct weft_topology *t = survey->topology;
+    const struct weft_route *routes[WEFT_SURVEY_ROUTERS] = {NULL}; // as far as asked for
     int here = survey->nodes[rank];
-    const struct weft_route *routes = weft_router_from(survey->router, here);
-    const struct weft_route *direct =
-        survey->direct ? weft_router_from(survey->direct, here) : routes;
     for (int peer = 0; peer < survey->num_ranks; peer++) {
         int there = survey->nodes[peer];
-        const struct weft_route *route =
-            direct[there].num_links > 0 ? &direct[there] : &routes[there];
+        const struct weft_route *route = NULL;
+        for (int i = 0; i < WEFT_SURVEY_ROUTERS && (!route || route->num_links < 0); i++) {
+            if (i == WEFT_SURVEY_ANY_PASSING && !survey->routers[i])
+                WEFT_TRY(weft_router_create_of(t, UINT32_MAX, survey->has_rank, &survey->routers[i],
+                                               error));
+            if (!survey->routers[i])
+                continue;
+            routes[i] = routes[i] ? routes[i] : weft_router_from(survey->routers[i], here);
+            route = &routes[i][there];
+        }
         int level = level_of(survey, here, there);
         struct weft_survey_way *way = &survey->levels[level].way;
         if (route->latency_ps < 0)
@@ -180,19 +235,39 @@ static weft_status price(struct weft_survey *survey, struct weft_survey_load *lo
     return WEFT_OK;
 }
 
+weft_status weft_survey_open(struct weft_survey *survey, const struct weft_topology *topology,
+                             const int *nodes, int num_ranks, struct weft_error *error)
+{
+    *survey = (struct weft_survey){.topology = topology, .num_ranks = num_ranks, .nodes = nodes};
+    return make_routers(survey, error);
+}
+
+weft_status weft_survey_links(struct weft_survey *survey, int from, int to, int *links,
+                              int *num_links, struct weft_error *error)
+{
+    const struct weft_topology *t = survey->topology;
+    for (int i = 0; i < WEFT_SURVEY_ROUTERS; i++) {
+        if (i == WEFT_SURVEY_ANY_PASSING && !survey->routers[i])
+            WEFT_TRY(
+                weft_router_create_of(t, UINT32_MAX, survey->has_rank, &survey->routers[i], error));
+        if (!survey->routers[i])
+            continue;
+        *num_links = weft_router_between(survey->routers[i], from, to)[to].num_links;
+        if (*num_links < 0)
+            continue;
+        weft_router_links(survey->routers[i], to, links);
+        return WEFT_OK;
+    }
+    return weft_fail(error, WEFT_NOT_FOUND, "no way from %s to %s", t->nodes[from].name,
+                     t->nodes[to].name);
+}
+
 weft_status weft_survey_make(struct weft_survey *survey, const struct weft_topology *topology,
                              const int *nodes, int num_ranks, struct weft_error *error)
 {
     struct weft_survey_load load = {0};
-    *survey = (struct weft_survey){.topology = topology, .num_ranks = num_ranks, .nodes = nodes};
+    WEFT_TRY(weft_survey_open(survey, topology, nodes, num_ranks, error));
     WEFT_TRY(weft_adjacency_create(topology, &survey->links, error));
-    WEFT_TRY(weft_router_create(topology, &survey->router, error));
-    const uint32_t direct = UINT32_C(1) << WEFT_LINK_NVLINK | UINT32_C(1) << WEFT_LINK_XGMI;
-    bool has_direct = false;
-    for (int i = 0; i < topology->num_links; i++)
-        has_direct |= direct >> topology->links[i].kind & 1;
-    if (has_direct && topology->nodes[nodes[0]].kind == WEFT_NODE_GPU)
-        WEFT_TRY(weft_router_create_of(topology, direct, &survey->direct, error));
     WEFT_TRY(weft_survey_find_groups(survey, error));
     WEFT_TRY(ask_some(survey, error));
     weft_status status = weft_survey_load_create(survey, &load, error);
@@ -215,7 +290,8 @@ void weft_survey_free(struct weft_survey *survey)
     for (int l = 0; l < WEFT_SURVEY_LEVELS; l++)
         weft_survey_level_free(&survey->levels[l]);
     weft_adjacency_destroy(&survey->links);
-    weft_router_destroy(&survey->router);
-    weft_router_destroy(&survey->direct);
+    for (int i = 0; i < WEFT_SURVEY_ROUTERS; i++)
+        weft_router_destroy(&survey->routers[i]);
+    free(survey->has_rank);
     *survey = (struct weft_survey){0};
 }

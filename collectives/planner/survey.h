@@ -33,6 +33,16 @@ struct weft_survey_level {
     struct weft_survey_way way;
 };
 
+/* Ways between GPUs, the first kind that there is: over NVLink and XGMI alone; over these from rank
+ * to rank; over all links; over all links and through ranks. */
+enum weft_survey_router {
+    WEFT_SURVEY_DIRECT,
+    WEFT_SURVEY_DIRECT_PASSING,
+    WEFT_SURVEY_ANY,
+    WEFT_SURVEY_ANY_PASSING,
+    WEFT_SURVEY_ROUTERS
+};
+
 struct weft_survey {
     const struct weft_topology *topology;
     int num_ranks;
@@ -40,19 +50,27 @@ struct weft_survey {
     int num_levels;   // the last one holds all; the groups of each lie within those of the next
     struct weft_survey_level levels[WEFT_SURVEY_LEVELS];
     struct weft_adjacency links;
-    struct weft_router *router;
-    struct weft_router
-        *direct; // over NVLink and XGMI alone, which GPUs prefer; NULL: there is none
+    struct weft_router *routers[WEFT_SURVEY_ROUTERS]; // NULL: there is none, or no need
+    bool *has_rank;                                   // (nodes)
 };
 
 /* Groups and ways. The topology and `nodes` are borrowed; every node is in range. Free it also
  * after a failure. Errors: NOT_FOUND (two ranks with no way between them), OUT_OF_MEMORY. */
 weft_status weft_survey_make(struct weft_survey *survey, const struct weft_topology *topology,
                              const int *nodes, int num_ranks, struct weft_error *error);
+/* Routers alone, for those who only ask for ways. */
+weft_status weft_survey_open(struct weft_survey *survey, const struct weft_topology *topology,
+                             const int *nodes, int num_ranks, struct weft_error *error);
 void weft_survey_free(struct weft_survey *survey);
 void weft_survey_level_free(struct weft_survey_level *level);
-/* Routes from node `from`, final as far as `to`: by NVLink or XGMI where that joins them. */
+/* Routes from node `from` by the first router that leads to `to`, final as far as `to`. */
 const struct weft_route *weft_survey_routes(const struct weft_survey *survey, int from, int to);
+/* The links of the way between two nodes, in order; `links` has room for all of the topology's.
+ * Errors: NOT_FOUND, OUT_OF_MEMORY. */
+weft_status weft_survey_links(struct weft_survey *survey, int from, int to, int *links,
+                              int *num_links, struct weft_error *error);
+/* Whether such routes lead through ranks. */
+bool weft_survey_passes(const struct weft_survey *survey, const struct weft_route *routes);
 
 /* ---- parts of it ---- */
 
@@ -65,8 +83,9 @@ weft_status weft_survey_price_crowd(struct weft_survey *survey, int level,
 /* survey_load.c: traffic spread over links. */
 struct weft_survey_load {
     const struct weft_survey *survey;
-    int64_t *on_link; // (2 * links) per direction, of WEFT_SURVEY_UNIT per flow
-    int *touched;     // (2 * links) those that are not 0
+    bool passes_ranks; // the flow that is being added
+    int64_t *on_link;  // (2 * links) per direction, of WEFT_SURVEY_UNIT per flow
+    int *touched;      // (2 * links) those that are not 0
     int num_touched;
     int *queue;       // (nodes)
     int64_t *through; // (nodes) capacity onwards; 0: not on the way

@@ -43,16 +43,19 @@ void weft_survey_load_clear(struct weft_survey_load *load)
 }
 
 // Whether link `index` leads from `tail` to `head` on a way of about least latency from the start.
-static bool is_on_way(const struct weft_topology *t, const struct weft_route *routes, int start,
-                      int index, int tail, int head)
+static bool is_on_way(const struct weft_survey_load *load, const struct weft_route *routes,
+                      int start, int index, int tail, int head)
 {
+    const struct weft_survey *survey = load->survey;
+    const struct weft_topology *t = survey->topology;
     const struct weft_link *link = &t->links[index];
     const struct weft_route *before = &routes[tail], *after = &routes[head];
     if (link->one_way && link->from != tail)
         return false;
     if (before->num_links < 0 || before->num_links + 1 != after->num_links)
         return false;
-    if (tail != start && !weft_node_kinds[t->nodes[tail].kind].forwards)
+    if (tail != start && !weft_node_kinds[t->nodes[tail].kind].forwards &&
+        !(load->passes_ranks && survey->has_rank[tail]))
         return false;
     int64_t slack = after->latency_ps - before->latency_ps;
     return slack + after->latency_ps / 4 >= weft_link_latency(link).value;
@@ -77,7 +80,7 @@ static int collect(struct weft_survey_load *load, const struct weft_route *route
         for (int k = survey->links.first[node]; k < survey->links.first[node + 1]; k++) {
             int index = survey->links.link[k];
             int other = weft_link_other_end(&t->links[index], node);
-            if (!is_on_way(t, routes, from, index, other, node))
+            if (!is_on_way(load, routes, from, index, other, node))
                 continue;
             int64_t width = weft_link_bandwidth(&t->links[index]).value;
             if (load->through[other] == 0)
@@ -108,7 +111,7 @@ static void hand_out(struct weft_survey_load *load, const struct weft_route *rou
         int index = survey->links.link[k];
         const struct weft_link *link = &t->links[index];
         int other = weft_link_other_end(link, node);
-        if (load->through[other] == 0 || !is_on_way(t, routes, from, index, node, other))
+        if (load->through[other] == 0 || !is_on_way(load, routes, from, index, node, other))
             continue;
         int64_t width = weft_link_bandwidth(link).value;
         width = width < load->through[other] ? width + (width == 0) : load->through[other];
@@ -125,6 +128,7 @@ void weft_survey_load_add(struct weft_survey_load *load, const struct weft_route
 {
     if (from == to || routes[to].num_links < 1)
         return;
+    load->passes_ranks = weft_survey_passes(load->survey, routes);
     int count = collect(load, routes, from, to);
     load->amount[from] = (int64_t)weight * WEFT_SURVEY_UNIT;
     for (int i = count - 1; i > 0; i--)

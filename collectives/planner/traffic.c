@@ -7,13 +7,15 @@
 #include <stdlib.h>
 
 #include "collectives/planner/facts.h"
-#include "topology/route.h"
+#include "collectives/planner/survey.h"
 
 struct weft_traffic {
     const struct weft_topology *topology;
     int64_t *forward, *backward; // (links)
     int64_t *busier;             // (links)
     int *links;                  // (links) of one way
+    struct weft_survey survey;   // its routers, once there are ranks
+    bool is_open;
 };
 
 struct weft_traffic *weft_traffic_create(const struct weft_topology *topology)
@@ -40,6 +42,7 @@ void weft_traffic_destroy(struct weft_traffic **traffic)
     free((*traffic)->backward);
     free((*traffic)->busier);
     free((*traffic)->links);
+    weft_survey_free(&(*traffic)->survey);
     free(*traffic);
     *traffic = NULL;
 }
@@ -49,7 +52,7 @@ static weft_status send(struct weft_traffic *traffic, int from, int to, int64_t 
 {
     const struct weft_topology *t = traffic->topology;
     int count;
-    WEFT_TRY(weft_topology_route_links(t, from, to, traffic->links, t->num_links, &count, error));
+    WEFT_TRY(weft_survey_links(&traffic->survey, from, to, traffic->links, &count, error));
     for (int i = 0; i < count; i++) {
         const struct weft_link *link = &t->links[traffic->links[i]];
         bool is_forward = link->from == from;
@@ -63,6 +66,9 @@ weft_status weft_traffic_add(struct weft_traffic *traffic, const struct weft_pro
                              const int *nodes, int64_t bytes, struct weft_error *error)
 {
     int num_ranks = program->shape.num_ranks;
+    if (!traffic->is_open)
+        WEFT_TRY(weft_survey_open(&traffic->survey, traffic->topology, nodes, num_ranks, error));
+    traffic->is_open = true;
     int64_t *sent = calloc((size_t)num_ranks, sizeof *sent);
     if (!sent)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for traffic");

@@ -14,8 +14,8 @@ struct weft_traffic;
 /* The topology is borrowed. NULL without memory. */
 struct weft_traffic *weft_traffic_create(const struct weft_topology *topology);
 void weft_traffic_destroy(struct weft_traffic **traffic);
-/* The messages that a rank sends; nodes[r]: where rank r is; the logical vector has `bytes`.
- * Errors: NOT_FOUND (no way), OUT_OF_MEMORY. */
+/* The messages that a rank sends; nodes[r]: where rank r is, always there; the logical vector has
+ * `bytes`. Errors: NOT_FOUND (no way), OUT_OF_MEMORY. */
 weft_status weft_traffic_add(struct weft_traffic *traffic, const struct weft_program *program,
                              const int *nodes, int64_t bytes, struct weft_error *error);
 /* Bytes over each link, in the busier direction: num_links of them, borrowed. */

@@ -199,8 +199,9 @@ static int64_t tree_estimate(const struct weft_key *key, const struct weft_layou
         before = at;
         struct weft_load up = {at, false, 1, 2, bytes, bytes, 0, 2 * pairs, 0};
         struct weft_load down = {at, false, 1, 2, (__int128)bytes * at_once, 0, 0, 2 * pairs, 0};
-        price += goes_up ? weft_price(key, layout, &up) : 0;
-        price += goes_down ? weft_price(key, layout, &down) : 0;
+        int64_t distance = INT64_C(1) << level;
+        price += goes_up ? weft_price_apart(key, layout, &up, distance, true) : 0;
+        price += goes_down ? weft_price_apart(key, layout, &down, distance, true) : 0;
     }
     struct weft_load on = {weft_layout_top(layout), false, 1, 2, bytes, 0, 0, 2, 0};
     if (key->num_leaves) // every rank may send each of its parts on its own

@@ -12,7 +12,7 @@
 
 #include "topology/network.h"
 
-enum { none = -1 };
+enum { none = -1, BALANCED_RANKS = 256, BALANCING_ROUNDS = 4 };
 
 void weft_ways_destroy(struct weft_ways **ways)
 {
@@ -22,6 +22,7 @@ void weft_ways_destroy(struct weft_ways **ways)
     for (int r = 0; old->parents && r < old->layout->num_ranks; r++)
         free(old->parents[r]);
     free(old->parents);
+    free(old->load);
     free(old->capacity);
     free(old->first_group);
     free(old->color);
@@ -250,13 +251,24 @@ struct reached {
     int64_t latency_ps; // -1: not yet
     int64_t width;
     int heap_place; // in the heap; none
+    bool is_final;  // a way that goes before was found
+};
+
+/* Which ways are found, one kind after another; see survey.h. */
+enum passing {
+    ALONG_LINKS,   // from rank to rank within a group
+    PAST_RANKS,    // through what only forwards
+    THROUGH_RANKS, // whatever there is
 };
 
 struct search {
+    const struct weft_layout *layout;
     const struct weft_network *network;
     struct reached *reached;
     int *heap;
     int size;
+    enum passing passing;
+    const int64_t *load; // (arcs) ways over each so far; NULL: not looked at
 };
 
 static bool is_nearer(const struct search *search, int a, int b)
@@ -301,6 +313,25 @@ static int take_nearest(struct search *search)
     return nearest;
 }
 
+// Whether an arc leads from rank to rank within a group of linked ranks.
+static bool is_link(const struct search *search, const struct weft_arc *arc)
+{
+    const struct weft_layout *layout = search->layout;
+    if (arc->from >= layout->num_ranks || arc->to >= layout->num_ranks ||
+        layout->linked_levels == 0)
+        return false;
+    const int *group = layout->levels[layout->linked_levels - 1].of_rank;
+    return group[arc->from] == group[arc->to];
+}
+
+// Of a message of middling size: a wide way that is a little longer is the nearer one. Links from
+// rank to rank are too few for that: each has to be used.
+static int64_t time_on(const struct search *search, const struct weft_arc *arc)
+{
+    const int64_t bytes = search->layout->linked_levels ? 0 : INT64_C(1) << 16;
+    return (int64_t)((__int128)bytes * 1000000000000 / arc->capacity);
+}
+
 static void spread(struct search *search, int vertex, int *parents)
 {
     const struct weft_network *network = search->network;
@@ -308,22 +339,50 @@ static void spread(struct search *search, int vertex, int *parents)
         const struct weft_arc *arc = &network->arcs[a];
         const struct reached *here = &search->reached[vertex];
         struct reached *there = &search->reached[arc->to];
-        int64_t latency = here->latency_ps + arc->latency_ps;
+        int64_t latency = here->latency_ps + arc->latency_ps + time_on(search, arc);
         int64_t width = here->width < arc->capacity ? here->width : arc->capacity;
+        if (there->is_final || (search->passing == ALONG_LINKS && !is_link(search, arc)))
+            continue;
+        bool is_equal = there->latency_ps == latency && there->width == width;
+        bool is_lighter = is_equal && search->load && parents[arc->to] != none &&
+                          arc->latency_ps > 0 && search->load[a] < search->load[parents[arc->to]];
+        if (is_lighter)
+            parents[arc->to] = a;
         if (there->latency_ps >= 0 && (there->latency_ps < latency ||
                                        (there->latency_ps == latency && there->width >= width)))
             continue;
         there->latency_ps = latency;
         there->width = width;
         parents[arc->to] = a;
-        if (arc->to >= network->num_terminals) // a GPU does not forward
+        if (arc->to >= network->num_terminals || search->passing != PAST_RANKS)
             rise(search, arc->to);
     }
 }
 
+// Adds ways of one kind to what no way before leads to.
+static void spread_all(struct search *search, enum passing passing, int from, int *parents)
+{
+    const struct weft_network *network = search->network;
+    bool is_missing = false;
+    for (int r = 0; r < network->num_terminals; r++)
+        is_missing |= search->reached[r].latency_ps < 0;
+    if (!is_missing || (passing == ALONG_LINKS && search->layout->linked_levels == 0))
+        return;
+    search->passing = passing;
+    for (int v = 0; v < network->num_vertices; v++) {
+        search->reached[v].is_final = search->reached[v].latency_ps >= 0;
+        if (passing == THROUGH_RANKS && search->reached[v].is_final && v != from)
+            rise(search, v);
+    }
+    spread(search, from, parents);
+    while (search->size)
+        spread(search, take_nearest(search), parents);
+}
+
 static weft_status find_ways(struct weft_ways *ways, int from, struct weft_error *error)
 {
-    struct search search = {.network = ways->layout->network};
+    struct search search = {
+        .layout = ways->layout, .network = ways->layout->network, .load = ways->load};
     size_t count = (size_t)search.network->num_vertices;
     int *parents = malloc(count * sizeof *parents);
     search.reached = malloc(count * sizeof *search.reached);
@@ -331,13 +390,13 @@ static weft_status find_ways(struct weft_ways *ways, int from, struct weft_error
     bool is_there = parents && search.reached && search.heap;
     for (size_t v = 0; is_there && v < count; v++) {
         parents[v] = none;
-        search.reached[v] = (struct reached){-1, 0, none};
+        search.reached[v] = (struct reached){-1, 0, none, false};
     }
     if (is_there) {
-        search.reached[from] = (struct reached){0, INT64_MAX, none};
-        spread(&search, from, parents);
-        while (search.size)
-            spread(&search, take_nearest(&search), parents);
+        search.reached[from] = (struct reached){0, INT64_MAX, none, false};
+        spread_all(&search, ALONG_LINKS, from, parents);
+        spread_all(&search, PAST_RANKS, from, parents);
+        spread_all(&search, THROUGH_RANKS, from, parents);
     }
     free(search.reached);
     free(search.heap);
@@ -349,25 +408,69 @@ static weft_status find_ways(struct weft_ways *ways, int from, struct weft_error
     return WEFT_OK;
 }
 
-static weft_status network_route(struct weft_ways *ways, int from, int to, int *arcs, int *num_arcs,
-                                 int64_t *width, struct weft_error *error)
+static void add_load(struct weft_ways *ways, int from, int64_t count)
+{
+    const int *parents = ways->parents[from];
+    for (int to = 0; to < ways->layout->num_ranks; to++)
+        for (int at = to; at != from && parents[at] != none;
+             at = ways->layout->network->arcs[parents[at]].from)
+            ways->load[parents[at]] += count;
+}
+
+// All ways at once, so that of equal ones those are taken over which fewest others lead.
+static weft_status find_balanced_ways(struct weft_ways *ways, struct weft_error *error)
+{
+    const struct weft_network *network = ways->layout->network;
+    ways->load = calloc((size_t)network->num_arcs + 1, sizeof *ways->load);
+    if (!ways->load)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for ways");
+    for (int round = 0; round < BALANCING_ROUNDS; round++)
+        for (int from = 0; from < ways->layout->num_ranks; from++) {
+            if (ways->parents[from])
+                add_load(ways, from, -1);
+            free(ways->parents[from]);
+            ways->parents[from] = NULL;
+            WEFT_TRY(find_ways(ways, from, error));
+            add_load(ways, from, 1);
+        }
+    return WEFT_OK;
+}
+
+bool weft_ways_are_even(const struct weft_ways *ways)
+{
+    int *like = ways->load ? malloc((size_t)ways->num_arcs * sizeof *like) : NULL;
+    bool is_even = like || !ways->load;
+    for (int c = 0; like && c < ways->num_arcs; c++)
+        like[c] = none;
+    for (int a = 0; like && a < ways->layout->network->num_arcs; a++) {
+        int class = ways->class_of_arc[a];
+        if (like[class] == none)
+            like[class] = a;
+        is_even &= ways->load[a] == ways->load[like[class]];
+    }
+    free(like);
+    return is_even;
+}
+
+static weft_status network_route(struct weft_ways *ways, int from, int to, int *arcs,
+                                 struct weft_way *way, struct weft_error *error)
 {
     const struct weft_network *network = ways->layout->network;
     if (!ways->parents[from])
         WEFT_TRY(find_ways(ways, from, error));
     const int *parents = ways->parents[from];
-    *num_arcs = 0;
-    *width = INT64_MAX;
+    *way = (struct weft_way){.width = INT64_MAX};
     for (int at = to; at != from; at = network->arcs[parents[at]].from) {
         if (parents[at] == none)
             return weft_fail(error, WEFT_NOT_FOUND, "no way from rank %d to rank %d", from, to);
-        if (*num_arcs == WEFT_ROUTE_LIMIT)
+        if (way->num_arcs == WEFT_ROUTE_LIMIT)
             return weft_fail(error, WEFT_UNSUPPORTED,
                              "the way from rank %d to rank %d has more than %d arcs", from, to,
                              WEFT_ROUTE_LIMIT);
-        arcs[(*num_arcs)++] = ways->class_of_arc[parents[at]];
-        if (network->arcs[parents[at]].capacity < *width)
-            *width = network->arcs[parents[at]].capacity;
+        const struct weft_arc *arc = &network->arcs[parents[at]];
+        arcs[way->num_arcs++] = ways->class_of_arc[parents[at]];
+        way->width = arc->capacity < way->width ? arc->capacity : way->width;
+        way->latency_ps += arc->latency_ps;
     }
     return WEFT_OK;
 }
@@ -384,6 +487,10 @@ weft_status weft_ways_create(const struct weft_layout *layout, struct weft_fold 
     made->fold = fold;
     weft_status status =
         layout->network ? make_network_arcs(made, error) : make_price_arcs(made, error);
+    bool is_linked = layout->network && (layout->linked_levels > 0 ||
+                                         layout->network->num_vertices == layout->num_ranks);
+    if (status == WEFT_OK && is_linked && layout->num_ranks <= BALANCED_RANKS)
+        status = find_balanced_ways(made, error);
     if (status != WEFT_OK) {
         weft_ways_destroy(&made);
         return status;
@@ -392,13 +499,12 @@ weft_status weft_ways_create(const struct weft_layout *layout, struct weft_fold 
     return WEFT_OK;
 }
 
-weft_status weft_ways_route(struct weft_ways *ways, int from, int to, int *arcs, int *num_arcs,
-                            int64_t *width, struct weft_error *error)
+weft_status weft_ways_route(struct weft_ways *ways, int from, int to, int *arcs,
+                            struct weft_way *way, struct weft_error *error)
 {
     if (ways->layout->network)
-        return network_route(ways, from, to, arcs, num_arcs, width, error);
-    *width = 0;
-    *num_arcs = price_route(ways, from, to, arcs);
+        return network_route(ways, from, to, arcs, way, error);
+    *way = (struct weft_way){price_route(ways, from, to, arcs), 0, -1};
     return WEFT_OK;
 }
 

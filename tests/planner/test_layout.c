@@ -78,8 +78,8 @@ static void test_levels_of_presets(void **state)
          {450, 50, 50},
          {450, 50, 50}},
         {"superpod-b200:16", 128, 2, {"GPU islands", "clusters"}, {8, 128}, {900, 50}, {900, 50}},
-        // 16 dies share 8 NICs; the level is as slow as its slowest pair, which is on PCIe
-        {"mi250:2", 32, 2, {"GPU islands", "clusters"}, {16, 32}, {15, 15}, {15, 12}},
+        // 16 dies share 8 NICs; in a box the slowest pair is joined by single XGMI links
+        {"mi250:2", 32, 2, {"GPU islands", "clusters"}, {16, 32}, {50, 15}, {47, 12}},
         {"host:1 core:8@10", 8, 1, {"hosts"}, {8}, {5}, {5}},
         {"host:4 nvswitch:1@200 gpu:8@200 nic:2@100",
          32,

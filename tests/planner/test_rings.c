@@ -248,15 +248,13 @@ static void test_hamiltonian_search(void **state)
     assert_int_equal(work, 0);
 }
 
-// What the closed form says is what a run of the programs, flow by flow, takes. Not of one MI250
-// server: there the evaluation holds every hop to the price of the level, whose slowest pair is on
-// PCIe, and circles avoid such pairs.
+// What the closed form says is what a run of the programs, flow by flow, takes.
 static void test_estimates_agree_with_flows(void **state)
 {
     (void)state;
-    static const char *const sources[] = {"dgx-a100:1", "dgx-a100:2",    "dgx-h100:1",
-                                          "dgx-h100:4", "dgx-b200:3",    "superpod-h100:8",
-                                          "p5:4",       "gb200-nvl72:1", "mi250:2"};
+    static const char *const sources[] = {
+        "dgx-a100:1",      "dgx-a100:2", "dgx-h100:1",    "dgx-h100:4", "dgx-b200:3",
+        "superpod-h100:8", "p5:4",       "gb200-nvl72:1", "mi250:1",    "mi250:2"};
     static const weft_collective collectives[] = {WEFT_ALL_REDUCE, WEFT_ALL_GATHER,
                                                   WEFT_REDUCE_SCATTER};
     const struct weft_algorithm *ring = weft_algorithm_find("ring");

@@ -256,6 +256,34 @@ static void test_cluster_routes(void **state)
     weft_topology_destroy(&t);
 }
 
+// A GPU passes nothing on, but where programs do so.
+static void test_ways_through_gpus(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    struct weft_router *router = NULL;
+    bool passes[4] = {false, true, false, false};
+    assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
+    for (int i = 0; i < 4; i++) {
+        char name[8] = {'g', (char)('0' + i)};
+        assert_int_equal(weft_topology_add_node(t, WEFT_NODE_GPU, name, -1, NULL, NULL), WEFT_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        struct weft_link link = weft_link_make(WEFT_LINK_XGMI, i, i + 1);
+        assert_int_equal(weft_topology_add_link(t, &link, NULL, NULL), WEFT_OK);
+    }
+    assert_int_equal(weft_router_create(t, &router, NULL), WEFT_OK);
+    assert_int_equal(weft_router_from(router, 0)[1].num_links, 1);
+    assert_int_equal(weft_router_from(router, 0)[2].num_links, -1);
+    weft_router_destroy(&router);
+    assert_int_equal(weft_router_create_of(t, UINT32_MAX, passes, &router, NULL), WEFT_OK);
+    assert_int_equal(weft_router_from(router, 0)[2].num_links, 2);
+    assert_int_equal(weft_router_from(router, 0)[3].num_links, -1); // 2 passes nothing
+    assert_ptr_equal(weft_router_from(router, 0), weft_router_routes(router));
+    weft_router_destroy(&router);
+    weft_topology_destroy(&t);
+}
+
 static void test_large_is_quick(void **state)
 {
     (void)state;
@@ -280,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_locality),
         cmocka_unit_test(test_cluster_routes),
+        cmocka_unit_test(test_ways_through_gpus),
         cmocka_unit_test(test_large_is_quick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
