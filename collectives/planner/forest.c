@@ -185,12 +185,26 @@ static struct choice choose_chunks(const struct weft_key *key, const struct weft
     return best;
 }
 
-// The best of the plans. More trees get in each other's way in a manner that prices do not see, so
-// they have to be clearly better.
+// What full links lose, about, and no price sees: they are shared evenly by lanes, so heavy trees
+// fall behind light ones; and trees on one lane wait for one another.
+static __int128 handicap_of(const struct weft_key *key, const struct weft_forest_plan *plan)
+{
+    int64_t slowest = 0, trees = units(plan);
+    for (int i = 0; i < plan->num_pressures; i++)
+        if (plan->pressures[i].ps_per_mib > slowest)
+            slowest = plan->pressures[i].ps_per_mib;
+    bool is_even = (!plan->up || plan->up->num_trees == trees) &&
+                   (!plan->down || plan->down->num_trees == trees);
+    __int128 busy = weft_curve_slope(weft_key_bytes(key), slowest);
+    return !is_even ? busy / 8 : plan->shares_lanes ? busy / 12 : 0;
+}
+
+// The best of the plans.
 static struct choice choose(const struct weft_key *key, const struct weft_layout *layout)
 {
     const char *reason;
     struct choice best = {NULL, 1, -1};
+    __int128 least = -1;
     int count = weft_forests_count(layout, key->collective, key->root, &reason);
     for (int i = 0; i < count; i++) {
         const struct weft_forest_plan *plan =
@@ -198,9 +212,11 @@ static struct choice choose(const struct weft_key *key, const struct weft_layout
         if (!plan)
             continue;
         struct choice choice = choose_chunks(key, layout, plan);
-        bool has_more = best.plan && num_trees(plan) > num_trees(best.plan);
-        if (best.price < 0 || choice.price + (has_more ? choice.price / 16 : 0) < best.price)
+        __int128 price = choice.price + handicap_of(key, plan);
+        if (least < 0 || price + price / 64 < least) {
+            least = price;
             best = choice;
+        }
     }
     return best;
 }
