@@ -18,13 +18,7 @@
 #include "collectives/planner/emit.h"
 #include "collectives/planner/forests.h"
 
-enum {
-    COPY_CHANNEL = WEFT_FOREST_CHANNELS,
-    FUSED_CHILDREN = WEFT_FOREST_FUSED,
-    CHUNKS_LIMIT = 512,
-    CELLS_LIMIT = 1 << 17,
-    STEPS_LIMIT = 1 << 15
-};
+enum { COPY_CHANNEL = WEFT_FOREST_CHANNELS, FUSED_CHILDREN = WEFT_FOREST_FUSED };
 
 // This rank in one tree.
 struct member {
@@ -78,152 +72,9 @@ static const char *forest_supports(const struct weft_key *key, const struct weft
     return weft_forests_count(layout, key->collective, key->root, &reason) ? NULL : reason;
 }
 
-/* ---- price ---- */
-
-struct choice {
-    const struct weft_forest_plan *plan;
-    uint32_t chunks;
-    __int128 price;
-};
-
-static int64_t units(const struct weft_forest_plan *plan)
-{
-    return plan->first[plan->num_ranks];
-}
-
-static int64_t num_trees(const struct weft_forest_plan *plan)
-{
-    return (plan->up ? plan->up->num_trees : 0) + (plan->down ? plan->down->num_trees : 0);
-}
-
-// Of one level.
-struct pace {
-    __int128 fixed; // of a message
-    __int128 chunk; // until one has passed, while links are shared by chunks of other trees
-    __int128 lane;  // the busiest one, for all bytes
-};
-
-static void find_paces(const struct weft_key *key, const struct weft_layout *layout,
-                       const struct weft_forest_plan *plan, uint32_t chunks, struct pace *paces)
-{
-    __int128 bytes = weft_key_bytes(key);
-    int64_t trees = plan->up ? plan->up->num_trees : plan->down->num_trees;
-    __int128 message = bytes / (trees * (int64_t)chunks);
-    for (int l = 0; l < layout->costs.num_levels; l++) {
-        const struct weft_curve *curve = &layout->costs.levels[l].message;
-        const struct weft_line *line = weft_curve_best(curve, message);
-        // A protocol that is half as fast as the fastest one fills half of a lane.
-        __int128 fastest = curve->lines[curve->num_lines - 1].ps_per_mib;
-        __int128 slope = fastest ? line->ps_per_mib : 0;
-        fastest = fastest ? fastest : 1;
-        paces[l] = (struct pace){
-            line->fixed_ps, weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest,
-            weft_curve_slope(bytes, plan->lane_ps_per_mib[l]) * slope / fastest};
-    }
-    for (int i = 0; i < plan->num_pressures; i++) {
-        struct pace *pace = &paces[plan->pressures[i].level];
-        __int128 shared = weft_curve_slope(bytes, plan->pressures[i].ps_per_mib) / chunks;
-        shared /= plan->up && plan->down ? 2 : 1; // of trees that go the same way
-        if (pace->lane > 0)
-            pace->chunk = shared > pace->chunk ? shared : pace->chunk;
-    }
-}
-
-// The busiest links or lanes take their time for all bytes, once the first chunk is there; and the
-// last one has to go on from there.
-static __int128 price_of(const struct weft_key *key, const struct weft_layout *layout,
-                         const struct weft_forest_plan *plan, uint32_t chunks)
-{
-    const struct weft_costs *costs = &layout->costs;
-    __int128 bytes = weft_key_bytes(key), longest = 0, all = 0;
-    int top = weft_layout_top(layout), hops = 0;
-    bool is_weightless = costs->levels[top].message.lines[0].ps_per_mib == 0;
-    struct pace paces[WEFT_LEVELS_LIMIT];
-    find_paces(key, layout, plan, chunks, paces);
-    for (int i = 0; i < plan->num_pressures; i++) {
-        const struct weft_forest_pressure *pressure = &plan->pressures[i];
-        const struct pace *own = &paces[pressure->level];
-        __int128 time = is_weightless ? 0 : weft_curve_slope(bytes, pressure->ps_per_mib);
-        time = (own->lane > time ? own->lane : time) + own->fixed - pressure->shorter_ps;
-        for (int l = 0; l <= top; l++)
-            time += pressure->hops[l] * (paces[l].fixed + paces[l].chunk);
-        longest = time > longest ? time : longest;
-    }
-    for (int l = 0; l <= top; l++) {
-        all += plan->hops[l] * paces[l].fixed;
-        hops += plan->hops[l];
-    }
-    all -= plan->shorter_ps;
-    // On a lane that trees share, what one of them is late with holds up the others, stamp by
-    // stamp.
-    if (plan->shares_lanes && hops > 0 && all + (chunks - 1) * all / hops > longest)
-        longest = all + (chunks - 1) * all / hops;
-    // A sum of many children grows turn by turn, each a message's latency after the one before.
-    if (plan->up)
-        longest += (plan->rise - plan->up->depth) * paces[0].fixed;
-    // Where trees that take turns share channels, each stamp waits for the one before.
-    if (plan->is_in_lockstep)
-        longest += (__int128)(chunks - 1) * paces[top].fixed;
-    __int128 local = (__int128)(hops + (int)chunks) * 2 * costs->step_ps;
-    if (!costs->overlaps && plan->up)
-        local += bytes * costs->combine_ps_per_kib / 1024;
-    return (longest + local) * costs->sharing;
-}
-
-// The best number of chunks of one plan; more only where they are worth it.
-static struct choice choose_chunks(const struct weft_key *key, const struct weft_layout *layout,
-                                   const struct weft_forest_plan *plan)
-{
-    struct choice best = {plan, 1, price_of(key, layout, plan, 1)};
-    for (uint32_t chunks = 2; chunks <= CHUNKS_LIMIT; chunks *= 2) {
-        if (units(plan) * chunks > CELLS_LIMIT || num_trees(plan) * chunks > STEPS_LIMIT)
-            break;
-        __int128 price = price_of(key, layout, plan, chunks);
-        if (price + price / 64 < best.price)
-            best = (struct choice){plan, chunks, price};
-    }
-    return best;
-}
-
-// What full links lose, about, and no price sees: they are shared evenly by lanes, so heavy trees
-// fall behind light ones; and trees on one lane wait for one another.
-static __int128 handicap_of(const struct weft_key *key, const struct weft_forest_plan *plan)
-{
-    int64_t slowest = 0, trees = units(plan);
-    for (int i = 0; i < plan->num_pressures; i++)
-        if (plan->pressures[i].ps_per_mib > slowest)
-            slowest = plan->pressures[i].ps_per_mib;
-    bool is_even = (!plan->up || plan->up->num_trees == trees) &&
-                   (!plan->down || plan->down->num_trees == trees);
-    __int128 busy = weft_curve_slope(weft_key_bytes(key), slowest);
-    return !is_even ? busy / 8 : plan->shares_lanes ? busy / 12 : 0;
-}
-
-// The best of the plans.
-static struct choice choose(const struct weft_key *key, const struct weft_layout *layout)
-{
-    const char *reason;
-    struct choice best = {NULL, 1, -1};
-    __int128 least = -1;
-    int count = weft_forests_count(layout, key->collective, key->root, &reason);
-    for (int i = 0; i < count; i++) {
-        const struct weft_forest_plan *plan =
-            weft_forests_get(layout, key->collective, key->root, i);
-        if (!plan)
-            continue;
-        struct choice choice = choose_chunks(key, layout, plan);
-        __int128 price = choice.price + handicap_of(key, plan);
-        if (least < 0 || price + price / 64 < least) {
-            least = price;
-            best = choice;
-        }
-    }
-    return best;
-}
-
 static int64_t forest_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
-    return weft_price_clamp(key->num_ranks > 1 ? choose(key, layout).price : 1);
+    return weft_price_clamp(key->num_ranks > 1 ? weft_forests_choose(key, layout).price : 1);
 }
 
 /* ---- program ---- */
@@ -583,7 +434,7 @@ static weft_status write_program(struct forest *forest, const struct weft_key *k
 {
     bool has_blocks = key->collective != WEFT_ALL_REDUCE && key->collective != WEFT_REDUCE &&
                       key->collective != WEFT_BROADCAST;
-    uint32_t pieces = (uint32_t)(units(forest->plan) * forest->chunks);
+    uint32_t pieces = (uint32_t)(weft_forest_units(forest->plan) * forest->chunks);
     pieces /= has_blocks ? (uint32_t)key->num_ranks : 1;
     WEFT_TRY(look_up(forest, error));
     WEFT_TRY(
@@ -606,7 +457,7 @@ static weft_status forest_emit(const struct weft_key *key, const struct weft_lay
         weft_emit_alone(builder, key, 1);
         return weft_builder_finish(&builder, program, error);
     }
-    struct choice choice = choose(key, layout);
+    struct weft_forest_choice choice = weft_forests_choose(key, layout);
     if (!choice.plan)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a forest");
     struct forest forest = {.plan = choice.plan, .rank = rank, .chunks = choice.chunks};

@@ -53,6 +53,11 @@ struct weft_forest_plan {
     bool shares_lanes;   // trees with common edges share channels
 };
 
+static inline int64_t weft_forest_units(const struct weft_forest_plan *plan)
+{
+    return plan->first[plan->num_ranks];
+}
+
 struct weft_forests *weft_forests_create(void);
 void weft_forests_destroy(struct weft_forests **forests);
 
@@ -63,5 +68,15 @@ int weft_forests_count(const struct weft_layout *layout, weft_collective collect
 /* Plan `number` of them; NULL without memory. Borrowed from the layout. */
 const struct weft_forest_plan *weft_forests_get(const struct weft_layout *layout,
                                                 weft_collective collective, int root, int number);
+
+/* The best plan and number of chunks, and the price of both in picoseconds; a NULL plan and a price
+ * of -1 where there is none. */
+struct weft_forest_choice {
+    const struct weft_forest_plan *plan;
+    uint32_t chunks;
+    __int128 price;
+};
+struct weft_forest_choice weft_forests_choose(const struct weft_key *key,
+                                              const struct weft_layout *layout);
 
 #endif
