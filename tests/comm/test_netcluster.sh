@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# tools/netcluster: hosts are apart, ranks lie as asked, exit codes and bad arguments come through, a
+# link goes down and up again, and Weft's collectives run over it with right results.
+# Usage: test_netcluster.sh NETCLUSTER WEFT
+set -u
+netcluster=$1 weft=$(realpath "$2")
+"$netcluster" -n 2 -- true
+if [ $? -eq 77 ]; then
+    echo 'netcluster: skipped, there are no namespaces or shaped links'
+    exit 77
+fi
+
+failures=0
+expect() { # WHAT EXPECTED ACTUAL
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
+        failures=$((failures + 1))
+    fi
+}
+where='echo $RANK $LOCAL_RANK $(hostname) $(ip -o -4 address show eth0 | grep -o "10.99.0.[0-9]*/")'
+expect 'block' '[0] 0 0 host0 10.99.0.1/ [1] 1 1 host0 10.99.0.1/ [2] 2 0 host1 10.99.0.2/ [3] 3 1 host1 10.99.0.2/' \
+    "$(echo $("$netcluster" -l -n 2 -r 2 -- bash -c "$where" | sort))"
+expect 'cyclic' '[0] 0 0 host0 10.99.0.1/ [1] 1 0 host1 10.99.0.2/ [2] 2 1 host0 10.99.0.1/ [3] 3 1 host1 10.99.0.2/' \
+    "$(echo $("$netcluster" -l -p cyclic -n 2 -r 2 -- bash -c "$where" | sort))"
+"$netcluster" -n 3 -b none -- bash -c '[ $RANK != 1 ] || exit 7'
+expect 'the code of the rank that failed' 7 $?
+for bad in '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
+    "$netcluster" $bad -- true 2>/dev/null
+    expect "$bad" 2 $?
+done
+"$netcluster" -n 2 -- no-such-command 2>/dev/null
+expect 'no such command' 2 $?
+"$netcluster" -n 2 -b fast -- true 2>/dev/null
+expect 'no such rate' 77 $?
+
+"$netcluster" -n 3 -b 1gbit,250mbit -- "$weft" bench all_reduce -b 8 -e 256K -f 32 -n 3 -w 1 >netcluster.out
+expect 'all-reduce over three hosts' 0 $?
+expect 'with right sums' 1 "$(grep -c 'Out of bounds values : 0 OK' netcluster.out)"
+expect 'over the network' 0 "$(grep -c 'over shm' netcluster.out)"
+rm -f netcluster.out
+
+# Where a link leads to the other end, that refuses a connection at once.
+heard=$("$netcluster" -n 2 -d 1:3:4 -- bash -c '
+    [ $RANK = 0 ] || exec sleep 11
+    leads() { timeout 0.5 bash -c "echo >/dev/tcp/10.99.0.2/9"; [ $? -ne 124 ]; }
+    leads && echo up
+    sleep 4
+    leads || echo down
+    for i in $(seq 15); do
+        leads && echo up && break
+        sleep 0.3
+    done' 2>/dev/null)
+expect 'a link goes down and up' 'up down up' "$(echo $heard)"
+[ $failures -eq 0 ]
