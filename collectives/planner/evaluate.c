@@ -146,6 +146,37 @@ static void find_digits(const struct weft_layout *layout, int level, struct weft
     }
 }
 
+static bool can_xor(const struct weft_fold *fold)
+{
+    bool can = true;
+    for (int d = 0; d < fold->num_digits; d++)
+        can &= !(fold->xor_digits >> d & 1) || (fold->radix[d] & (fold->radix[d] - 1)) == 0;
+    return can;
+}
+
+// All ways to move blocks of one size: by XOR, or digit by digit, some by XOR, since levels may
+// exchange in different ways. *fold stays where none does it.
+static weft_status try_moves(struct cast *cast, struct weft_fold tried, int level,
+                             struct weft_fold *fold, struct weft_error *error)
+{
+    bool is_alike = false;
+    tried.is_xor = true;
+    if ((tried.num_blocks & (tried.num_blocks - 1)) == 0)
+        WEFT_TRY(is_good(cast, tried, &is_alike, error));
+    if (!is_alike) {
+        tried.is_xor = false;
+        find_digits(cast->layout, level, &tried);
+    }
+    for (unsigned digits = 0; !is_alike && digits < 1u << tried.num_digits; digits++) {
+        tried.xor_digits = digits;
+        if (can_xor(&tried))
+            WEFT_TRY(is_good(cast, tried, &is_alike, error));
+    }
+    if (is_alike)
+        *fold = tried;
+    return WEFT_OK;
+}
+
 // The smallest block that does it; num_blocks 1: none does.
 static weft_status find_fold(struct cast *cast, struct weft_fold *fold, struct weft_error *error)
 {
@@ -163,18 +194,10 @@ static weft_status find_fold(struct cast *cast, struct weft_fold *fold, struct w
         int block = l < even ? 1 : layout->levels[l].largest;
         if (block > block_limit || (l < even && even > 0))
             continue;
-        for (int is_xor = 1; is_xor >= 0; is_xor--) {
-            struct weft_fold tried = {.block = block, .num_blocks = n / block, .is_xor = is_xor};
-            bool is_alike = false;
-            if (!is_xor)
-                find_digits(layout, l, &tried);
-            if (!is_xor || (tried.num_blocks & (tried.num_blocks - 1)) == 0)
-                WEFT_TRY(is_good(cast, tried, &is_alike, error));
-            if (!is_alike)
-                continue;
-            *fold = tried;
+        WEFT_TRY(try_moves(cast, (struct weft_fold){.block = block, .num_blocks = n / block}, l,
+                           fold, error));
+        if (fold->num_blocks > 1)
             return WEFT_OK;
-        }
     }
     return WEFT_OK;
 }

@@ -159,7 +159,7 @@ static weft_status add_trees(struct maker *maker, struct weft_error *error)
 
 static weft_status make(struct maker *maker, struct weft_error *error)
 {
-    const struct weft_fold whole = {maker->layout->num_ranks, 1, false, 0, {0}};
+    const struct weft_fold whole = {.block = maker->layout->num_ranks, .num_blocks = 1};
     size_t n = (size_t)maker->layout->num_ranks;
     size_t trees = (size_t)(maker->size - 1) * (size_t)maker->trees + (size_t)maker->copies;
     maker->forest = calloc(1, sizeof *maker->forest);

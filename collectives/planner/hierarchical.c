@@ -19,6 +19,7 @@ enum {
     CHUNKS_LIMIT = 32,
     CELLS_LIMIT = 1 << 16, // of all chunks
     STEPS_LIMIT = 20000,
+    MANY_MEMBERS = 32,
 };
 
 struct plan {
@@ -223,6 +224,25 @@ static void choose_exchange(struct plan *plan, const struct weft_key *key, int t
     *tier = best;
 }
 
+// Among many, halving and doubling takes far fewer messages; it is taken where it costs no more
+// than a sixty-fourth.
+static void prefer_halving(struct plan *plan, const struct weft_key *key, int64_t *steps)
+{
+    struct plan halving = *plan;
+    int64_t fewer = 0;
+    if (has_blocks(key))
+        return;
+    for (int t = 0; t < halving.hierarchy.num_tiers; t++)
+        if (halving.hierarchy.tiers[t].largest > MANY_MEMBERS &&
+            can_exchange(&halving.hierarchy.tiers[t], WEFT_EXCHANGE_HALVING))
+            halving.hierarchy.tiers[t].exchange = WEFT_EXCHANGE_HALVING;
+    halving.price = price_of_phases(&halving, key, &fewer);
+    if (fewer <= *steps && halving.price <= plan->price + plan->price / 64) {
+        *plan = halving;
+        *steps = fewer;
+    }
+}
+
 // `is_short`: in fewer steps, where others are too many.
 static void try_chunks(struct plan *plan, const struct weft_key *key, bool is_short,
                        struct plan *best)
@@ -235,6 +255,7 @@ static void try_chunks(struct plan *plan, const struct weft_key *key, bool is_sh
         for (int t = 0; t < plan->hierarchy.num_tiers; t++)
             choose_exchange(plan, key, t, is_short);
         plan->price = price_of_phases(plan, key, &steps);
+        prefer_halving(plan, key, &steps);
         if (steps <= STEPS_LIMIT &&
             (best->price < 0 || plan->price + plan->price / 64 < best->price))
             *best = *plan;

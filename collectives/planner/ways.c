@@ -40,6 +40,8 @@ static int shift(const struct weft_fold *fold, int at, int by, bool is_back)
     for (int d = 0; d < fold->num_digits || d < 1; d++) {
         int radix = fold->num_digits ? fold->radix[d] : fold->num_blocks;
         int digit = is_back ? at % radix + radix - by % radix : at % radix + by % radix;
+        if (fold->xor_digits >> d & 1)
+            digit = (at % radix) ^ (by % radix);
         sum += digit % radix * place;
         place *= radix;
         at /= radix;

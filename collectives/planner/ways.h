@@ -25,6 +25,7 @@ struct weft_fold {
      * outwards. 0 digits: the number is one digit. */
     int num_digits;
     int radix[WEFT_LEVELS_LIMIT];
+    unsigned xor_digits; // bit d: digit d is XOR-ed after all; its radix is a power of two
 };
 
 /* The number of the block that lies to `at` as `by` lies to 0; and the other way round. */

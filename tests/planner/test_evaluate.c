@@ -15,6 +15,7 @@
 #include "collectives/planner/choice.h"
 #include "collectives/planner/costs.h"
 #include "collectives/planner/evaluate.h"
+#include "tests/planner/fabrics.h"
 #include "topology/network.h"
 
 /* 1 us to start a message, 2^20 bytes in 100 us; combining 2^20 bytes takes 20 us. */
@@ -341,6 +342,31 @@ static void test_that_folds_change_nothing(void **state)
     assert_in_range(num_folded, 60, 1000000);
 }
 
+// Levels that exchange in different ways still fold: one rank stands for 16,384.
+static void test_large_hierarchies_fold(void **state)
+{
+    (void)state;
+    struct weft_topology *topology = fabric("superpod-h100:2048");
+    struct weft_layout *layout = fabric_layout(topology, 16384);
+    static const int classes[] = {20, 30};
+    for (size_t c = 0; c < sizeof classes / sizeof *classes; c++) {
+        struct weft_key key = fabric_key(WEFT_ALL_REDUCE, 16384, classes[c]);
+        struct weft_evaluation evaluation;
+        struct weft_error error = {0};
+        const struct weft_algorithm *hierarchical = weft_algorithm_find("hierarchical");
+        if (weft_evaluate(hierarchical, &key, layout, INT64_C(1) << classes[c],
+                          WEFT_EVALUATE_FOLDED, &evaluation, &error) != WEFT_OK)
+            fail_msg("%s", error.text);
+        int64_t estimate = hierarchical->estimate(&key, layout);
+        assert_int_equal(evaluation.fold.block, 1);
+        assert_true(estimate < evaluation.time_ps * 11 / 10 &&
+                    evaluation.time_ps < estimate * 11 / 10);
+        weft_evaluation_free(&evaluation);
+    }
+    weft_layout_destroy(&layout);
+    weft_topology_destroy(&topology);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_that_waiting_in_a_circle_is_an_error),
         cmocka_unit_test(test_that_lanes_must_meet),
         cmocka_unit_test(test_that_folds_change_nothing),
+        cmocka_unit_test(test_large_hierarchies_fold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
