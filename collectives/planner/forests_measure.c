@@ -229,7 +229,8 @@ static void add_uses(const struct measurer *measurer, const struct weft_forest *
     }
 }
 
-// Of the arcs that are used in the same way, the busiest; of too many kinds, the busiest ones.
+// Of the arcs that are used in the same way, the busiest; of too many kinds, a busier one takes the
+// place of another.
 static void keep_use(struct weft_forest_plan *plan, const struct use *use, int64_t ps_per_mib)
 {
     struct weft_forest_pressure pressure = {.ps_per_mib = ps_per_mib,
