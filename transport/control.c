@@ -30,7 +30,7 @@ enum { QUEUE_LIMIT_BYTES = 1 << 20, REFUSALS_THAT_KILL = 3, MAX_NEIGHBOURS = 64 
 static const int64_t reach_ns = 2000000000;   // to get a connection
 static const int64_t patience_ns = 300000000; // of the higher rank, before it connects too
 static const int64_t retry_ns = 30000000;
-static const int64_t refused_ns = 120000000; // a goodbye may still be on its way, through others
+static const int64_t refused_ns = 300000000; // a goodbye may still be on its way, through others
 static const int64_t goodbye_ns = 100000000;
 enum { GOODBYE_POLL_MS = 2 }; // nothing wakes up when a peer's kernel acknowledges
 

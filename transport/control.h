@@ -43,7 +43,7 @@ struct weft_control_events {
 weft_status weft_control_open(const char *listen_address, struct weft_control **control,
                               void *address, struct weft_error *error);
 /* After the meeting: addresses[r] of every rank. Connections are made in the background; a
- * neighbour to whose host no connection comes about within 2 s, or that refuses for 0.12 s, is
+ * neighbour to whose host no connection comes about within 2 s, or that refuses for 0.3 s, is
  * dead; one that is merely slow or stopped is not. Errors: INVALID_FORMAT (an address),
  * OUT_OF_MEMORY. */
 weft_status weft_control_start(struct weft_control *control, int rank, int num_ranks,

@@ -318,7 +318,7 @@ static weft_status collective_progress(struct weft_operation *operation)
     } else {
         if (collective->result == WEFT_IN_PROGRESS)
             return WEFT_IN_PROGRESS;
-        if (collective->result == WEFT_REMOTE && weft_comm_awaits_news(&collective->lost_ns))
+        if (collective->result == WEFT_REMOTE && weft_comm_awaits_news(comm, &collective->lost_ns))
             return WEFT_IN_PROGRESS;
         if (collective->result != WEFT_OK)
             return explain_failure(collective);

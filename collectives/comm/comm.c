@@ -14,7 +14,8 @@
 #include "collectives/comm/internal.h"
 #include "collectives/comm/trace.h"
 
-enum { NEWS_NS = 500000000 }; // how long the control plane has to say why a connection ended
+// How long the control plane has to say why a connection ended, and while it still seeks a rank.
+static const int64_t news_ns = 1000000000, search_ns = 3000000000;
 
 weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
                            int num_ranks, const int *world_ranks, int64_t timeout_ns,
@@ -151,12 +152,20 @@ void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const
     weft_control_post(comm->world->control, &notice);
 }
 
-bool weft_comm_awaits_news(int64_t *lost_ns)
+bool weft_comm_awaits_news(const struct weft_comm *comm, int64_t *lost_ns)
 {
+    struct weft_control *control = comm->world->control;
     int64_t now_ns = weft_clock_ns();
     if (!*lost_ns)
         *lost_ns = now_ns;
-    return now_ns - *lost_ns < NEWS_NS;
+    int64_t waited_ns = now_ns - *lost_ns;
+    if (waited_ns < news_ns)
+        return true;
+    // A process that was not run for long has not heard yet what lies in its sockets.
+    weft_control_progress(control);
+    if (comm->status != WEFT_OK)
+        return true;
+    return waited_ns < search_ns && !weft_control_is_connected(control);
 }
 
 weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_error *error)

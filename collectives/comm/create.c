@@ -33,7 +33,7 @@ static weft_status attach_all(struct settling *settling, struct weft_error *erro
 {
     struct weft_comm *comm = settling->comm;
     weft_status status = weft_comm_attach_flat(comm, settling->offsets, error);
-    if (status == WEFT_REMOTE && weft_comm_awaits_news(&settling->lost_ns))
+    if (status == WEFT_REMOTE && weft_comm_awaits_news(comm, &settling->lost_ns))
         return WEFT_IN_PROGRESS;
     if (status == WEFT_OK && !weft_control_is_connected(comm->world->control))
         return WEFT_IN_PROGRESS;
@@ -52,7 +52,10 @@ static weft_status settle(struct settling *settling, struct weft_operation *oper
     }
     if (comm->status != WEFT_OK)
         return weft_fail(error, comm->status, "%s", comm->error.text);
-    WEFT_TRY(attach_all(settling, error));
+    weft_status status = attach_all(settling, error);
+    if (status != WEFT_OK && status != WEFT_IN_PROGRESS)
+        weft_comm_fail(comm, status, true, "%.480s", error->text);
+    WEFT_TRY(status);
     settling->is_attached = true;
     const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
                                   .collective = WEFT_BARRIER,

@@ -237,7 +237,7 @@ void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const
 /* A peer that failed, aborted or died says so over the control plane, but its connections may end
  * first. The news is the better explanation, and fails the communicator when it comes: whether it
  * is still worth waiting for since *lost_ns (0: set to now). */
-bool weft_comm_awaits_news(int64_t *lost_ns);
+bool weft_comm_awaits_news(const struct weft_comm *comm, int64_t *lost_ns);
 /* OK, or why no operation can be submitted: NULL, failed, aborted, finalized. */
 weft_status weft_comm_check_usable(struct weft_comm *comm);
 /* Fails the communicators that weft_comm_abort has marked. Returns how many. */

@@ -63,8 +63,10 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
             load.is_crowd = false;
         }
     }
-    if (key->collective == WEFT_BROADCAST && costs->levels[load.level].fan_ps_per_mib > 0)
-        load.active = 1;
+    bool sums_at_all = is_reduction && key->collective != WEFT_REDUCE;
+    if ((sums_at_all || key->collective == WEFT_BROADCAST) &&
+        costs->levels[load.level].fan_ps_per_mib > 0)
+        load.active = 1; // what one sender's links bear counts
     // Values come in rank order: as many rounds as a host has of them are rounds within it.
     __int128 near = 0;
     if (is_reduction && load.level > 0 && load.rounds > 1) {

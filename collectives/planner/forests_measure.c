@@ -111,38 +111,27 @@ static void find_lanes(const struct weft_layout *layout, const struct weft_fores
 
 /* ---- what has to happen before and after an arc is busy ---- */
 
-// Hops, and how long they take at least.
-struct way {
-    int64_t latency_ps;
-    int64_t shorter_ps; // by how much links are shorter than the longest ways of their levels
-    int hops[WEFT_LEVELS_LIMIT];
-};
-
 struct use {
     int64_t load; // trees
     int level;    // of the edge that uses the arc first
     int64_t shorter_ps;
-    struct way before, after;
+    struct weft_forest_way before, after;
 };
 
 struct measurer {
     const struct weft_layout *layout;
-    struct use *uses;              // (arcs of the network)
-    struct way *from_root, *below; // (ranks) of one tree: from its root, and the longest below
+    struct use *uses; // (arcs of the network)
+    struct weft_forest_way *from_root,
+        *below; // (ranks) of one tree: from its root, and the longest below
 };
 
-// An edge of a tree.
-struct hop {
-    int level;
-    int64_t shorter_ps;
-};
-
-static struct hop hop_of(const struct measurer *measurer, const struct weft_forest *forest,
-                         const struct weft_forest_edge *edge)
+struct weft_forest_hop weft_forests_hop(const struct weft_layout *layout,
+                                        const struct weft_forest *forest,
+                                        const struct weft_forest_edge *edge)
 {
-    const struct weft_network *network = measurer->layout->network;
-    struct hop hop = {.level = weft_layout_level(measurer->layout, edge->from, edge->to)};
-    int64_t latency_ps = 0, longest_ps = measurer->layout->costs.levels[hop.level].latency_ps;
+    const struct weft_network *network = layout->network;
+    struct weft_forest_hop hop = {.level = weft_layout_level(layout, edge->from, edge->to)};
+    int64_t latency_ps = 0, longest_ps = layout->costs.levels[hop.level].latency_ps;
     for (int h = 0, at = edge->from; h <= edge->num_hops; h++) {
         int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
         latency_ps += network->arcs[weft_forests_arc(network, at, next)].latency_ps;
@@ -152,16 +141,17 @@ static struct hop hop_of(const struct measurer *measurer, const struct weft_fore
     return hop;
 }
 
-static struct way step_on(const struct measurer *measurer, struct way way, struct hop hop)
+struct weft_forest_way weft_forests_step(const struct weft_layout *layout,
+                                         struct weft_forest_way way, struct weft_forest_hop hop)
 {
-    way.latency_ps += measurer->layout->costs.levels[hop.level].message.lines[0].fixed_ps;
+    way.latency_ps += layout->costs.levels[hop.level].message.lines[0].fixed_ps;
     way.latency_ps -= hop.shorter_ps;
     way.shorter_ps += hop.shorter_ps;
     way.hops[hop.level]++;
     return way;
 }
 
-static struct way join(struct way a, const struct way *b)
+static struct weft_forest_way join(struct weft_forest_way a, const struct weft_forest_way *b)
 {
     a.latency_ps += b->latency_ps;
     a.shorter_ps += b->shorter_ps;
@@ -171,22 +161,23 @@ static struct way join(struct way a, const struct way *b)
 }
 
 static void find_tree_ways(const struct measurer *measurer, const struct weft_forest *forest,
-                           const struct weft_forest_tree *tree, struct way *slowest)
+                           const struct weft_forest_tree *tree, struct weft_forest_way *slowest)
 {
     const struct weft_forest_edge *edges = &forest->edges[tree->first_edge];
     for (int r = 0; r < forest->num_terminals; r++)
-        measurer->below[r] = (struct way){0};
-    measurer->from_root[tree->root] = (struct way){0};
+        measurer->below[r] = (struct weft_forest_way){0};
+    measurer->from_root[tree->root] = (struct weft_forest_way){0};
     for (int e = 0; e + 1 < forest->num_terminals; e++) {
-        struct way *way = &measurer->from_root[edges[e].to];
-        *way = step_on(measurer, measurer->from_root[edges[e].from],
-                       hop_of(measurer, forest, &edges[e]));
+        struct weft_forest_way *way = &measurer->from_root[edges[e].to];
+        *way = weft_forests_step(measurer->layout, measurer->from_root[edges[e].from],
+                                 weft_forests_hop(measurer->layout, forest, &edges[e]));
         if (way->latency_ps > slowest->latency_ps)
             *slowest = *way;
     }
     for (int e = forest->num_terminals - 2; e >= 0; e--) {
-        struct way way =
-            step_on(measurer, measurer->below[edges[e].to], hop_of(measurer, forest, &edges[e]));
+        struct weft_forest_way way =
+            weft_forests_step(measurer->layout, measurer->below[edges[e].to],
+                              weft_forests_hop(measurer->layout, forest, &edges[e]));
         if (way.latency_ps > measurer->below[edges[e].from].latency_ps)
             measurer->below[edges[e].from] = way;
     }
@@ -194,8 +185,8 @@ static void find_tree_ways(const struct measurer *measurer, const struct weft_fo
 
 // An arc is busy from the first time that one of its edges has something, and what goes over it
 // last has the longest way to go.
-static void add_use(struct use *use, int64_t weight, struct hop hop, const struct way *before,
-                    const struct way *after)
+static void add_use(struct use *use, int64_t weight, struct weft_forest_hop hop,
+                    const struct weft_forest_way *before, const struct weft_forest_way *after)
 {
     if (use->load == 0 || before->latency_ps < use->before.latency_ps) {
         use->before = *before;
@@ -209,15 +200,16 @@ static void add_use(struct use *use, int64_t weight, struct hop hop, const struc
 
 /* `goes_back`: against the edges. `other`: all ways before (going down), or after (going up). */
 static void add_uses(const struct measurer *measurer, const struct weft_forest *forest,
-                     const struct weft_forest_tree *tree, bool goes_back, const struct way *other)
+                     const struct weft_forest_tree *tree, bool goes_back,
+                     const struct weft_forest_way *other)
 {
     const struct weft_network *network = measurer->layout->network;
     for (int e = 0; e + 1 < forest->num_terminals; e++) {
         const struct weft_forest_edge *edge = &forest->edges[tree->first_edge + e];
-        struct hop hop = hop_of(measurer, forest, edge);
+        struct weft_forest_hop hop = weft_forests_hop(measurer->layout, forest, edge);
         int at = edge->from;
-        struct way near = join(measurer->from_root[edge->from], other);
-        const struct way *far = &measurer->below[edge->to];
+        struct weft_forest_way near = join(measurer->from_root[edge->from], other);
+        const struct weft_forest_way *far = &measurer->below[edge->to];
         for (int h = 0; h <= edge->num_hops; h++) {
             int next = h < edge->num_hops ? forest->hops[edge->first_hop + h] : edge->to;
             int arc = goes_back ? weft_forests_arc(network, next, at)
@@ -262,19 +254,16 @@ static void find_pressures(const struct measurer *measurer, struct weft_forest_p
     const struct weft_forest *forests[] = {plan->up, plan->down};
     const struct weft_network *network = measurer->layout->network;
     const __int128 mib_ps = (__int128)1000000000000 << 20;
-    struct way slowest[2] = {0};
+    struct weft_forest_way slowest[2] = {0};
     for (int i = 0; i < 2; i++)
         for (int t = 0; forests[i] && t < forests[i]->num_trees; t++)
             find_tree_ways(measurer, forests[i], &forests[i]->trees[t], &slowest[i]);
     for (int i = 0; i < 2; i++)
         for (int t = 0; forests[i] && t < forests[i]->num_trees; t++) {
-            struct way ignored = {0};
+            struct weft_forest_way ignored = {0};
             find_tree_ways(measurer, forests[i], &forests[i]->trees[t], &ignored);
             add_uses(measurer, forests[i], &forests[i]->trees[t], i == 0, &slowest[1 - i]);
         }
-    plan->shorter_ps = slowest[0].shorter_ps + slowest[1].shorter_ps;
-    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
-        plan->hops[l] = slowest[0].hops[l] + slowest[1].hops[l];
     for (int a = 0; a < network->num_arcs; a++) {
         const struct use *use = &measurer->uses[a];
         __int128 price =
@@ -283,6 +272,19 @@ static void find_pressures(const struct measurer *measurer, struct weft_forest_p
         if (use->load > 0)
             keep_use(plan, use, (int64_t)price);
     }
+}
+
+static bool find_hops(const struct weft_layout *layout, struct weft_forest_plan *plan)
+{
+    struct weft_forest_way up = {0}, down = {0};
+    int num_up = plan->up ? plan->up->num_trees : 0;
+    if (!weft_forests_queue(layout, plan->up, plan->channels, true, &up) ||
+        !weft_forests_queue(layout, plan->down, plan->channels + num_up, false, &down))
+        return false;
+    plan->shorter_ps = up.shorter_ps + down.shorter_ps;
+    for (int l = 0; l < WEFT_LEVELS_LIMIT; l++)
+        plan->hops[l] = up.hops[l] + down.hops[l];
+    return true;
 }
 
 bool weft_forests_measure(const struct weft_layout *layout, struct weft_forest_plan *plan)
@@ -295,7 +297,7 @@ bool weft_forests_measure(const struct weft_layout *layout, struct weft_forest_p
         .from_root = calloc(n, sizeof *measurer.from_root),
         .below = calloc(n, sizeof *measurer.below)};
     bool is_made = lanes && measurer.uses && measurer.from_root && measurer.below &&
-                   find_rise(plan) && weft_forests_deal(plan);
+                   find_rise(plan) && weft_forests_deal(plan) && find_hops(layout, plan);
     if (is_made) {
         int up = plan->up ? plan->up->num_trees : 0;
         find_pressures(&measurer, plan);

@@ -67,14 +67,15 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
         longest = time > longest ? time : longest;
     }
     for (int l = 0; l <= top; l++) {
-        all += plan->hops[l] * paces[l].fixed;
+        all += plan->hops[l] * (paces[l].fixed + paces[l].chunk);
         hops += plan->hops[l];
     }
     all -= plan->shorter_ps;
     // On a lane that trees share, what one of them is late with holds up the others, stamp by
     // stamp.
-    if (plan->shares_lanes && hops > 0 && all + (chunks - 1) * all / hops > longest)
-        longest = all + (chunks - 1) * all / hops;
+    if (plan->shares_lanes && hops > 0)
+        all += (chunks - 1) * all / hops;
+    longest = all > longest ? all : longest;
     // A sum of many children grows turn by turn, each a message's latency after the one before.
     if (plan->up)
         longest += (plan->rise - plan->up->depth) * paces[0].fixed;

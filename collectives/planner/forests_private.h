@@ -14,6 +14,28 @@ int weft_forests_arc(const struct weft_network *network, int from, int to);
  * without memory. */
 bool weft_forests_turns(const struct weft_forest *forest, int number, int *root, int *inner);
 
+/* Hops one after another, and how long they take at least. */
+struct weft_forest_way {
+    int64_t latency_ps;
+    int64_t shorter_ps; // by how much links are shorter than the longest ways of their levels
+    int hops[WEFT_LEVELS_LIMIT];
+};
+struct weft_forest_hop {
+    int level;
+    int64_t shorter_ps;
+};
+struct weft_forest_hop weft_forests_hop(const struct weft_layout *layout,
+                                        const struct weft_forest *forest,
+                                        const struct weft_forest_edge *edge);
+struct weft_forest_way weft_forests_step(const struct weft_layout *layout,
+                                         struct weft_forest_way way, struct weft_forest_hop hop);
+
+/* The slowest way from or to a root where trees share channels: a rank takes a channel's trees one
+ * after another, stamp by stamp, so what comes late in one holds up the others. Channels must have
+ * been dealt. False without memory. */
+bool weft_forests_queue(const struct weft_layout *layout, const struct weft_forest *forest,
+                        const uint16_t *channels, bool goes_up, struct weft_forest_way *slowest);
+
 /* Fills all fields of a plan but the trees and the units. False without memory. */
 bool weft_forests_measure(const struct weft_layout *layout, struct weft_forest_plan *plan);
 
