@@ -16,7 +16,8 @@ static int64_t num_trees(const struct weft_forest_plan *plan)
 // Of one level.
 struct pace {
     __int128 fixed; // of a message
-    __int128 chunk; // until one has passed, while links are shared by chunks of other trees
+    __int128 alone; // until one has passed, on links that nobody shares
+    __int128 chunk; // while links are shared by chunks of other trees
     __int128 lane;  // the busiest one, for all bytes
 };
 
@@ -33,9 +34,10 @@ static void find_paces(const struct weft_key *key, const struct weft_layout *lay
         __int128 fastest = curve->lines[curve->num_lines - 1].ps_per_mib;
         __int128 slope = fastest ? line->ps_per_mib : 0;
         fastest = fastest ? fastest : 1;
-        paces[l] = (struct pace){
-            line->fixed_ps, weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest,
-            weft_curve_slope(bytes, plan->lane_ps_per_mib[l]) * slope / fastest};
+        __int128 alone = weft_curve_slope(message, plan->hop_ps_per_mib[l]) * slope / fastest;
+        paces[l] =
+            (struct pace){line->fixed_ps, alone, alone,
+                          weft_curve_slope(bytes, plan->lane_ps_per_mib[l]) * slope / fastest};
     }
     for (int i = 0; i < plan->num_pressures; i++) {
         struct pace *pace = &paces[plan->pressures[i].level];
@@ -67,7 +69,7 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
         longest = time > longest ? time : longest;
     }
     for (int l = 0; l <= top; l++) {
-        all += plan->hops[l] * (paces[l].fixed + paces[l].chunk);
+        all += plan->hops[l] * (paces[l].fixed + paces[l].alone);
         hops += plan->hops[l];
     }
     all -= plan->shorter_ps;
