@@ -48,7 +48,6 @@ struct loopback_device {
     bool seeded;
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     struct loopback_link *links;
-    void *exposed;
 };
 
 struct loopback_address {
@@ -268,7 +267,6 @@ static void loopback_close(struct weft_device **base)
     if (!device)
         return;
     device->check = 0;
-    free(device->exposed);
     free(device);
 }
 
@@ -282,12 +280,7 @@ static weft_status loopback_open(const struct weft_device_options *options,
     memcpy(device->process_id, options->process_id, sizeof device->process_id);
     seed_device(device, 0);
     device->seeded = false;
-    device->exposed = calloc(1, options->exposed_bytes ? options->exposed_bytes : 1);
     struct weft_device *made = &device->packets.base;
-    if (!device->exposed) {
-        loopback_close(&made);
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "loopback: no memory to expose");
-    }
     if (getrandom(&device->check, sizeof device->check, 0) != sizeof device->check) {
         loopback_close(&made);
         return weft_fail(error, WEFT_SYSTEM, "loopback: no random numbers");
@@ -327,21 +320,30 @@ static bool loopback_reachable(struct weft_device *base, const void *address, co
     return find_device(address, reason) != NULL;
 }
 
-static weft_status loopback_expose(struct weft_device *base, void **memory)
+static weft_status loopback_share(struct weft_device *base, size_t bytes, void **memory,
+                                  struct weft_shared_block *block, struct weft_error *error)
 {
-    *memory = ((struct loopback_device *)base)->exposed;
-    return WEFT_OK;
+    (void)base, (void)bytes, (void)memory, (void)block;
+    return weft_fail(error, WEFT_UNSUPPORTED, "loopback shares no memory");
 }
 
-static weft_status loopback_attach(struct weft_connection *connection, void **memory)
+static void loopback_unshare(struct weft_device *base, void *memory)
 {
-    struct loopback_link *link = (struct loopback_link *)connection;
-    if (link->partner_gone)
-        return WEFT_REMOTE;
-    if (!link->partner)
-        return WEFT_IN_PROGRESS;
-    *memory = link->peer->exposed;
-    return WEFT_OK;
+    (void)base, (void)memory;
+}
+
+static bool loopback_locate(struct weft_device *base, const void *memory, size_t bytes,
+                            struct weft_shared_block *block, size_t *within)
+{
+    (void)base, (void)memory, (void)bytes, (void)block, (void)within;
+    return false;
+}
+
+static weft_status loopback_map(struct weft_connection *connection,
+                                const struct weft_shared_block *block, bool keep, void **memory)
+{
+    (void)connection, (void)block, (void)keep, (void)memory;
+    return WEFT_UNSUPPORTED;
 }
 
 /* ---- connections ---- */
@@ -414,13 +416,15 @@ void weft_loopback_seed(struct weft_device *base, uint64_t seed)
 
 const struct weft_transport weft_loopback_transport = {
     .name = "loopback",
-    .capabilities = WEFT_TRANSPORT_EXPOSES,
+    .capabilities = 0,
     .open = loopback_open,
     .close = loopback_close,
     .address = loopback_address,
     .reachable = loopback_reachable,
-    .expose = loopback_expose,
-    .attach = loopback_attach,
+    .share = loopback_share,
+    .unshare = loopback_unshare,
+    .locate = loopback_locate,
+    .map = loopback_map,
     .progress = loopback_progress,
     .descriptor = loopback_descriptor,
     .arm = loopback_arm,

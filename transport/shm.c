@@ -30,29 +30,7 @@ enum {
 
 static const uint64_t address_magic = 0x6d68737466657701u;
 
-/* ---- memory and descriptors ---- */
-
-weft_status weft_shm_memory_make(size_t bytes, int *descriptor, void **memory,
-                                 struct weft_error *error)
-{
-    int made = memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (made < 0)
-        return weft_fail(error, WEFT_UNSUPPORTED, "shm: no anonymous shared memory: %s",
-                         strerror(errno));
-    void *mapped = MAP_FAILED;
-    if (ftruncate(made, (off_t)bytes) == 0 &&
-        fcntl(made, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-        mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, made, 0);
-    if (mapped == MAP_FAILED) {
-        int reason = errno;
-        close(made);
-        return weft_fail(error, WEFT_SYSTEM, "shm: cannot make %zu bytes of shared memory: %s",
-                         bytes, strerror(reason));
-    }
-    *descriptor = made;
-    *memory = mapped;
-    return WEFT_OK;
-}
+/* ---- descriptors ---- */
 
 weft_status weft_shm_watch(struct shm_device *device, int descriptor, struct shm_source *source)
 {
@@ -278,10 +256,9 @@ static void device_close(struct weft_device **base)
     if (!device)
         return;
     weft_shm_guests_drop(device);
-    if (device->exposed_memory)
-        munmap(device->exposed_memory, device->exposed_bytes);
-    const int descriptors[] = {device->listener, device->exposed, device->epoll};
-    for (int i = 0; i < 3; i++)
+    weft_shm_pool_close(&device->pool);
+    const int descriptors[] = {device->listener, device->epoll};
+    for (int i = 0; i < 2; i++)
         if (descriptors[i] >= 0)
             close(descriptors[i]);
     free(device);
@@ -308,11 +285,7 @@ static weft_status fill_device(struct shm_device *device, const struct weft_devi
                                struct weft_error *error)
 {
     WEFT_TRY(fill_self(device, options, error));
-    if (options->exposed_bytes) {
-        WEFT_TRY(weft_shm_memory_make(options->exposed_bytes, &device->exposed,
-                                      &device->exposed_memory, error));
-        device->exposed_bytes = options->exposed_bytes;
-    }
+    WEFT_TRY(weft_shm_pool_open(&device->pool, error));
     device->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (device->epoll < 0)
         return weft_fail(error, WEFT_SYSTEM, "shm: epoll: %s", strerror(errno));
@@ -325,7 +298,7 @@ static weft_status device_open(const struct weft_device_options *options, struct
     struct shm_device *device = calloc(1, sizeof *device);
     if (!device)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "shm: no memory for a device");
-    device->epoll = device->listener = device->exposed = -1;
+    device->epoll = device->listener = device->pool.descriptor = -1;
     weft_packet_device_init(&device->packets, &weft_shm_transport, options);
     if (device->packets.eager_bytes > WEFT_SHM_SLOT_BYTES)
         device->packets.eager_bytes = WEFT_SHM_SLOT_BYTES;
@@ -365,27 +338,32 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     return false;
 }
 
-static weft_status device_expose(struct weft_device *base, void **memory)
+static weft_status device_share(struct weft_device *base, size_t bytes, void **memory,
+                                struct weft_shared_block *block, struct weft_error *error)
 {
-    struct shm_device *device = (struct shm_device *)base;
-    if (!device->exposed_memory)
-        return WEFT_UNSUPPORTED;
-    *memory = device->exposed_memory;
-    return WEFT_OK;
+    return weft_shm_pool_share(&((struct shm_device *)base)->pool, bytes, memory, block, error);
 }
 
-static weft_status link_attach(struct weft_connection *connection, void **memory)
+static void device_unshare(struct weft_device *base, void *memory)
+{
+    weft_shm_pool_unshare(&((struct shm_device *)base)->pool, memory);
+}
+
+static bool device_locate(struct weft_device *base, const void *memory, size_t bytes,
+                          struct weft_shared_block *block, size_t *within)
+{
+    return weft_shm_pool_locate(&((struct shm_device *)base)->pool, memory, bytes, block, within);
+}
+
+static weft_status link_map(struct weft_connection *connection,
+                            const struct weft_shared_block *block, bool keep, void **memory)
 {
     struct shm_link *link = (struct shm_link *)connection;
     if (link->state < SHM_UP)
         return WEFT_IN_PROGRESS;
     if (link->state == SHM_DEAD)
         return WEFT_REMOTE;
-    // Both ends reckon with the same length: less would let a caller run off the end.
-    if (!link->exposed || link->exposed_bytes < device_of(link)->exposed_bytes)
-        return WEFT_UNSUPPORTED;
-    *memory = link->exposed;
-    return WEFT_OK;
+    return weft_shm_view_map(&link->view, block, keep, memory);
 }
 
 /* ---- connections ---- */
@@ -411,8 +389,7 @@ static void link_disconnect(struct weft_connection **connection)
         munmap(link->reader.ring, sizeof *link->reader.ring);
     if (link->writer.ring)
         munmap(link->writer.ring, sizeof *link->writer.ring);
-    if (link->exposed)
-        munmap(link->exposed, link->exposed_bytes);
+    weft_shm_view_close(&link->view);
     weft_packet_link_fini(&link->packets);
     free(link);
 }
@@ -432,7 +409,7 @@ static weft_status link_connect(struct weft_device *base, const void *address,
                           device->seed);
     memcpy(&link->peer, address, sizeof link->peer);
     link->tag = tag;
-    link->socket = link->ring = link->death = -1;
+    link->socket = link->ring = link->death = link->view.descriptor = -1;
     bool calls = memcmp(device->self.process_id, peer_id, WEFT_PROCESS_ID_BYTES) < 0;
     link->state = SHM_DEAD; // not counted among those that meet until the end
     struct weft_connection *made = &link->packets.base;
@@ -464,13 +441,15 @@ static weft_status link_connect(struct weft_device *base, const void *address,
 
 const struct weft_transport weft_shm_transport = {
     .name = "shm",
-    .capabilities = WEFT_TRANSPORT_EXPOSES,
+    .capabilities = WEFT_TRANSPORT_SHARES,
     .open = device_open,
     .close = device_close,
     .address = device_address,
     .reachable = device_reachable,
-    .expose = device_expose,
-    .attach = link_attach,
+    .share = device_share,
+    .unshare = device_unshare,
+    .locate = device_locate,
+    .map = link_map,
     .progress = device_progress,
     .descriptor = device_descriptor,
     .arm = device_arm,

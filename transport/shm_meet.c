@@ -10,8 +10,6 @@
  * page that a peer has cut off would kill this process.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -54,15 +50,11 @@ static bool is_same_user(int socket)
 
 static bool send_hello(struct shm_device *device, struct shm_link *link, const unsigned char *key)
 {
-    struct shm_hello hello = {.magic = hello_magic,
-                              .layout = WEFT_SHM_LAYOUT,
-                              .tag = link->tag,
-                              .exposed_bytes = device->exposed_bytes};
+    struct shm_hello hello = {.magic = hello_magic, .layout = WEFT_SHM_LAYOUT, .tag = link->tag};
     memcpy(hello.key, key, sizeof hello.key);
     memcpy(hello.from, device->self.process_id, sizeof hello.from);
     memcpy(hello.to, link->peer.process_id, sizeof hello.to);
-    int descriptors[2] = {link->ring, device->exposed};
-    size_t bytes = sizeof(int) * (device->exposed_bytes ? 2 : 1);
+    int descriptors[2] = {link->ring, device->pool.descriptor};
     union {
         struct cmsghdr header;
         char room[CMSG_SPACE(sizeof descriptors)];
@@ -71,12 +63,12 @@ static bool send_hello(struct shm_device *device, struct shm_link *link, const u
     struct msghdr message = {.msg_iov = &body,
                              .msg_iovlen = 1,
                              .msg_control = control.room,
-                             .msg_controllen = CMSG_SPACE(bytes)};
+                             .msg_controllen = sizeof control.room};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(bytes);
-    memcpy(CMSG_DATA(header), descriptors, bytes);
+    header->cmsg_len = CMSG_LEN(sizeof descriptors);
+    memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
     if (sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof hello)
         return false;
     close(link->ring);
@@ -88,8 +80,8 @@ static void close_shared(struct shm_shared *shared)
 {
     if (shared->ring >= 0)
         close(shared->ring);
-    if (shared->exposed >= 0)
-        close(shared->exposed);
+    if (shared->pool >= 0)
+        close(shared->pool);
     *shared = (struct shm_shared){-1, -1};
 }
 
@@ -135,38 +127,28 @@ static weft_status receive_hello(int socket, struct shm_hello *hello, struct shm
     if (got == 0 && count == 0)
         return WEFT_REMOTE;
     if (got == sizeof *hello && !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
-        hello->magic == hello_magic && hello->layout == WEFT_SHM_LAYOUT &&
-        count == (hello->exposed_bytes ? 2 : 1))
+        hello->magic == hello_magic && hello->layout == WEFT_SHM_LAYOUT && count == 2)
         return WEFT_OK;
     close_shared(shared);
     return WEFT_INVALID_FORMAT;
 }
 
-/* Maps `bytes` of what a peer sent; NULL unless it is memory that the peer cannot take back. */
-static void *map_shared(int descriptor, size_t bytes)
+/* Maps the peer's ring, keeps the descriptor of its pool. */
+static bool take_memory(struct shm_link *link, struct shm_shared *shared)
 {
-    struct stat status;
-    struct statfs system;
-    int seals = fcntl(descriptor, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstatfs(descriptor, &system) != 0 ||
-        system.f_type != TMPFS_MAGIC || fstat(descriptor, &status) != 0 || bytes > SIZE_MAX / 2 ||
-        status.st_size < (off_t)bytes)
-        return NULL;
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-/* Maps the peer's memory and closes the descriptors. */
-static bool map_peer(struct shm_link *link, const struct shm_hello *hello,
-                     struct shm_shared *shared)
-{
-    void *ring = map_shared(shared->ring, sizeof(struct weft_shm_ring));
-    void *exposed = hello->exposed_bytes ? map_shared(shared->exposed, hello->exposed_bytes) : NULL;
+    bool is_sound = weft_shm_memory_is_sound(shared->ring, sizeof(struct weft_shm_ring)) &&
+                    weft_shm_memory_is_sound(shared->pool, 0);
+    void *ring = MAP_FAILED;
+    if (is_sound)
+        ring = mmap(NULL, sizeof(struct weft_shm_ring), PROT_READ | PROT_WRITE, MAP_SHARED,
+                    shared->ring, 0);
+    if (ring != MAP_FAILED) {
+        link->writer.ring = ring;
+        link->view.descriptor = shared->pool;
+        shared->pool = -1;
+    }
     close_shared(shared);
-    link->writer.ring = ring;
-    link->exposed = exposed;
-    link->exposed_bytes = exposed ? hello->exposed_bytes : 0;
-    return ring && (exposed || !hello->exposed_bytes);
+    return ring != MAP_FAILED;
 }
 
 static bool is_between(const struct shm_device *device, const struct shm_link *link,
@@ -191,7 +173,7 @@ static void answer_ready(struct shm_device *device, struct shm_source *source)
         weft_shm_link_fail(link, "peer has closed before it connected");
     else if (status != WEFT_OK || !is_between(device, link, &hello))
         weft_shm_link_fail(link, "peer answered with no proper hello");
-    else if (!map_peer(link, &hello, &shared))
+    else if (!take_memory(link, &shared))
         weft_shm_link_fail(link, "peer's memory cannot be mapped");
     else
         weft_shm_link_up(device, link);
@@ -259,12 +241,11 @@ static void expire_strangers(struct shm_device *device)
 /* The guest becomes the connection. */
 static void adopt(struct shm_device *device, struct shm_link *link, struct shm_guest *guest)
 {
-    struct shm_hello hello = guest->hello;
     struct shm_shared shared = guest->shared;
     guest->shared = (struct shm_shared){-1, -1};
     link->socket = guest->socket;
     guest_free(device, guest, true);
-    if (!map_peer(link, &hello, &shared)) {
+    if (!take_memory(link, &shared)) {
         weft_shm_link_fail(link, "peer's memory cannot be mapped");
     } else if (!send_hello(device, link, device->self.key)) {
         weft_shm_link_fail(link, "peer has closed before it was connected");

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "transport/machine.h"
+#include "transport/shm_memory.h"
 #include "transport/shm_ring.h"
 
 enum {
@@ -30,8 +31,8 @@ struct shm_address {
 };
 _Static_assert(sizeof(struct shm_address) <= WEFT_ADDRESS_BYTES, "fits");
 
-/* First message on a socket, each way, with the file descriptors of the sender's inbound ring and,
- * if exposed_bytes is not 0, of its exposed memory. */
+/* First message on a socket, each way, with the file descriptors of the sender's inbound ring and
+ * of its pool. */
 struct shm_hello {
     uint64_t magic;
     uint64_t layout;
@@ -39,7 +40,6 @@ struct shm_hello {
     unsigned char from[WEFT_PROCESS_ID_BYTES];
     unsigned char to[WEFT_PROCESS_ID_BYTES];
     uint64_t tag;
-    uint64_t exposed_bytes;
 };
 
 struct shm_device;
@@ -52,7 +52,7 @@ struct shm_source {
 /* Descriptors that came with a hello; -1: none. */
 struct shm_shared {
     int ring;
-    int exposed;
+    int pool;
 };
 
 /* An accepted socket without a connection here. */
@@ -88,8 +88,7 @@ struct shm_link {
     struct shm_address peer;
     struct weft_shm_reader reader;
     struct weft_shm_writer writer;
-    void *exposed; // the peer's
-    size_t exposed_bytes;
+    struct weft_shm_view view; // of the peer's pool
 };
 
 struct shm_device {
@@ -98,9 +97,7 @@ struct shm_device {
     struct shm_address self;
     int epoll;
     int listener;
-    int exposed;
-    void *exposed_memory;
-    size_t exposed_bytes;
+    struct weft_shm_pool pool;
     uint64_t seed;
     struct shm_link *links;
     struct shm_guest *guests;
@@ -112,10 +109,6 @@ struct shm_device {
 };
 
 /* shm.c */
-/* Zero-filled memory that nobody can shrink, mapped, and its descriptor. Errors: UNSUPPORTED (no
- * memfd here), SYSTEM. */
-weft_status weft_shm_memory_make(size_t bytes, int *descriptor, void **memory,
-                                 struct weft_error *error);
 /* The state becomes UP; what happens on the socket is served by shm.c. */
 void weft_shm_link_up(struct shm_device *device, struct shm_link *link);
 void weft_shm_link_fail(struct shm_link *link, const char *reason);

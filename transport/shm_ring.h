@@ -20,7 +20,7 @@ enum {
     WEFT_SHM_INLINE_BYTES = 192, // payloads up to this lie beside their header
     WEFT_SHM_SLOTS = 16,
     WEFT_SHM_SLOT_BYTES = 32 << 10,
-    WEFT_SHM_LAYOUT = 1, // to be raised when anything here changes
+    WEFT_SHM_LAYOUT = 2, // to be raised when anything here changes
 };
 
 struct weft_shm_entry {

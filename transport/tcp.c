@@ -447,17 +447,29 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     return false;
 }
 
-static weft_status device_expose(struct weft_device *base, void **memory)
+static weft_status device_share(struct weft_device *base, size_t bytes, void **memory,
+                                struct weft_shared_block *block, struct weft_error *error)
 {
-    (void)base;
-    (void)memory;
-    return WEFT_UNSUPPORTED;
+    (void)base, (void)bytes, (void)memory, (void)block;
+    return weft_fail(error, WEFT_UNSUPPORTED, "tcp shares no memory");
 }
 
-static weft_status link_attach(struct weft_connection *connection, void **memory)
+static void device_unshare(struct weft_device *base, void *memory)
 {
-    (void)connection;
-    (void)memory;
+    (void)base, (void)memory;
+}
+
+static bool device_locate(struct weft_device *base, const void *memory, size_t bytes,
+                          struct weft_shared_block *block, size_t *within)
+{
+    (void)base, (void)memory, (void)bytes, (void)block, (void)within;
+    return false;
+}
+
+static weft_status link_map(struct weft_connection *connection,
+                            const struct weft_shared_block *block, bool keep, void **memory)
+{
+    (void)connection, (void)block, (void)keep, (void)memory;
     return WEFT_UNSUPPORTED;
 }
 
@@ -541,8 +553,10 @@ const struct weft_transport weft_tcp_transport = {
     .close = device_close,
     .address = device_address,
     .reachable = device_reachable,
-    .expose = device_expose,
-    .attach = link_attach,
+    .share = device_share,
+    .unshare = device_unshare,
+    .locate = device_locate,
+    .map = link_map,
     .progress = device_progress,
     .descriptor = device_descriptor,
     .arm = device_arm,

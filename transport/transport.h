@@ -27,9 +27,14 @@
 #include "base/error.h"
 
 enum {
-    WEFT_ADDRESS_BYTES = 128,        // opaque address of a device, published at the meeting
-    WEFT_PROCESS_ID_BYTES = 16,      // random identity of a process
-    WEFT_TRANSPORT_EXPOSES = 1u << 0 // capability: expose and attach give shared memory
+    WEFT_ADDRESS_BYTES = 128,       // opaque address of a device, published at the meeting
+    WEFT_PROCESS_ID_BYTES = 16,     // random identity of a process
+    WEFT_TRANSPORT_SHARES = 1u << 0 // capability: share and map give memory that both ends see
+};
+
+/* A block of memory that `share` gave, as peers name it. */
+struct weft_shared_block {
+    uint64_t offset, bytes;
 };
 
 /* Which message this is; equal at both ends. */
@@ -97,7 +102,6 @@ struct weft_device_options {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES]; // of this process
     const char *listen_address;                      // numeric IPv4/IPv6 address for TCP
     size_t eager_bytes;
-    size_t exposed_bytes; // size of the memory that expose returns, where the transport can
     struct weft_device_events events;
 };
 
@@ -117,13 +121,22 @@ struct weft_transport {
     /* Whether the process behind `address` can be reached; if not, *reason (static text) says why.
      * `address` is read as hostile. Symmetric: both ends decide alike. */
     bool (*reachable)(struct weft_device *device, const void *address, const char **reason);
-    /* Memory of this process that peers can attach: zero-filled, options.exposed_bytes long, owned
-     * by the device. UNSUPPORTED without WEFT_TRANSPORT_EXPOSES. */
-    weft_status (*expose)(struct weft_device *device, void **memory);
-    /* The peer's exposed memory as seen here. IN_PROGRESS until the connection is up (call again
-     * after progress). Valid until disconnect. UNSUPPORTED if the peer exposes less than this
-     * device does, REMOTE if the connection has failed. */
-    weft_status (*attach)(struct weft_connection *connection, void **memory);
+    /* Zero-filled memory of this process that peers can map, at the beginning of a page; `block` is
+     * what they map. Goes with unshare, at the latest with the device. Errors: UNSUPPORTED (without
+     * WEFT_TRANSPORT_SHARES), OUT_OF_MEMORY. */
+    weft_status (*share)(struct weft_device *device, size_t bytes, void **memory,
+                         struct weft_shared_block *block, struct weft_error *error);
+    /* Peers that still have it mapped read zeros, and what they write is lost. */
+    void (*unshare)(struct weft_device *device, void *memory);
+    /* Whether `bytes` bytes lie in one shared block; which, and how far from its beginning. */
+    bool (*locate)(struct weft_device *device, const void *memory, size_t bytes,
+                   struct weft_shared_block *block, size_t *within);
+    /* A block of the peer as seen here. Valid until 256 others have been mapped, or with `keep`
+     * until it is asked for without, at the latest until disconnect. IN_PROGRESS until the
+     * connection is up (call again after progress). Errors: UNSUPPORTED, INVALID_FORMAT (the peer
+     * shares no such block), OUT_OF_MEMORY, REMOTE (the connection has failed). */
+    weft_status (*map)(struct weft_connection *connection, const struct weft_shared_block *block,
+                       bool keep, void **memory);
     /* Moves what can be moved now. Returns how many things happened; 0: nothing to do. */
     int (*progress)(struct weft_device *device);
     /* A descriptor that polls readable when progress may have something to do; -1: none. */

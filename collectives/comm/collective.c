@@ -4,20 +4,19 @@
  * message is small, else a proved plan run over the transports. Operations of one communicator are
  * numbered in order of submission; the number and the call's signature travel with every message.
  */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "collectives/comm/describe.h"
+#include "collectives/comm/in_memory.h"
 #include "collectives/comm/request.h"
 #include "collectives/comm/trace.h"
 #include "collectives/planner/choice.h"
 
 enum {
     PAIR_LANE = 0x8000,
-    FLAT_POLLS = 64,
 };
 
 struct collective {
@@ -25,8 +24,9 @@ struct collective {
     struct weft_call call;
     char *algorithm; // forced by the caller; NULL: none
     uint32_t sequence;
-    bool is_flat, has_turn;
-    uint32_t turn; // among the flat operations of the communicator
+    enum weft_path path;
+    bool has_turn;
+    uint32_t turn; // among the communicator's operations through shared memory
     struct weft_flat_call flat;
     struct weft_planned planned;
     weft_status result; // of the run; IN_PROGRESS while it lasts
@@ -36,7 +36,7 @@ struct collective {
 
 /* ---- mismatches ---- */
 
-static void fail_mismatch(struct weft_comm *comm, int peer, uint64_t theirs, uint64_t ours)
+void weft_collective_fail_mismatch(struct weft_comm *comm, int peer, uint64_t theirs, uint64_t ours)
 {
     char their_text[96], our_text[96];
     weft_call_describe(theirs, their_text, sizeof their_text);
@@ -57,7 +57,7 @@ void weft_collective_unexpected(struct weft_comm *comm, int peer,
     if (mine || is_now) {
         uint64_t ours = mine ? mine->call.signature : comm->flat_now;
         if (ours != call)
-            fail_mismatch(comm, peer, call, ours);
+            weft_collective_fail_mismatch(comm, peer, call, ours);
         return;
     }
     comm->early[comm->num_early++ % WEFT_EARLY_CALLS] =
@@ -65,7 +65,7 @@ void weft_collective_unexpected(struct weft_comm *comm, int peer,
 }
 
 // What arrived before this rank made call number `sequence`.
-static void compare_early_calls(struct weft_comm *comm, uint32_t sequence, uint64_t call)
+void weft_collective_compare_early(struct weft_comm *comm, uint32_t sequence, uint64_t call)
 {
     for (unsigned i = 0; i < WEFT_EARLY_CALLS && i < comm->num_early; i++) {
         struct weft_early_call *early = &comm->early[i];
@@ -73,41 +73,13 @@ static void compare_early_calls(struct weft_comm *comm, uint32_t sequence, uint6
             continue;
         early->is_valid = false;
         if (early->call != call)
-            fail_mismatch(comm, early->peer, early->call, call);
+            weft_collective_fail_mismatch(comm, early->peer, early->call, call);
     }
 }
 
-/* ---- the flat path ---- */
+/* ---- operations ---- */
 
-static struct weft_flat_call flat_call(const struct weft_call *call, uint32_t sequence)
-{
-    const weft_op_desc *desc = &call->desc;
-    return (struct weft_flat_call){
-        .collective = desc->collective,
-        .root = desc->root,
-        .send = desc->send,
-        .recv = desc->recv,
-        .bytes = call->block_bytes,
-        .element_bytes = call->element_bytes,
-        .reduce = weft_reduce_lookup(desc->dtype, desc->op),
-        .is_canonical = call->key.order == WEFT_ORDER_REPRODUCIBLE,
-        .call = call->signature,
-        .sequence = sequence,
-    };
-}
-
-// From agreed facts only: all ranks decide alike.
-static bool goes_flat(const struct weft_comm *comm, const struct weft_call *call)
-{
-    const char *forced =
-        call->desc.algorithm ? call->desc.algorithm : comm->context->config.algorithm;
-    return comm->is_flat && !call->tables && !call->key.num_leaves &&
-           (!*forced || !strcmp(forced, "flat")) &&
-           weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
-                              comm->flat_bytes);
-}
-
-static void scale_average(const struct weft_call *call)
+void weft_collective_scale_average(const struct weft_call *call)
 {
     const weft_op_desc *desc = &call->desc;
     if (weft_ops[desc->op].scales && weft_collective_reduces(desc->collective) &&
@@ -115,9 +87,9 @@ static void scale_average(const struct weft_call *call)
         weft_scale_lookup(desc->dtype)(desc->recv, call->output_elements, call->num_summands);
 }
 
-static void trace(const struct weft_call *call, struct weft_comm *comm, const char *algorithm,
-                  const char *transport, uint32_t sequence, int64_t begin_ns, uint64_t sent,
-                  int64_t predicted_ps)
+void weft_collective_trace(const struct weft_call *call, struct weft_comm *comm,
+                           const char *algorithm, const char *transport, uint32_t sequence,
+                           int64_t begin_ns, uint64_t sent, int64_t predicted_ps)
 {
     const struct weft_trace_event event = {
         .collective = weft_collective_names[call->desc.collective],
@@ -132,72 +104,6 @@ static void trace(const struct weft_call *call, struct weft_comm *comm, const ch
     };
     weft_trace_add(comm, &event);
 }
-
-static int64_t predict_flat(const struct weft_comm *comm, const struct weft_call *call)
-{
-    const struct weft_algorithm *flat = weft_algorithm_find("flat");
-    if (!flat || weft_algorithm_refusal(flat, &call->key, comm->layout))
-        return INT64_MAX;
-    return flat->estimate(&call->key, comm->layout);
-}
-
-static weft_status poll_flat(struct weft_comm *comm, const struct weft_flat_call *flat)
-{
-    int peer;
-    uint64_t theirs;
-    weft_status status = weft_flat_progress(&comm->flat, flat, &peer, &theirs);
-    if (status != WEFT_MISMATCH)
-        return status;
-    fail_mismatch(comm, peer, theirs, flat->call);
-    return comm->status;
-}
-
-// A blocking flat operation with nothing else in flight: no operation object, no list, no clock
-// until the others keep us waiting.
-static weft_status run_flat_now(struct weft_comm *comm, const struct weft_call *call)
-{
-    struct weft_context *context = comm->context;
-    uint32_t sequence = comm->sequence++;
-    const struct weft_flat_call flat = flat_call(call, sequence);
-    bool is_traced = *context->config.trace;
-    int64_t begin_ns = is_traced ? weft_clock_ns() : 0, deadline_ns = 0;
-    weft_context_fault_point(context, "collective", comm->rank);
-    compare_early_calls(comm, sequence, call->signature);
-    comm->flat_now = call->signature;
-    weft_status status = comm->status == WEFT_OK ? poll_flat(comm, &flat) : comm->status;
-    for (unsigned idle = 1; status == WEFT_IN_PROGRESS; idle++) {
-        if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
-            context->flat_waiters++;
-            unsigned rounds = context->is_oversubscribed ? idle : idle / FLAT_POLLS * 8;
-            weft_context_backoff(context, rounds < INT_MAX ? (int)rounds : INT_MAX);
-            context->flat_waiters--;
-        }
-        if (idle % (4 * FLAT_POLLS) == 0) {
-            weft_context_progress(context, true);
-            int64_t timeout_ns = call->desc.timeout_ns ? call->desc.timeout_ns : comm->timeout_ns;
-            if (!deadline_ns)
-                deadline_ns = weft_deadline_after(timeout_ns);
-            else if (weft_clock_ns() > deadline_ns)
-                weft_comm_fail(comm, WEFT_TIMEOUT, true,
-                               "%s: deadline passed; flat exchange waits for rank %d",
-                               weft_collective_names[call->desc.collective],
-                               weft_flat_missing(&comm->flat));
-            if (comm->status != WEFT_OK)
-                break;
-        }
-        status = poll_flat(comm, &flat);
-    }
-    comm->flat_now = 0;
-    if (comm->status != WEFT_OK)
-        return comm->status;
-    if (status == WEFT_OK)
-        scale_average(call);
-    if (is_traced)
-        trace(call, comm, "flat", "shm", sequence, begin_ns, 0, predict_flat(comm, call));
-    return status;
-}
-
-/* ---- operations ---- */
 
 static void run_done(void *argument, weft_status status)
 {
@@ -257,9 +163,9 @@ static weft_status collective_start(struct weft_operation *operation)
     collective->begin_ns = *comm->context->config.trace ? weft_clock_ns() : 0;
     weft_context_fault_point(operation->context, "collective", comm->rank);
     if (!weft_collective_is_pair(collective->call.desc.collective))
-        compare_early_calls(comm, collective->sequence, collective->call.signature);
-    if (collective->is_flat) {
-        collective->flat = flat_call(&collective->call, collective->sequence);
+        weft_collective_compare_early(comm, collective->sequence, collective->call.signature);
+    if (collective->path != WEFT_PATH_PLAN) {
+        collective->flat = weft_memory_call(&collective->call, collective->sequence);
         collective->turn = comm->flat_turns++;
         comm->context->flat_waiters++;
         return WEFT_IN_PROGRESS;
@@ -280,7 +186,7 @@ static weft_status explain_failure(struct collective *collective)
     const char *name = weft_collective_names[collective->call.desc.collective];
     if (collective->result == WEFT_MISMATCH && peer >= 0) {
         if (failed.peer_call != failed.call)
-            fail_mismatch(comm, peer, failed.peer_call, failed.call);
+            weft_collective_fail_mismatch(comm, peer, failed.peer_call, failed.call);
         else if (failed.peer_plan != failed.plan)
             weft_comm_fail(
                 comm, WEFT_MISMATCH, true,
@@ -303,18 +209,32 @@ static weft_status explain_failure(struct collective *collective)
     return comm->status;
 }
 
+static void trace_end(const struct collective *collective)
+{
+    struct weft_comm *comm = collective->base.comm;
+    if (collective->path == WEFT_PATH_PLAN)
+        weft_collective_trace(&collective->call, comm, collective->planned.algorithm,
+                              weft_comm_transport(comm), collective->sequence, collective->begin_ns,
+                              weft_run_bytes_sent(collective->planned.run),
+                              collective->planned.predicted_ps);
+    else
+        weft_collective_trace(&collective->call, comm, weft_path_names[collective->path], "shm",
+                              collective->sequence, collective->begin_ns, 0,
+                              weft_memory_predict(comm, collective->path, &collective->call));
+}
+
 static weft_status collective_progress(struct weft_operation *operation)
 {
     struct collective *collective = (struct collective *)operation;
     struct weft_comm *comm = operation->comm;
-    if (collective->is_flat) {
+    if (collective->path != WEFT_PATH_PLAN) {
         if (collective->turn != comm->flat_turns_over) // in order of submission
             return WEFT_IN_PROGRESS;
         // One that ended badly has left its contribution in the slot: nobody may take that over.
         if (!collective->has_turn && comm->status != WEFT_OK)
             return comm->status;
         collective->has_turn = true;
-        WEFT_TRY(poll_flat(comm, &collective->flat));
+        WEFT_TRY(weft_memory_poll(comm, collective->path, &collective->flat));
     } else {
         if (collective->result == WEFT_IN_PROGRESS)
             return WEFT_IN_PROGRESS;
@@ -323,21 +243,16 @@ static weft_status collective_progress(struct weft_operation *operation)
         if (collective->result != WEFT_OK)
             return explain_failure(collective);
     }
-    scale_average(&collective->call);
+    weft_collective_scale_average(&collective->call);
     if (*comm->context->config.trace)
-        trace(&collective->call, comm, collective->is_flat ? "flat" : collective->planned.algorithm,
-              collective->is_flat ? "shm" : weft_comm_transport(comm), collective->sequence,
-              collective->begin_ns,
-              collective->is_flat ? 0 : weft_run_bytes_sent(collective->planned.run),
-              collective->is_flat ? predict_flat(comm, &collective->call)
-                                  : collective->planned.predicted_ps);
+        trace_end(collective);
     return WEFT_OK;
 }
 
 static void collective_release(struct weft_operation *operation)
 {
     struct collective *collective = (struct collective *)operation;
-    if (collective->is_flat && operation->is_started) {
+    if (collective->path != WEFT_PATH_PLAN && operation->is_started) {
         operation->context->flat_waiters--;
         operation->comm->flat_turns_over++;
     }
@@ -347,31 +262,19 @@ static void collective_release(struct weft_operation *operation)
     free(collective);
 }
 
-// Ranks that went through the slots for this very call number made another call: what a rank that
-// only receives could not see before its deadline.
-static void compare_flat_calls(const struct collective *collective)
-{
-    struct weft_comm *comm = collective->base.comm;
-    const weft_op_desc *desc = &collective->call.desc;
-    bool is_pair = weft_collective_is_pair(desc->collective);
-    uint64_t theirs;
-    if (!comm->is_flat || collective->is_flat || is_pair)
-        return;
-    for (int rank = 0; rank < comm->num_ranks && comm->status == WEFT_OK; rank++)
-        if (weft_flat_peek(&comm->flat, rank, collective->sequence, &theirs))
-            fail_mismatch(comm, rank, theirs, collective->call.signature);
-}
-
 static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
 {
     const struct collective *collective = (const struct collective *)operation;
     const char *name = weft_collective_names[collective->call.desc.collective];
-    if (collective->is_flat) {
-        snprintf(text, bytes, "%s #%u: flat exchange waits for rank %d", name, collective->sequence,
-                 weft_flat_missing(&operation->comm->flat));
+    bool is_pair = weft_collective_is_pair(collective->call.desc.collective);
+    if (!is_pair)
+        weft_memory_compare(operation->comm, collective->sequence, collective->call.signature);
+    if (collective->path != WEFT_PATH_PLAN) {
+        snprintf(text, bytes, "%s #%u: %s exchange waits for rank %d", name, collective->sequence,
+                 weft_path_names[collective->path],
+                 weft_memory_missing(operation->comm, collective->path));
         return;
     }
-    compare_flat_calls(collective);
     struct weft_run_wait where = weft_run_where(collective->planned.run);
     if (where.peer < 0)
         snprintf(text, bytes, "%s #%u waits for nobody", name, collective->sequence);
@@ -419,7 +322,7 @@ static weft_status make_collective(struct weft_comm *comm, struct weft_call *cal
                  .deadline_ns = weft_deadline_after(timeout_ns)},
         .call = *call,
         .algorithm = algorithm,
-        .is_flat = goes_flat(comm, call),
+        .path = weft_memory_path(comm, call),
     };
     // The caller's arrays may go away now; what is needed of them is in call.tables.
     made->call.desc.send_counts = made->call.desc.recv_counts = NULL;
@@ -446,17 +349,21 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
 {
     struct weft_call call;
     struct collective *collective;
+    weft_status status;
     if (!desc)
         return WEFT_INVALID_ARGUMENT;
     WEFT_TRY(weft_comm_check_usable(comm));
+    bool is_alone = !request && comm->context->group_depth == 0 && comm->outstanding == 0;
+    if (is_alone && weft_memory_repeat(comm, desc, &status))
+        return status;
     WEFT_TRY(weft_call_make(comm, desc, &call, &comm->error));
     bool is_pair = weft_collective_is_pair(desc->collective);
     if (is_pair && desc->peer == comm->rank)
         return weft_self_submit(comm, &call, request);
-    if (!request && comm->context->group_depth == 0 && comm->outstanding == 0 &&
-        goes_flat(comm, &call))
-        return run_flat_now(comm, &call);
-    weft_status status = make_collective(comm, &call, &collective, &comm->error);
+    enum weft_path path = weft_memory_path(comm, &call);
+    if (is_alone && path != WEFT_PATH_PLAN)
+        return weft_memory_run_now(comm, path, &call);
+    status = make_collective(comm, &call, &collective, &comm->error);
     if (status != WEFT_OK) {
         weft_call_free(&call);
         return status;
@@ -481,13 +388,14 @@ const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc)
     struct weft_error error;
     if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
         return "invalid";
-    bool is_flat = goes_flat(comm, &call);
-    weft_status status = is_flat ? WEFT_OK
-                                 : weft_plans_get(comm, &call.key, comm->rank, desc->algorithm,
-                                                  call.is_in_place, &planned, &error);
+    enum weft_path path = weft_memory_path(comm, &call);
+    weft_status status = path == WEFT_PATH_PLAN
+                             ? weft_plans_get(comm, &call.key, comm->rank, desc->algorithm,
+                                              call.is_in_place, &planned, &error)
+                             : WEFT_OK;
     weft_call_free(&call);
-    if (is_flat || status != WEFT_OK)
-        return is_flat ? "flat" : "none";
+    if (path != WEFT_PATH_PLAN || status != WEFT_OK)
+        return path != WEFT_PATH_PLAN ? weft_path_names[path] : "none";
     const char *algorithm = planned.algorithm;
     weft_plans_return(comm, &planned);
     return algorithm;

@@ -102,6 +102,7 @@ void weft_comm_destroy(weft_comm **comm)
             *link = old->next;
             break;
         }
+    weft_area_leave(old);
     weft_trace_close(&old->trace);
     weft_plans_destroy(&old->plans);
     weft_layout_destroy(&old->layout);
@@ -109,6 +110,7 @@ void weft_comm_destroy(weft_comm **comm)
     free(old->world_ranks);
     free(old->peers);
     free(old->sends);
+    free(old->last);
     free(old->receives);
     free(old);
 }
@@ -174,61 +176,6 @@ weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_erro
         return WEFT_OK;
     WEFT_TRY(weft_world_connect(comm->world, comm->world_ranks[rank], error));
     comm->peers[rank] = comm->world->connections[comm->world_ranks[rank]];
-    return WEFT_OK;
-}
-
-/* ---- flat slots ---- */
-
-// Whether all ranks share memory with this one; decided from facts that all ranks have.
-static bool all_share_memory(const struct weft_comm *comm, const uint64_t *offsets)
-{
-    const struct weft_context *context = comm->context;
-    int device = context->exposing_device;
-    if (comm->num_ranks < 2 || comm->num_ranks > WEFT_FLAT_RANKS_LIMIT || device < 0)
-        return false;
-    for (int rank = 0; rank < comm->num_ranks; rank++) {
-        const struct weft_process *process = &comm->world->processes[comm->world_ranks[rank]];
-        const char *reason;
-        if (offsets[rank] == UINT64_MAX || process->flat_bytes != comm->flat_bytes ||
-            !(process->device_mask >> device & 1))
-            return false;
-        if (rank != comm->rank &&
-            !weft_transports[device]->reachable(context->devices[device],
-                                                process->addresses[device], &reason))
-            return false;
-    }
-    return true;
-}
-
-weft_status weft_comm_attach_flat(struct weft_comm *comm, const uint64_t *offsets,
-                                  struct weft_error *error)
-{
-    size_t area = weft_flat_area_bytes(comm->flat_bytes);
-    if (comm->is_flat || !all_share_memory(comm, offsets))
-        return WEFT_OK;
-    for (int rank = 0; rank < comm->num_ranks; rank++) {
-        void *base = comm->context->exposed;
-        if (offsets[rank] > comm->context->exposed_bytes ||
-            area > comm->context->exposed_bytes - offsets[rank])
-            return weft_fail(error, WEFT_INVALID_FORMAT, "rank %d: slots outside its memory", rank);
-        if (rank != comm->rank) {
-            WEFT_TRY(weft_comm_connect(comm, rank, error));
-            const struct weft_transport *transport = comm->peers[rank]->device->transport;
-            if (!(transport->capabilities & WEFT_TRANSPORT_EXPOSES))
-                return WEFT_OK;
-            weft_status status = transport->attach(comm->peers[rank], &base);
-            if (status != WEFT_OK)
-                return status == WEFT_IN_PROGRESS
-                           ? status
-                           : weft_fail(error, status, "shared memory of rank %d: %s", rank,
-                                       weft_status_text(status));
-        }
-        comm->flat.areas[rank] = (char *)base + offsets[rank];
-    }
-    comm->flat.rank = comm->rank;
-    comm->flat.num_ranks = comm->num_ranks;
-    comm->flat.data_bytes = comm->flat_bytes;
-    comm->is_flat = true;
     return WEFT_OK;
 }
 

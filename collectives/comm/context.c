@@ -25,12 +25,12 @@
 #include "transport/machine.h"
 
 enum {
-    EXPOSED_BYTES = 4 << 20,
     SPIN_ROUNDS = 500,        // some tens of microseconds
     YIELD_ROUNDS = 2000,      // after spinning, or instead of it: about a millisecond
     HOUSEKEEPING_ROUNDS = 64, // rounds between looks at sockets and clocks
     SLEEP_LIMIT_MS = 100,
     FLAT_NAP_NS = 50000,
+    CACHE_BYTES = 8 << 20, // where the system does not know
 };
 
 /* ---- creation ---- */
@@ -124,7 +124,6 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
     struct weft_device_options options = {
         .listen_address = context->config.bootstrap_address,
         .eager_bytes = (size_t)context->config.eager_bytes,
-        .exposed_bytes = EXPOSED_BYTES,
         .events = weft_world_device_events_prototype,
     };
     memcpy(options.process_id, context->process_id, sizeof options.process_id);
@@ -138,14 +137,9 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
             continue;
         }
         weft_context_watch(context, weft_transports[i]->descriptor(context->devices[i]));
-        void *exposed;
-        if (context->exposing_device < 0 &&
-            (weft_transports[i]->capabilities & WEFT_TRANSPORT_EXPOSES) &&
-            weft_transports[i]->expose(context->devices[i], &exposed) == WEFT_OK) {
-            context->exposing_device = i;
-            context->exposed = exposed;
-            context->exposed_bytes = EXPOSED_BYTES;
-        }
+        if (context->sharing_device < 0 &&
+            (weft_transports[i]->capabilities & WEFT_TRANSPORT_SHARES))
+            context->sharing_device = i;
     }
     uint64_t mask;
     weft_status status = weft_context_transports(context, context->config.transports, &mask, error);
@@ -154,7 +148,7 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
 
 static weft_status open_context(struct weft_context *context, struct weft_error *error)
 {
-    context->exposing_device = -1;
+    context->sharing_device = -1;
     context->poll = context->wake = -1;
     WEFT_TRY(weft_config_load(&context->config, error));
     static const char *const policies[] = {"auto", "spin", "yield", "sleep"};
@@ -170,6 +164,8 @@ static weft_status open_context(struct weft_context *context, struct weft_error 
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
     find_identity(context);
     find_cores(context);
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    context->cache_bytes = cache > 0 ? (size_t)cache : CACHE_BYTES;
     context->poll = epoll_create1(EPOLL_CLOEXEC);
     context->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (context->poll < 0 || context->wake < 0)
@@ -202,25 +198,38 @@ struct block {
     struct block *next;
     void *memory;
     size_t bytes;
+    bool is_shared; // by sharing_device
 };
+
+static weft_status map_private(size_t bytes, void **memory, struct weft_error *error)
+{
+    *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (*memory != MAP_FAILED)
+        return WEFT_OK;
+    return weft_fail(error, errno == ENOMEM ? WEFT_OUT_OF_MEMORY : WEFT_SYSTEM,
+                     "%zu bytes of memory: %s", bytes, strerror(errno));
+}
 
 weft_status weft_mem_alloc(weft_context *context, size_t bytes, void **memory)
 {
+    struct weft_shared_block ignored;
     if (!context || !memory)
         return WEFT_INVALID_ARGUMENT;
     struct block *block = malloc(sizeof *block);
     if (!block)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
-    block->bytes = bytes ? bytes : 1;
-    block->memory =
-        mmap(NULL, block->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    int error = errno;
-    if (block->memory == MAP_FAILED) {
+    *block = (struct block){.next = context->memory,
+                            .bytes = bytes ? bytes : 1,
+                            .is_shared = context->sharing_device >= 0};
+    struct weft_device *device =
+        block->is_shared ? context->devices[context->sharing_device] : NULL;
+    weft_status status = device ? device->transport->share(device, block->bytes, &block->memory,
+                                                           &ignored, &context->error)
+                                : map_private(block->bytes, &block->memory, &context->error);
+    if (status != WEFT_OK) {
         free(block);
-        return weft_fail(&context->error, error == ENOMEM ? WEFT_OUT_OF_MEMORY : WEFT_SYSTEM,
-                         "%zu bytes of memory: %s", bytes, strerror(error));
+        return status;
     }
-    block->next = context->memory;
     context->memory = block;
     *memory = block->memory;
     return WEFT_OK;
@@ -236,7 +245,12 @@ weft_status weft_mem_free(weft_context *context, void *memory)
         if (block->memory != memory)
             continue;
         *link = block->next;
-        munmap(block->memory, block->bytes);
+        struct weft_device *device =
+            block->is_shared ? context->devices[context->sharing_device] : NULL;
+        if (device)
+            device->transport->unshare(device, block->memory);
+        else
+            munmap(block->memory, block->bytes);
         free(block);
         return WEFT_OK;
     }
@@ -271,6 +285,7 @@ void weft_context_destroy(weft_context **context)
         old->served = next;
     }
     weft_rendezvous_close(&old->rendezvous);
+    weft_areas_forget(old);
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
         if (old->devices[i])
             weft_transports[i]->close(&old->devices[i]);
@@ -295,22 +310,6 @@ void weft_context_watch(struct weft_context *context, int descriptor)
     struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
     if (descriptor >= 0 && epoll_ctl(context->poll, EPOLL_CTL_ADD, descriptor, &event) != 0)
         WEFT_LOG(WEFT_LOG_WARN, "epoll_ctl: %s", strerror(errno)); // waits then poll instead
-}
-
-size_t weft_context_expose(struct weft_context *context, size_t bytes)
-{
-    bytes = (bytes + 127) & ~(size_t)127;
-    if (context->exposing_device < 0)
-        return SIZE_MAX;
-    if (bytes > context->exposed_bytes - context->exposed_used) {
-        // Slots are not given back: a slow peer may still read those of a destroyed communicator.
-        WEFT_LOG(WEFT_LOG_WARN, "no room for flat slots: small messages of new communicators go "
-                                "over the transports");
-        return SIZE_MAX;
-    }
-    size_t offset = context->exposed_used;
-    context->exposed_used += bytes;
-    return offset;
 }
 
 void weft_context_fault_point(struct weft_context *context, const char *phase, int rank)

@@ -17,7 +17,8 @@
 // rank that fails right after its creation must not look like a failure of the others' creation.
 struct settling {
     struct weft_comm *comm; // made, not yet the caller's
-    uint64_t *offsets;      // (its ranks) of flat slots
+    struct weft_area area;  // of this rank; the communicator's once it is attached
+    uint64_t *offsets;      // (its ranks) of areas
     bool is_attached;
     int64_t lost_ns; // when a connection was lost meanwhile; 0: none was
     weft_request barrier;
@@ -32,7 +33,7 @@ static int64_t remaining_ns(const struct weft_operation *operation)
 static weft_status attach_all(struct settling *settling, struct weft_error *error)
 {
     struct weft_comm *comm = settling->comm;
-    weft_status status = weft_comm_attach_flat(comm, settling->offsets, error);
+    weft_status status = weft_area_attach(comm, &settling->area, settling->offsets, error);
     if (status == WEFT_REMOTE && weft_comm_awaits_news(comm, &settling->lost_ns))
         return WEFT_IN_PROGRESS;
     if (status == WEFT_OK && !weft_control_is_connected(comm->world->control))
@@ -64,9 +65,10 @@ static weft_status settle(struct settling *settling, struct weft_operation *oper
     return WEFT_IN_PROGRESS;
 }
 
-static void free_settling(struct settling *settling)
+static void free_settling(struct weft_context *context, struct settling *settling)
 {
     weft_comm_destroy(&settling->comm);
+    weft_area_drop(context, &settling->area);
     free(settling->offsets);
 }
 
@@ -93,6 +95,8 @@ static weft_status begin_meeting(struct creation *creation)
     WEFT_TRY(weft_world_make_blob(context, creation->rank, creation->num_ranks,
                                   creation->device_mask, &creation->control, &process,
                                   &context->error));
+    creation->made.area = weft_area_make(context);
+    process.area_offset = creation->made.area.offset;
     WEFT_TRY(weft_bootstrap_start(&creation->id, creation->rank, creation->num_ranks, &process,
                                   sizeof process, creation->base.deadline_ns, &creation->bootstrap,
                                   &context->error));
@@ -113,7 +117,7 @@ static weft_status build_world(struct creation *creation)
     creation->made.offsets = offsets;
     for (int rank = 0; ranks && offsets && rank < creation->num_ranks; rank++) {
         ranks[rank] = rank;
-        offsets[rank] = world->processes[rank].flat_offset;
+        offsets[rank] = world->processes[rank].area_offset;
     }
     if (ranks && offsets)
         status = weft_layout_of_world(world, &layout, &context->error);
@@ -164,7 +168,7 @@ static void creation_release(struct weft_operation *operation)
     if (!creation->is_id_known) // nobody was met: the next attempt begins anew
         weft_rendezvous_close(&operation->context->rendezvous);
     weft_control_close(&creation->control);
-    free_settling(&creation->made);
+    free_settling(operation->context, &creation->made);
     free(creation);
 }
 
@@ -311,7 +315,7 @@ weft_status weft_unique_id_create(weft_context *context, weft_unique_id *id)
 struct ballot {
     int32_t colour;
     int32_t key;
-    uint64_t flat_offset;
+    uint64_t area_offset;
 };
 
 struct split {
@@ -365,7 +369,7 @@ static weft_status count_members(struct split *split, int *num_members, int *ran
     }
     WEFT_TRY(weft_layout_select(parent->layout, split->members, count, layout, &parent->error));
     for (int i = 0; i < count; i++) {
-        split->made.offsets[i] = split->all[split->members[i]].flat_offset;
+        split->made.offsets[i] = split->all[split->members[i]].area_offset;
         if (split->members[i] == parent->rank)
             *rank = i;
         split->members[i] = parent->world_ranks[split->members[i]];
@@ -408,7 +412,7 @@ static weft_status split_progress(struct weft_operation *operation)
 static void split_release(struct weft_operation *operation)
 {
     struct split *split = (struct split *)operation;
-    free_settling(&split->made);
+    free_settling(operation->context, &split->made);
     free(split->all);
     free(split->members);
     free(split);
@@ -447,10 +451,11 @@ weft_status weft_comm_split(weft_comm *comm, int colour, int key, weft_comm **ch
                                           .comm = comm,
                                           .deadline_ns = weft_deadline_after(comm->timeout_ns)};
     split->child = child;
-    split->mine = (struct ballot){.colour = colour, .key = key, .flat_offset = UINT64_MAX};
-    if (colour >= 0 && comm->flat_bytes > 0)
-        split->mine.flat_offset =
-            weft_context_expose(comm->context, weft_flat_area_bytes(comm->flat_bytes));
+    split->mine = (struct ballot){.colour = colour, .key = key};
+    split->made.area.offset = UINT64_MAX;
+    if (colour >= 0)
+        split->made.area = weft_area_make(comm->context);
+    split->mine.area_offset = split->made.area.offset;
     return weft_operation_submit(&split->base, request);
 }
 

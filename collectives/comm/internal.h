@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "collectives/executor/flat.h"
 #include "collectives/executor/run.h"
+#include "collectives/executor/shared.h"
 #include "collectives/planner/algorithm.h"
 #include "transport/bootstrap.h"
 #include "transport/control.h"
@@ -86,10 +87,10 @@ struct weft_context {
     uint64_t machine_id, host_id;
     struct weft_device *devices[WEFT_DEVICES_LIMIT]; // by place in weft_transports; NULL: not here
     char device_reasons[WEFT_DEVICES_LIMIT][128];    // why not
-    char *exposed; // memory peers can attach, and how much is used
-    size_t exposed_bytes, exposed_used;
-    int exposing_device;                     // -1: none
-    bool is_device_busy[WEFT_DEVICES_LIMIT]; // has connections: looked at in every round
+    int sharing_device;                              // whose memory peers can map; -1: none has any
+    struct weft_buried_area *buried_areas;           // of communicators that are gone
+    size_t cache_bytes;                              // of the last cache, shared by cores
+    bool is_device_busy[WEFT_DEVICES_LIMIT];         // has connections: looked at in every round
     int poll; // epoll descriptor over everything that can wake this process
     int wake; // eventfd, for weft_comm_abort from other threads
     struct weft_world *worlds;
@@ -119,8 +120,6 @@ void weft_context_watch(struct weft_context *context, int descriptor);
  * Errors: INVALID_ARGUMENT (a name that no transport has), UNSUPPORTED (none is left). */
 weft_status weft_context_transports(const struct weft_context *context, const char *names,
                                     uint64_t *mask, struct weft_error *error);
-/* `bytes` zeroed bytes of exposed memory; SIZE_MAX when there is none left. */
-size_t weft_context_expose(struct weft_context *context, size_t bytes);
 /* Fault injection: ends this process here if WEFT_FAULT says so. */
 void weft_context_fault_point(struct weft_context *context, const char *phase, int rank);
 
@@ -135,8 +134,8 @@ struct weft_process {
     uint64_t device_mask;            // bit i: weft_transports[i] has an address
     unsigned char addresses[WEFT_DEVICES_LIMIT][WEFT_ADDRESS_BYTES];
     unsigned char control_address[WEFT_CONTROL_ADDRESS_BYTES];
-    uint64_t flat_bytes;  // its WEFT_FLAT_BYTES
-    uint64_t flat_offset; // in its exposed memory, for the world's communicator; UINT64_MAX: none
+    uint64_t flat_bytes;     // its WEFT_FLAT_BYTES
+    uint64_t area_offset;    // of the area for the world's communicator; UINT64_MAX: none
     struct weft_costs costs; // levels: within a host, between hosts; rank 0's count
 };
 
@@ -158,7 +157,8 @@ struct weft_world {
     struct weft_world_peer *peers;        // (num_ranks) what connections give back as `user`
 };
 
-/* The blob of this process for a meeting; `control` is opened along with it. */
+/* The blob of this process for a meeting; `control` is opened along with it. The offset of the area
+ * is the caller's to fill in. */
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  uint64_t device_mask, struct weft_control **control,
                                  struct weft_process *process, struct weft_error *error);
@@ -178,6 +178,27 @@ void weft_world_release(struct weft_world **world);
 /* Connects on first use. UNSUPPORTED with every transport's reason when no transport reaches it. */
 weft_status weft_world_connect(struct weft_world *world, int peer, struct weft_error *error);
 extern const struct weft_device_events weft_world_device_events_prototype;
+
+/* ---- areas of shared memory ---- */
+
+struct weft_area {
+    uint64_t offset; // for peers; UINT64_MAX: none
+    void *memory;
+};
+
+/* For one communicator, zero-filled; none where no transport shares memory. */
+struct weft_area weft_area_make(struct weft_context *context);
+/* One that nobody has attached. */
+void weft_area_drop(struct weft_context *context, struct weft_area *area);
+/* Connects the ranks that share memory, if all do: offsets[r] is rank r's. Takes `own` with OK.
+ * IN_PROGRESS until all are connected. */
+weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, const uint64_t *offsets,
+                             struct weft_error *error);
+/* The communicator makes no more use of it. */
+void weft_area_leave(struct weft_comm *comm);
+/* Gives back the areas that all others have left; all that is known of them. */
+void weft_areas_tidy(struct weft_context *context);
+void weft_areas_forget(struct weft_context *context);
 
 /* ---- communicators ---- */
 
@@ -209,25 +230,25 @@ struct weft_comm {
     struct weft_plans *plans;
     struct weft_early_call early[WEFT_EARLY_CALLS];
     unsigned num_early;
-    // Flat path; is_flat is agreed.
+    // Flat slots and shared memory; is_flat is agreed.
     bool is_flat;
     size_t flat_bytes;
     struct weft_flat flat;
-    uint32_t flat_turns, flat_turns_over; // of queued operations: begun, ended
+    struct weft_shared shared;
+    uint64_t area_offsets[WEFT_FLAT_RANKS_LIMIT];   // of the ranks' areas
+    uint8_t is_direct[WEFT_NUM_COLLECTIVES][2][64]; // by order and size class; see in_memory.c
+    uint32_t flat_turns, flat_turns_over;           // of queued operations: begun, ended
+    struct weft_memory_last *last; // blocking call through shared memory; NULL: none yet
     uint64_t flat_now; // signature of the blocking operation, which is no weft_operation; or 0
     struct weft_trace *trace;
 };
 
-/* Links a new communicator into the context, and takes the layout on success; flat slots are set up
- * by weft_comm_attach_flat. */
+/* Links a new communicator into the context, and takes the layout on success; shared memory is
+ * set up by weft_area_attach. */
 weft_status weft_comm_make(struct weft_world *world, uint32_t id, uint32_t epoch, int rank,
                            int num_ranks, const int *world_ranks, int64_t timeout_ns,
                            struct weft_layout **layout, struct weft_comm **comm,
                            struct weft_error *error);
-/* Once: connects the ranks that share memory. offsets[r]: where rank r's slots are. IN_PROGRESS
- * until everybody is attached. */
-weft_status weft_comm_attach_flat(struct weft_comm *comm, const uint64_t *offsets,
-                                  struct weft_error *error);
 /* The connection to `rank`, made on first use. */
 weft_status weft_comm_connect(struct weft_comm *comm, int rank, struct weft_error *error);
 /* The communicator failed (the first failure counts): the next round of progress ends all its

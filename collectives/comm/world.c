@@ -30,10 +30,7 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
             process->device_mask |= UINT64_C(1) << i;
             weft_transports[i]->address(context->devices[i], process->addresses[i]);
         }
-    process->flat_offset = UINT64_MAX;
-    if (num_ranks <= WEFT_FLAT_RANKS_LIMIT && context->config.flat_bytes > 0)
-        process->flat_offset =
-            weft_context_expose(context, weft_flat_area_bytes((size_t)context->config.flat_bytes));
+    process->area_offset = UINT64_MAX;
     process->flat_bytes = (uint64_t)context->config.flat_bytes;
     if (rank == 0) // everybody uses rank 0's
         WEFT_TRY(weft_costs_of_machine(context, num_ranks, &process->costs, error));

@@ -23,6 +23,7 @@ _Static_assert(sizeof(struct slot) == WEFT_FLAT_HEADER_BYTES, "data shares the f
 // order through a stack: push a contribution, combine the two values on top, take the last one out.
 struct actions {
     void (*copy)(void *argument, int peer, int from, int to);
+    void (*begin)(void *argument, int from, int to); // ranks 0 and 1 combined
     void (*combine)(void *argument, int peer, int from, int to);
     void (*push)(void *argument, int depth, int peer, int from);
     void (*merge)(void *argument, int depth);
@@ -30,6 +31,8 @@ struct actions {
 };
 
 enum {
+    LINE_BYTES = 64,
+    CALLED_BACK_BYTES = 1024,
     STACK_DEPTH = 8,    // 64 ranks: 7 finished subtrees at most, of falling sizes, and a leaf
     STACK_BYTES = 1024, // of each value, hence of what is combined at a time
 };
@@ -76,8 +79,11 @@ static inline __attribute__((always_inline)) void gather(const struct form *form
             gather_tree(form, actions, argument, from, to);
             return;
         }
-        actions->copy(argument, 0, from, to);
-        for (int peer = 1; peer < n; peer++)
+        if (n == 1)
+            actions->copy(argument, 0, from, to);
+        else
+            actions->begin(argument, from, to);
+        for (int peer = 2; peer < n; peer++)
             actions->combine(argument, peer, from, to);
         return;
     case WEFT_BROADCAST:
@@ -133,10 +139,26 @@ bool weft_flat_supports(weft_collective collective, int num_ranks, size_t block_
     }
 }
 
-static struct slot *slot_of(const struct weft_flat *flat, int rank)
+// The slot of a rank for operation number `generation`.
+static struct slot *slot_at(const struct weft_flat *flat, int rank, uint32_t generation)
 {
     size_t slot_bytes = weft_flat_area_bytes(flat->data_bytes) / WEFT_FLAT_SLOTS;
-    return (struct slot *)(flat->areas[rank] + (flat->generation & 1) * slot_bytes);
+    return (struct slot *)(flat->areas[rank] + generation % WEFT_FLAT_SLOTS * slot_bytes);
+}
+
+static struct slot *slot_of(const struct weft_flat *flat, int rank)
+{
+    return slot_at(flat, rank, flat->generation);
+}
+
+// The others have the lines of the next slot in their caches, but read them no more: they can come
+// back while this rank waits.
+static void call_back_next(const struct weft_flat *flat, size_t bytes)
+{
+    const char *next = (const char *)slot_at(flat, flat->rank, flat->generation + 1);
+    size_t most = bytes < CALLED_BACK_BYTES ? bytes : CALLED_BACK_BYTES;
+    for (size_t at = 0; at < most + WEFT_FLAT_HEADER_BYTES; at += LINE_BYTES)
+        __builtin_prefetch(next + at, 1);
 }
 
 /* ---- moving bytes ---- */
@@ -170,6 +192,20 @@ static void move_copy(void *argument, int peer, int from, int to)
     const struct mover *mover = argument;
     if (mover->call->bytes)
         memcpy(output_of(mover, to), block_of(mover, peer, from), mover->call->bytes);
+}
+
+// The own contribution may lie where the sum goes; it is still there now.
+static void move_begin(void *argument, int from, int to)
+{
+    const struct mover *mover = argument;
+    const char *values[2];
+    for (int peer = 0; peer < 2; peer++)
+        values[peer] = peer == mover->flat->rank
+                           ? (const char *)mover->call->send + (size_t)from * mover->call->bytes
+                           : block_of(mover, peer, from);
+    if (mover->call->bytes)
+        mover->call->reduce(output_of(mover, to), values[0], values[1],
+                            mover->call->bytes / mover->call->element_bytes);
 }
 
 static void move_combine(void *argument, int peer, int from, int to)
@@ -206,7 +242,8 @@ static void move_take(void *argument, int to)
 // In canonical order a block is combined in stretches that fit the stack.
 static void gather_now(const struct weft_flat *flat, const struct weft_flat_call *call)
 {
-    static const struct actions moves = {move_copy, move_combine, move_push, move_merge, move_take};
+    static const struct actions moves = {move_copy, move_begin, move_combine,
+                                         move_push, move_merge, move_take};
     const struct form form = {call->collective, call->root, flat->rank, flat->num_ranks,
                               call->is_canonical};
     struct mover mover;
@@ -241,6 +278,8 @@ static void publish(struct weft_flat *flat, const struct weft_flat_call *call)
     mine->sequence = call->sequence;
     atomic_store_explicit(&mine->flag, flag_word(flat->generation, call->call),
                           memory_order_release);
+    if (bytes > 64)
+        call_back_next(flat, bytes);
     flat->is_published = true;
     flat->seen = UINT64_C(1) << flat->rank;
 }
@@ -325,6 +364,13 @@ static void record_copy(void *argument, int peer, int from, int to)
                       weft_cells(WEFT_OUTPUT, (uint32_t)to));
 }
 
+static void record_begin(void *argument, int from, int to)
+{
+    struct recorder *recorder = argument;
+    weft_builder_combine(recorder->builder, 0, 1, slot_operand(recorder, 0, from),
+                         slot_operand(recorder, 1, from), weft_cells(WEFT_OUTPUT, (uint32_t)to));
+}
+
 static void record_combine(void *argument, int peer, int from, int to)
 {
     struct recorder *recorder = argument;
@@ -370,6 +416,12 @@ static void record_receive(void *argument, int peer, int from, int to)
                       weft_cells(WEFT_SCRATCH, recorder->first[peer]));
 }
 
+static void receive_begin(void *argument, int from, int to)
+{
+    record_receive(argument, 0, from, to);
+    record_receive(argument, 1, from, to);
+}
+
 static void receive_push(void *argument, int depth, int peer, int from)
 {
     (void)depth;
@@ -404,6 +456,12 @@ static void record_send(void *argument, int peer, int from, int to)
                           weft_to(reads->reader, 0));
 }
 
+static void send_begin(void *argument, int from, int to)
+{
+    record_send(argument, 0, from, to);
+    record_send(argument, 1, from, to);
+}
+
 static void send_push(void *argument, int depth, int peer, int from)
 {
     (void)depth;
@@ -413,11 +471,12 @@ static void send_push(void *argument, int depth, int peer, int from)
 weft_status weft_flat_trace(const struct weft_shape *shape, struct weft_program **program,
                             struct weft_error *error)
 {
-    static const struct actions receives = {record_receive, record_receive, receive_push, no_merge,
-                                            no_take};
-    static const struct actions sends = {record_send, record_send, send_push, no_merge, no_take};
-    static const struct actions moves = {record_copy, record_combine, record_push, record_merge,
-                                         record_take};
+    static const struct actions receives = {record_receive, receive_begin, record_receive,
+                                            receive_push,   no_merge,      no_take};
+    static const struct actions sends = {record_send, send_begin, record_send,
+                                         send_push,   no_merge,   no_take};
+    static const struct actions moves = {record_copy, record_begin, record_combine,
+                                         record_push, record_merge, record_take};
     struct recorder recorder = {.shape = shape, .like = weft_shape_output(shape).first};
     if (shape->num_ranks > WEFT_FLAT_RANKS_LIMIT || shape->num_leaves || shape->pieces != 1 ||
         !weft_flat_supports(shape->collective, shape->num_ranks, 0, 0))

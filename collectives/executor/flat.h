@@ -3,8 +3,9 @@
  * The flat path for small messages among ranks that share memory: every rank writes its
  * contribution into a slot of its own, all others read it there; one hop, no copies, no matching. A
  * slot is a header (flag, call) and the data behind it on the same cache lines; the flag is written
- * last (release) and read first (acquire). Two slots take turns: a rank that writes slot k again
- * has seen everybody's flag of k + 1, which nobody raises before having read k.
+ * last (release) and read first (acquire). Slots take turns: a rank that has seen everybody's flag
+ * of operation k + 1, which nobody raises before having read k, may write slot k again. Two would
+ * do; with four, the next slot's lines can be fetched back early.
  *
  * It is no exception to "only proved plans run": the same code that moves the data, run with other
  * actions, writes down its accesses as a program, which goes through the check and the oracle.
@@ -15,7 +16,7 @@
 #include "collectives/program/program.h"
 #include "kernels/reduce.h"
 
-enum { WEFT_FLAT_RANKS_LIMIT = 64, WEFT_FLAT_SLOTS = 2, WEFT_FLAT_HEADER_BYTES = 24 };
+enum { WEFT_FLAT_RANKS_LIMIT = 64, WEFT_FLAT_SLOTS = 4, WEFT_FLAT_HEADER_BYTES = 24 };
 
 struct weft_flat {
     int rank;

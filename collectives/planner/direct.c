@@ -202,8 +202,45 @@ static weft_status direct_emit(const struct weft_key *key, const struct weft_lay
     return weft_builder_finish(&direct.builder, program, error);
 }
 
+// Ranks that share memory leave there what is for others, and each works on its share: a copy in,
+// a copy or a sum out, and of a sum for all another copy. 0: they do not.
+static __int128 price_in_memory(const struct weft_key *key, const struct weft_layout *layout)
+{
+    const struct weft_costs *costs = &layout->costs;
+    int64_t n = key->num_ranks, exchanges = 1;
+    __int128 bytes = weft_key_bytes(key), others = bytes * (n - 1) / n;
+    struct weft_load load = {.copied = 2 * others};
+    if (n < 2 || costs->flat_ps < 0 || !costs->flat_bytes || weft_layout_top(layout) > 0 ||
+        key->num_leaves)
+        return 0;
+    switch (key->collective) {
+    case WEFT_ALL_REDUCE:
+    case WEFT_REDUCE:
+        exchanges = 2;
+        load.combined = others;
+        break;
+    case WEFT_REDUCE_SCATTER:
+        load = (struct weft_load){.copied = others, .combined = others};
+        break;
+    case WEFT_BROADCAST:
+        load.copied = 2 * bytes;
+        break;
+    case WEFT_ALL_GATHER:
+        load.copied = bytes + bytes / n;
+        break;
+    case WEFT_ALL_TO_ALL:
+        break;
+    default:
+        return 0;
+    }
+    return exchanges * (__int128)costs->flat_ps * costs->sharing + weft_price(key, layout, &load);
+}
+
 static int64_t direct_estimate(const struct weft_key *key, const struct weft_layout *layout)
 {
+    __int128 in_memory = price_in_memory(key, layout);
+    if (in_memory > 0)
+        return weft_price_clamp(in_memory);
     int64_t n = key->num_ranks, bytes = weft_key_bytes(key), hop = n > 1;
     int64_t parts = weft_emit_count_parts(key);
     int64_t rounds = hop ? weft_emit_fold_rounds(width_of(key), (int)parts) : 0;

@@ -439,26 +439,72 @@ static void disconnect_in_flight(struct rig *rig)
 
 /* ---- more than messages ---- */
 
-static void exposes(struct rig *rig)
+// The block of one end as the other end sees it.
+static unsigned char *see(struct rig *rig, int end, const struct weft_shared_block *block,
+                          bool keep)
 {
+    void *memory;
+    assert_int_equal(rig->transport->map(rig->ends[end][!end].connection, block, keep, &memory),
+                     WEFT_OK);
+    return memory;
+}
+
+static void shares(struct rig *rig)
+{
+    enum { BYTES = 10000, MANY = 600 };
+    const struct weft_transport *transport = rig->transport;
+    struct weft_shared_block blocks[2], found, past;
+    struct weft_error error;
     void *mine[2], *theirs;
-    if (!(rig->transport->capabilities & WEFT_TRANSPORT_EXPOSES)) {
-        assert_int_equal(rig->transport->expose(rig->devices[0], &mine[0]), WEFT_UNSUPPORTED);
+    size_t within;
+    if (!(transport->capabilities & WEFT_TRANSPORT_SHARES)) {
+        assert_int_equal(transport->share(rig->devices[0], BYTES, mine, blocks, &error),
+                         WEFT_UNSUPPORTED);
         return;
     }
     exchange(rig, 1, 1, 0);
     exchange(rig, 2, 1, 1);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(rig->transport->expose(rig->devices[i], &mine[i]), WEFT_OK);
-        for (int j = 0; j < RIG_EXPOSED_BYTES; j++)
+        assert_int_equal(transport->share(rig->devices[i], BYTES, &mine[i], &blocks[i], &error),
+                         WEFT_OK);
+        for (int j = 0; j < BYTES; j++)
             assert_int_equal(((unsigned char *)mine[i])[j], 0);
     }
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(rig->transport->attach(rig->ends[i][!i].connection, &theirs), WEFT_OK);
-        memset(theirs, 50 + i, RIG_EXPOSED_BYTES);
+        memset(see(rig, i, &blocks[!i], true), 50 + i, BYTES);
         assert_int_equal(((unsigned char *)mine[!i])[0], 50 + i);
-        assert_int_equal(((unsigned char *)mine[!i])[RIG_EXPOSED_BYTES - 1], 50 + i);
+        assert_int_equal(((unsigned char *)mine[!i])[BYTES - 1], 50 + i);
     }
+    assert_true(transport->locate(rig->devices[0], (char *)mine[0] + 70, 9000, &found, &within));
+    assert_memory_equal(&found, &blocks[0], sizeof found);
+    assert_int_equal(within, 70);
+    assert_false(transport->locate(rig->devices[0], mine[0], blocks[0].bytes + 1, &found, &within));
+    assert_false(transport->locate(rig->devices[0], &error, 1, &found, &within));
+    // What the peer does not have.
+    past = (struct weft_shared_block){UINT64_C(1) << 40, 4096};
+    assert_int_equal(transport->map(rig->ends[0][1].connection, &past, false, &theirs),
+                     WEFT_INVALID_FORMAT);
+    past = (struct weft_shared_block){UINT64_MAX - 4095, 4096};
+    assert_int_equal(transport->map(rig->ends[0][1].connection, &past, false, &theirs),
+                     WEFT_INVALID_FORMAT);
+    past = (struct weft_shared_block){blocks[1].offset + 1, 1};
+    assert_int_equal(transport->map(rig->ends[0][1].connection, &past, false, &theirs),
+                     WEFT_INVALID_FORMAT);
+    // Blocks come and go; a kept mapping stays, a new block in an old place is zero again.
+    unsigned char *kept = see(rig, 0, &blocks[1], true);
+    for (int i = 0; i < MANY; i++) {
+        void *memory;
+        assert_int_equal(
+            transport->share(rig->devices[1], 4096 * (1 + (size_t)i % 5), &memory, &found, &error),
+            WEFT_OK);
+        assert_int_equal(see(rig, 0, &found, false)[found.bytes - 1], 0);
+        memset(memory, 77, found.bytes);
+        assert_int_equal(see(rig, 0, &found, false)[found.bytes - 1], 77);
+        if (i % 3)
+            transport->unshare(rig->devices[1], memory);
+    }
+    assert_ptr_equal(see(rig, 0, &blocks[1], true), kept);
+    assert_int_equal(kept[BYTES - 1], 50);
 }
 
 static void tags(struct rig *rig)
@@ -574,7 +620,7 @@ static const struct contract contracts[] = {
     {"callbacks_post", callbacks_post, 2, 10},
     {"disconnect", disconnect, 2, 40},
     {"disconnect_in_flight", disconnect_in_flight, 2, 100},
-    {"exposes", exposes, 2, 10},
+    {"shares", shares, 2, 10},
     {"tags", tags, 2, 20},
     {"sleeping", sleeping, 2, 1},
 };

@@ -53,7 +53,6 @@ void rig_fill_options(struct weft_device_options *options, int number)
     options->process_id[15] = (unsigned char)number;
     options->listen_address = "127.0.0.1";
     options->eager_bytes = RIG_EAGER_BYTES;
-    options->exposed_bytes = RIG_EXPOSED_BYTES;
 }
 
 struct weft_device *rig_open_device(const struct weft_transport *transport, struct rig *rig,

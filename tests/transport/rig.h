@@ -8,7 +8,7 @@
 
 #include "transport/transport.h"
 
-enum { RIG_LIMIT = 4, RIG_EAGER_BYTES = 8192, RIG_EXPOSED_BYTES = 8192 };
+enum { RIG_LIMIT = 4, RIG_EAGER_BYTES = 8192 };
 
 struct rig_end {
     struct rig *rig;

@@ -361,29 +361,29 @@ static void try_hello(int trick)
     rig.transport->progress(honest);
     int caught = accept(trap, NULL, NULL);
     assert_int_equal(recv(caught, &hello, sizeof hello, MSG_DONTWAIT), sizeof hello);
-    hello.exposed_bytes = 0;
 
     int memory = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     size_t size = trick == 1 ? 4096 : sizeof(struct weft_shm_ring);
     assert_int_equal(ftruncate(memory, (off_t)size), 0);
     if (trick != 2)
         assert_int_equal(fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-    int file = trick == 3 ? open("/proc/self/exe", O_RDONLY | O_CLOEXEC) : dup(memory);
+    int files[2] = {trick == 3 ? open("/proc/self/exe", O_RDONLY | O_CLOEXEC) : dup(memory),
+                    memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    if (trick != 7) // a pool that the peer could cut off
+        assert_int_equal(fcntl(files[1], F_ADD_SEALS, F_SEAL_SHRINK), 0);
     if (trick == 4)
         hello.key[3] ^= 1;
-    if (trick == 5)
-        hello.exposed_bytes = 1; // and no descriptor for it
     if (trick == 6)
         hello.tag++;
-    send_with(mine, &hello, sizeof hello, &file, 1);
+    send_with(mine, &hello, sizeof hello, files, trick == 5 ? 1 : 2);
     for (int i = 0; i < 2000; i++)
         rig_poll(&rig);
     struct shm_link *link = (struct shm_link *)rig.ends[0][1].connection;
-    bool refused_early = trick >= 4; // the connection still waits for the real one
+    bool refused_early = trick >= 4 && trick <= 6; // the connection still waits for the real one
     assert_int_equal(link->state, trick == 0 ? SHM_UP : refused_early ? SHM_WAITING : SHM_DEAD);
     assert_int_equal(rig.ends[0][1].num_failed, trick != 0 && !refused_early);
-    const int descriptors[] = {mine, memory, file, trap, caught};
-    for (int i = 0; i < 5; i++)
+    const int descriptors[] = {mine, memory, files[0], files[1], trap, caught};
+    for (int i = 0; i < 6; i++)
         close(descriptors[i]);
     rig.transport->disconnect(&caller);
     rig.transport->close(&honest);
@@ -395,7 +395,7 @@ static void try_hello(int trick)
 static void test_shm_tricks(void **state)
 {
     (void)state;
-    for (int trick = 0; trick <= 6; trick++)
+    for (int trick = 0; trick <= 7; trick++)
         try_hello(trick);
 }
 
