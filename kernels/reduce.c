@@ -57,6 +57,11 @@ weft_reduce_fn weft_reduce_lookup(weft_dtype dtype, weft_op op)
     return weft_reduce_variant_at(0)->reduce[dtype][op];
 }
 
+weft_reduce_all_fn weft_reduce_all_lookup(weft_dtype dtype, weft_op op)
+{
+    return weft_reduce_variant_at(0)->reduce_all[dtype][op];
+}
+
 weft_scale_fn weft_scale_lookup(weft_dtype dtype)
 {
     return weft_reduce_variant_at(0)->scale[dtype];

@@ -12,16 +12,29 @@
 #ifndef WEFT_KERNELS_REDUCE_H
 #define WEFT_KERNELS_REDUCE_H
 
+#include <stdbool.h>
+
 #include "weft/weft.h"
 
 /* destination[i] = a[i] op b[i]. Any alignment. `destination` may equal `a`, `b` or both exactly;
  * other overlaps are forbidden. Never fails; any thread. */
 typedef void (*weft_reduce_fn)(void *destination, const void *a, const void *b, size_t count);
+/* Every destination[i] = ((sources[0][i] op sources[1][i]) op sources[2][i]) ..., with the bits of
+ * pairwise reductions, reading each source and writing each destination once; of one source, a
+ * copy. 1 to 64 sources and destinations. Any alignment, also different ones. A destination may
+ * equal a source exactly; other overlaps are forbidden, those of two destinations too. With
+ * `streams`, writes go around the caches where the machine can: right for results that are not read
+ * again before the caches have turned over. They are visible to others, in order, when it returns.
+ */
+typedef void (*weft_reduce_all_fn)(void *const *destinations, int num_destinations,
+                                   const void *const *sources, int num_sources, size_t count,
+                                   bool streams);
 /* data[i] /= divisor, in place, for the end of AVG; integers truncate toward zero. divisor >= 1. */
 typedef void (*weft_scale_fn)(void *data, size_t count, int divisor);
 
 /* The fastest loops this machine runs; AVG is given as SUM. `dtype` and `op` must be valid. */
 weft_reduce_fn weft_reduce_lookup(weft_dtype dtype, weft_op op);
+weft_reduce_all_fn weft_reduce_all_lookup(weft_dtype dtype, weft_op op);
 weft_scale_fn weft_scale_lookup(weft_dtype dtype);
 
 #endif

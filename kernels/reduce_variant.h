@@ -12,6 +12,7 @@
 struct weft_reduce_variant {
     const char *name;
     weft_reduce_fn reduce[WEFT_NUM_DTYPES][WEFT_NUM_OPS];
+    weft_reduce_all_fn reduce_all[WEFT_NUM_DTYPES][WEFT_NUM_OPS];
     weft_scale_fn scale[WEFT_NUM_DTYPES];
 };
 
