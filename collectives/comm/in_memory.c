@@ -36,6 +36,7 @@ struct weft_flat_call weft_memory_call(const struct weft_call *call, uint32_t se
         .bytes = call->block_bytes,
         .element_bytes = call->element_bytes,
         .reduce = weft_reduce_lookup(desc->dtype, desc->op),
+        .reduce_all = weft_reduce_all_lookup(desc->dtype, desc->op),
         .is_canonical = call->key.order == WEFT_ORDER_REPRODUCIBLE,
         .call = call->signature,
         .sequence = sequence,

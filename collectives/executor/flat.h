@@ -36,10 +36,11 @@ struct weft_flat_call {
     void *recv;
     size_t bytes; // of a block of the logical vector
     size_t element_bytes;
-    weft_reduce_fn reduce; // NULL where nothing is combined
-    bool is_canonical;     // combine in the canonical tree over the ranks
-    uint64_t call;         // signature, compared on all ranks
-    uint32_t sequence;     // of the operation in its communicator, for weft_flat_peek
+    weft_reduce_fn reduce;         // NULL where nothing is combined
+    weft_reduce_all_fn reduce_all; // the same; for copies any
+    bool is_canonical;             // combine in the canonical tree over the ranks
+    uint64_t call;                 // signature, compared on all ranks
+    uint32_t sequence;             // of the operation in its communicator, for weft_flat_peek
 };
 
 /* Bytes of memory of one rank for slots of `data_bytes`; must be zero before first use. */

@@ -13,14 +13,15 @@
 enum { WEFT_FOLD_LIMIT = 64 }; // sources
 
 struct weft_fold {
-    weft_reduce_fn reduce;
+    weft_reduce_fn reduce;         // of the canonical tree
+    weft_reduce_all_fn reduce_all; // the same operation; of copies any
     size_t element_bytes;
     bool is_canonical; // source i is leaf i of the tree over all
     bool streams;      // writes past the caches
     int num_sources;
-    const char *sources[WEFT_FOLD_LIMIT];
+    const void *sources[WEFT_FOLD_LIMIT];
     int num_destinations; // at least 1; each may be one of the sources exactly
-    char *destinations[WEFT_FOLD_LIMIT];
+    void *destinations[WEFT_FOLD_LIMIT];
     size_t bytes; // of each; whole elements
 };
 

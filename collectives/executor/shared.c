@@ -10,7 +10,6 @@
 
 #include "collectives/executor/fold.h"
 #include "collectives/executor/shared_walk.h"
-#include "kernels/copy.h"
 
 enum {
     LINE_BYTES = 64,
@@ -164,7 +163,7 @@ static void move_show(void *argument, int block)
 }
 
 // Where the slice goes that this rank combines. Returns how many places.
-static int find_destinations(const struct mover *mover, char **destinations)
+static int find_destinations(const struct mover *mover, void **destinations)
 {
     const struct weft_shared *shared = mover->shared;
     const struct weft_flat_call *call = mover->call;
@@ -193,6 +192,7 @@ static void move_fold(void *argument)
     const struct weft_flat_call *call = mover->call;
     bool is_sliced = weft_shared_is_sliced(call->collective);
     struct weft_fold fold = {.reduce = call->reduce,
+                             .reduce_all = call->reduce_all,
                              .element_bytes = call->element_bytes,
                              .is_canonical = call->is_canonical,
                              .streams = shared->streams,
@@ -204,28 +204,30 @@ static void move_fold(void *argument)
     weft_fold(&fold);
 }
 
+// Into the caller's buffer.
+static void copy(const struct mover *mover, void *into, const void *source, size_t bytes)
+{
+    const struct weft_flat_call *call = mover->call;
+    if (mover->shared->streams)
+        call->reduce_all(&into, 1, &source, 1, bytes / call->element_bytes, true);
+    else
+        memcpy(into, source, bytes);
+}
+
 static void move_copy(void *argument, int peer, int from, int to)
 {
     const struct mover *mover = argument;
     char *into = own_output(mover, to);
     const char *source = input_of(mover, peer, from);
-    if (into == source)
-        return;
-    if (mover->shared->streams)
-        weft_copy_streaming(into, source, mover->bytes);
-    else
-        memcpy(into, source, mover->bytes);
+    if (into != source)
+        copy(mover, into, source, mover->bytes);
 }
 
 static void move_fetch(void *argument, int peer)
 {
     const struct mover *mover = argument;
-    char *into = own_output(mover, peer);
-    const char *source = result_of(mover->shared, peer, mover->combined);
-    if (mover->shared->streams)
-        weft_copy_streaming(into, source, slice_bytes(mover, peer));
-    else
-        memcpy(into, source, slice_bytes(mover, peer));
+    copy(mover, own_output(mover, peer), result_of(mover->shared, peer, mover->combined),
+         slice_bytes(mover, peer));
 }
 
 static const struct weft_shared_actions moves = {move_show, move_fold, move_copy, move_fetch};
