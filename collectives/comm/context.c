@@ -30,7 +30,8 @@ enum {
     HOUSEKEEPING_ROUNDS = 64, // rounds between looks at sockets and clocks
     SLEEP_LIMIT_MS = 100,
     FLAT_NAP_NS = 50000,
-    CACHE_BYTES = 8 << 20, // where the system does not know
+    CACHES_LIMIT = 8,
+    CACHE_BYTES = 8 << 20, // where the system does not say
 };
 
 /* ---- creation ---- */
@@ -81,6 +82,24 @@ static void find_cores(struct weft_context *context)
         free(text);
     }
     context->num_cores = context->num_cores > 0 ? context->num_cores : 1;
+}
+
+// The largest one of the first core; what the processor tells the C library may be another
+// machine's.
+static void find_cache(struct weft_context *context)
+{
+    context->cache_bytes = CACHE_BYTES;
+    for (int i = 0; i < CACHES_LIMIT; i++) {
+        char path[80], *text;
+        size_t bytes;
+        unsigned long kilobytes = 0;
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", i);
+        if (weft_file_read(path, 64, &text, &bytes, NULL) != WEFT_OK)
+            continue;
+        if (sscanf(text, "%luK", &kilobytes) == 1 && kilobytes < SIZE_MAX >> 10)
+            context->cache_bytes = kilobytes << 10; // they come in order of level
+        free(text);
+    }
 }
 
 static bool is_wanted(const char *list, const char *name)
@@ -164,8 +183,7 @@ static weft_status open_context(struct weft_context *context, struct weft_error 
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
     find_identity(context);
     find_cores(context);
-    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    context->cache_bytes = cache > 0 ? (size_t)cache : CACHE_BYTES;
+    find_cache(context);
     context->poll = epoll_create1(EPOLL_CLOEXEC);
     context->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (context->poll < 0 || context->wake < 0)
