@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "collectives/comm/internal.h"
 
-enum { STAGE_BYTES = 512 << 10, PAGE_BYTES = 4096 };
+enum { STAGE_BYTES = 1 << 20, PAGE_BYTES = 4096 };
 
 struct head {
     alignas(128) _Atomic uint32_t departed; // other ranks
