@@ -69,9 +69,9 @@ bool weft_shared_peek(const struct weft_shared *shared, int rank, uint32_t seque
 /* Lowest rank that is waited for; -1: none. */
 int weft_shared_missing(const struct weft_shared *shared);
 
-/* The program that is executed, recorded from the code that executes it. Sums are of as
- * many pieces as there are ranks. */
-weft_status weft_shared_trace(const struct weft_shape *shape, struct weft_program **program,
-                              struct weft_error *error);
+/* The program that is executed, recorded from the code that executes it: in place, or through
+ * stages. Sums are of as many pieces as there are ranks; two ranks at least. */
+weft_status weft_shared_trace(const struct weft_shape *shape, bool is_mapped,
+                              struct weft_program **program, struct weft_error *error);
 
 #endif

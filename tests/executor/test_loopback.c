@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "base/dtype.h"
-#include "collectives/executor/flat.h"
 #include "collectives/executor/run.h"
+#include "collectives/executor/shared.h"
 #include "collectives/planner/algorithm.h"
 #include "collectives/program/oracle.h"
 #include "tests/planner/layouts.h"
@@ -421,8 +421,18 @@ static void test_everything(void **state)
     print_message("%d requests on 1 to %d ranks\n", num_checked, MAX_RANKS);
 }
 
-// The flat path's own code, recorded as a program, runs over the transports like any other.
-static void check_flat_trace(weft_collective collective, int n, bool is_canonical)
+// The flat path's own code, and that of exchanges through shared memory, recorded as a program.
+enum recorded { FLAT, STAGED, MAPPED };
+
+static weft_status record(enum recorded how, const struct weft_shape *shape,
+                          struct weft_program **program, struct weft_error *error)
+{
+    return how == FLAT ? weft_flat_trace(shape, program, error)
+                       : weft_shared_trace(shape, how == MAPPED, program, error);
+}
+
+static void check_trace(enum recorded how, weft_collective collective, int n, int root,
+                        bool is_canonical)
 {
     struct weft_plan *plans[MAX_RANKS] = {NULL};
     const struct weft_program *programs[MAX_RANKS];
@@ -430,40 +440,50 @@ static void check_flat_trace(weft_collective collective, int n, bool is_canonica
     for (int r = 0; r < n; r++) {
         struct weft_program *program = NULL;
         struct weft_shape shape = {
-            .collective = collective, .num_ranks = n, .rank = r, .pieces = 1};
+            .collective = collective, .num_ranks = n, .rank = r, .root = root, .pieces = 1};
+        if (how != FLAT && (collective == WEFT_ALL_REDUCE || collective == WEFT_REDUCE))
+            shape.pieces = (uint32_t)n;
         if (is_canonical)
             weft_shape_set_leaves(&shape, 0, NULL);
-        if (weft_flat_trace(&shape, &program, &error) != WEFT_OK ||
+        if (record(how, &shape, &program, &error) != WEFT_OK ||
             weft_plan_create(&program, &plans[r], &error) != WEFT_OK)
-            fail_msg("flat %s: %s", weft_collective_names[collective], error.text);
+            fail_msg("%d, %s of %d: %s", how, weft_collective_names[collective], n, error.text);
         programs[r] = weft_plan_program(plans[r]);
     }
     if (weft_plans_agree(plans, n, &error) != WEFT_OK ||
         weft_oracle_verify(programs, n, &error) != WEFT_OK)
-        fail_msg("flat %s: %s", weft_collective_names[collective], error.text);
+        fail_msg("%d, %s of %d: %s", how, weft_collective_names[collective], n, error.text);
     for (int r = 0; r < n; r++)
         weft_plan_destroy(&plans[r]);
 }
 
-static void test_flat_trace(void **state)
+static void test_traces(void **state)
 {
     (void)state;
     static const weft_collective collectives[] = {
-        WEFT_ALL_REDUCE, WEFT_BARRIER,        WEFT_REDUCE,    WEFT_BROADCAST,
-        WEFT_ALL_GATHER, WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL};
+        WEFT_ALL_REDUCE,     WEFT_REDUCE,     WEFT_BROADCAST, WEFT_ALL_GATHER,
+        WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL, WEFT_BARRIER, // the last one through slots alone
+    };
     for (int n = 1; n <= 9; n++)
-        for (size_t c = 0; c < sizeof collectives / sizeof *collectives; c++) {
-            check_flat_trace(collectives[c], n, false);
-            if (weft_collective_reduces(collectives[c]))
-                check_flat_trace(collectives[c], n, true);
-        }
+        for (size_t c = 0; c < sizeof collectives / sizeof *collectives; c++)
+            for (int how = FLAT; how <= MAPPED; how++) {
+                weft_collective collective = collectives[c];
+                bool is_rooted = collective == WEFT_REDUCE || collective == WEFT_BROADCAST;
+                if (how != FLAT && (n == 1 || collective == WEFT_BARRIER))
+                    continue;
+                for (int root = 0; root < (is_rooted ? n : 1); root++) {
+                    check_trace((enum recorded)how, collective, n, root, false);
+                    if (weft_collective_reduces(collective))
+                        check_trace((enum recorded)how, collective, n, root, true);
+                }
+            }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_flat_trace),
+        cmocka_unit_test(test_traces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
