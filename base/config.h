@@ -45,8 +45,8 @@ enum weft_config_type {
       "Folder of measurements; empty: $XDG_CACHE_HOME/weft or ~/.cache/weft; none: no cache")      \
     X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "8K",                                         \
       "Messages up to this size are sent before the receiver has asked for them")                  \
-    X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "4K",                                           \
-      "All-reduces up to this size use the flat shared-memory path; 0 turns it off")               \
+    X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
+      "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")               \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \

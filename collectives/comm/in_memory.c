@@ -43,8 +43,8 @@ struct weft_flat_call weft_memory_call(const struct weft_call *call, uint32_t se
     };
 }
 
-// Whether the planner would send messages straight from everybody to everybody: among ranks that
-// share memory, that is reading there. Kept by size class.
+// Whether the planner would have everybody send straight to everybody, in one hop or two: among
+// ranks that share memory, that is reading there. Kept by size class.
 static bool is_direct_chosen(struct weft_comm *comm, const struct weft_key *key)
 {
     enum { UNKNOWN, YES, NO };
@@ -52,7 +52,8 @@ static bool is_direct_chosen(struct weft_comm *comm, const struct weft_key *key)
     struct weft_choice choice;
     if (*known == UNKNOWN) {
         bool is_made = weft_choice_make(key, comm->layout, &choice, NULL) == WEFT_OK;
-        *known = is_made && !strcmp(choice.candidates[0].algorithm->name, "direct") ? YES : NO;
+        const char *best = is_made ? choice.candidates[0].algorithm->name : "";
+        *known = !strcmp(best, "direct") || !strcmp(best, "flat") ? YES : NO;
     }
     return *known == YES;
 }

@@ -20,7 +20,7 @@ struct weft_costs weft_costs_assumed(int num_ranks, int cores)
         .copy_ps_per_kib = 100000,
         .step_ps = 150000,
         .flat_ps = has_slots ? 800000 + INT64_C(100000) * num_ranks : -1,
-        .flat_bytes = has_slots ? 4096 : 0,
+        .flat_bytes = has_slots ? 2048 : 0,
         .sharing = cores < 1 || num_ranks <= cores ? 1 : (num_ranks + cores - 1) / cores,
     };
     // 1.5 us from post to completion; 5 GB/s: in and out of a shared buffer.

@@ -179,7 +179,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.timeout_ns, INT64_C(30000000000));
     assert_string_equal(config.transports, "");
     assert_int_equal(config.eager_bytes, 8192);
-    assert_int_equal(config.flat_bytes, 4096);
+    assert_int_equal(config.flat_bytes, 2048);
     assert_string_equal(config.spin, "auto");
     assert_int_equal(weft_log_level(), WEFT_LOG_WARN);
     weft_config_free(&config);
@@ -212,7 +212,7 @@ static void test_values(void **state)
     assert_string_equal(config.id, id);
     assert_int_equal(config.timeout_ns, 250000000);
     assert_int_equal(config.eager_bytes, 1 << 20);
-    assert_int_equal(config.flat_bytes, 4096);
+    assert_int_equal(config.flat_bytes, 2048);
     assert_string_equal(config.fault, "kill:run:1");
     weft_config_free(&config);
     free(id);
