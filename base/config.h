@@ -46,7 +46,7 @@ enum weft_config_type {
     X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "8K",                                         \
       "Messages up to this size are sent before the receiver has asked for them")                  \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
-      "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")               \
+      "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
