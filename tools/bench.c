@@ -14,7 +14,7 @@
 #include "tools/command.h"
 #include "tools/local_ranks.h"
 
-enum { KEY_ALGORITHM = 256, KEY_FORMAT, KEY_JSON, KEY_RANKS, KEY_STARTED, KEY_ORDER };
+enum { KEY_ALGORITHM = 256, KEY_FORMAT, KEY_JSON, KEY_RANKS, KEY_STARTED, KEY_ORDER, KEY_BUFFERS };
 
 struct bench_options {
     struct weft_bench_settings settings;
@@ -95,6 +95,14 @@ static void set_order(struct weft_bench_settings *settings, struct argp_state *s
     settings->order = name[0] == 'f' ? WEFT_ORDER_FREE : WEFT_ORDER_REPRODUCIBLE;
 }
 
+static void set_buffers(struct weft_bench_settings *settings, struct argp_state *state,
+                        const char *name)
+{
+    if (strcmp(name, "mem") != 0 && strcmp(name, "malloc") != 0)
+        argp_error(state, "--buffers: '%s' is neither mem nor malloc", name);
+    settings->ordinary_buffers = !strcmp(name, "malloc");
+}
+
 static void check_together(struct bench_options *options, struct argp_state *state)
 {
     struct weft_bench_settings *settings = &options->settings;
@@ -154,6 +162,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_ORDER:
         set_order(settings, state, argument);
         return 0;
+    case KEY_BUFFERS:
+        set_buffers(settings, state, argument);
+        return 0;
     case KEY_ALGORITHM:
         settings->algorithm = argument;
         return 0;
@@ -199,6 +210,8 @@ static const struct argp_option options_table[] = {
      0},
     {"order", KEY_ORDER, "ORDER", 0,
      "free (default), or reproducible: timed in turns with free, whose time is printed too", 0},
+    {"buffers", KEY_BUFFERS, "KIND", 0,
+     "mem (default): from weft_mem_alloc; malloc: ordinary ones, that other ranks cannot see", 0},
     {"format", KEY_FORMAT, "FORMAT", 0, "nccl (default), json or csv", 0},
     {"json", KEY_JSON, NULL, 0, "The same as --format json", 0},
     {"started", KEY_STARTED, NULL, OPTION_HIDDEN, NULL, 0},

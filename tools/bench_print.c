@@ -63,7 +63,8 @@ static void row_nccl(FILE *stream, const struct weft_bench_row *row, bool is_fir
         if (row->timings[i].was_run)
             fprintf(stream, " %s p50 %.2f p99 %.2f us;", placement_names[i], row->timings[i].p50_us,
                     row->timings[i].p99_us);
-    fprintf(stream, " plan: %s over %s\n", row->plan ? row->plan : "not known", row->transport);
+    fprintf(stream, " buffers: %s; plan: %s over %s\n", row->buffers,
+            row->plan ? row->plan : "not known", row->transport);
     for (int i = 0; i < 2; i++)
         if (row->timings[i].free_us > 0)
             fprintf(stream, "#   %s reproducible takes %.2f of the time of free (%.2f us, %s)\n",
@@ -108,8 +109,9 @@ static void row_json(FILE *stream, const struct weft_bench_row *row, bool is_fir
 {
     fprintf(stream,
             "%s\n  {\"bytes\": %zu, \"count\": %zu, \"type\": \"%s\", \"op\": \"%s\", "
-            "\"root\": %d, \"plan\": ",
-            is_first ? "" : ",", row->bytes, row->count, row->type, row->op, row->root);
+            "\"root\": %d, \"buffers\": \"%s\", \"plan\": ",
+            is_first ? "" : ",", row->bytes, row->count, row->type, row->op, row->root,
+            row->buffers);
     print_json_string(stream, row->plan);
     fputs(", \"transport\": ", stream);
     print_json_string(stream, row->transport);
@@ -148,7 +150,8 @@ static void end_json(FILE *stream, double average_bus_gbps, uint64_t wrong)
 static void begin_csv(FILE *stream, const struct weft_bench_header *h)
 {
     (void)h;
-    fputs("bytes,count,type,op,root,placement,time_us,p50_us,p99_us,algbw_gbps,busbw_gbps,wrong\n",
+    fputs("bytes,count,type,op,root,placement,time_us,p50_us,p99_us,algbw_gbps,busbw_gbps,wrong,"
+          "buffers\n",
           stream);
 }
 
@@ -164,7 +167,7 @@ static void row_csv(FILE *stream, const struct weft_bench_row *row, bool is_firs
                 t->algorithm_gbps, t->bus_gbps);
         if (t->was_checked)
             fprintf(stream, "%llu", (unsigned long long)t->wrong);
-        fputc('\n', stream);
+        fprintf(stream, ",%s\n", row->buffers);
     }
     fflush(stream);
 }

@@ -35,6 +35,7 @@ struct weft_bench_row {
     const char *plan;                    // NULL: not known
     const char *transport;
     const char *free_plan; // of the timings in free order
+    const char *buffers;   // "mem" or "malloc"
 };
 
 struct weft_bench_header {

@@ -292,6 +292,7 @@ static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype,
         .type = weft_dtypes[dtype].nccl_name,
         .op = reduces(collective) ? weft_ops[op].name : "none",
         .root = has_root(collective) ? root : -1,
+        .buffers = bench->settings->ordinary_buffers ? "malloc" : "mem",
     };
     for (int i = 0; i < 2; i++)
         WEFT_TRY(run_placement(bench, &c, i == 1, &row));
@@ -336,6 +337,22 @@ static weft_status run_all(struct bench *bench)
     return WEFT_OK;
 }
 
+static weft_status allocate_buffer(struct bench *bench, size_t bytes, void **buffer)
+{
+    if (!bench->settings->ordinary_buffers)
+        return weft_mem_alloc(bench->context, bytes, buffer);
+    *buffer = malloc(bytes);
+    return *buffer ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+}
+
+static weft_status free_buffer(struct bench *bench, void *buffer)
+{
+    if (!bench->settings->ordinary_buffers)
+        return weft_mem_free(bench->context, buffer);
+    free(buffer);
+    return WEFT_OK;
+}
+
 static weft_status allocate(struct bench *bench)
 {
     size_t bytes;
@@ -345,10 +362,10 @@ static weft_status allocate(struct bench *bench)
     bench->times_ns = calloc((size_t)bench->settings->iterations, sizeof *bench->times_ns);
     weft_status status = bench->times_ns ? WEFT_OK : WEFT_OUT_OF_MEMORY;
     if (status == WEFT_OK)
-        status = weft_mem_alloc(bench->context, bytes, &send);
+        status = allocate_buffer(bench, bytes, &send);
     bench->send = send;
     if (status == WEFT_OK)
-        status = weft_mem_alloc(bench->context, bytes, &recv);
+        status = allocate_buffer(bench, bytes, &recv);
     bench->recv = recv;
     if (status == WEFT_OK)
         return WEFT_OK;
@@ -401,7 +418,7 @@ weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_cont
                            bench.wrong);
     if (status == WEFT_OK)
         *wrong = bench.wrong;
-    weft_status freed[2] = {weft_mem_free(context, bench.send), weft_mem_free(context, bench.recv)};
+    weft_status freed[2] = {free_buffer(&bench, bench.send), free_buffer(&bench, bench.recv)};
     if (status == WEFT_OK && (freed[0] != WEFT_OK || freed[1] != WEFT_OK))
         status = weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", bench.rank);
     free(bench.times_ns);

@@ -19,6 +19,7 @@ struct weft_bench_settings {
     int root;              // -1: all
     const char *algorithm; // NULL: the planner's choice
     weft_order order;      // reproducible: timed in turns with free, planner's choice
+    bool ordinary_buffers; // of malloc; else of weft_mem_alloc
     const char *format;
 };
 

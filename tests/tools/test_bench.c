@@ -207,14 +207,16 @@ static const struct weft_bench_row rows[2] = {
      .root = -1,
      .timings = {{true, true, 12.345, 11, 30, 0.5, 0.75, 0}, {true, false, 234.56, 1, 2, 3, 4, 0}},
      .plan = "ring",
-     .transport = "shm"},
+     .transport = "shm",
+     .buffers = "mem"},
     {.bytes = 33554432,
      .count = 8388608,
      .type = "bfloat16",
      .op = "none",
      .root = 0,
      .timings = {{true, true, 12345.6, 1, 2, 12.34, 56.78, 3}, {.was_run = false}},
-     .transport = "none"},
+     .transport = "none",
+     .buffers = "malloc"},
 };
 
 static char *print(const char *format)
@@ -244,7 +246,7 @@ static void table_is_that_of_nccl_tests(void **state)
                                  "   56.78       3      N/A     N/A     N/A     N/A\n"));
     assert_non_null(strstr(text, "# Out of bounds values : 3 FAILED\n"));
     assert_non_null(strstr(text, "# Avg bus bandwidth    : 1.5\n"));
-    assert_non_null(strstr(text, "plan: ring over shm\n"));
+    assert_non_null(strstr(text, "buffers: mem; plan: ring over shm\n"));
     // Headers stand above their columns, and scripts see data only in lines without '#'.
     const char *title = strstr(text, "#       size"), *data = strstr(text, lines);
     assert_int_equal(strcspn(title, "\n"), strlen(lines) - 1);
@@ -270,6 +272,7 @@ static void json_is_json(void **state)
     assert_int_equal(json_integer_value(json_object_get(second, "bytes")), 33554432);
     assert_true(json_is_null(json_object_get(second, "in_place")));
     assert_true(json_is_null(json_object_get(second, "plan")));
+    assert_string_equal(json_string_value(json_object_get(second, "buffers")), "malloc");
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(second, "out_of_place"), "wrong")), 3);
     assert_string_equal(json_string_value(json_array_get(json_object_get(json, "ranks"), 0)),
@@ -284,10 +287,11 @@ static void csv_has_a_line_per_timing(void **state)
     char *text = print("csv");
     assert_string_equal(
         text, "bytes,count,type,op,root,placement,time_us,p50_us,p99_us,algbw_gbps,busbw_gbps,wrong"
-              "\n8,2,float,sum,-1,out_of_place,12.345,11.000,30.000,0.500000,0.750000,0"
-              "\n8,2,float,sum,-1,in_place,234.560,1.000,2.000,3.000000,4.000000,"
+              ",buffers"
+              "\n8,2,float,sum,-1,out_of_place,12.345,11.000,30.000,0.500000,0.750000,0,mem"
+              "\n8,2,float,sum,-1,in_place,234.560,1.000,2.000,3.000000,4.000000,,mem"
               "\n33554432,8388608,bfloat16,none,0,out_of_place,12345.600,1.000,2.000,12.340000,"
-              "56.780000,3\n");
+              "56.780000,3,malloc\n");
     free(text);
     assert_null(weft_bench_printer_from_name("xml"));
 }

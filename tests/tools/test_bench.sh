@@ -37,6 +37,8 @@ import json, sys
 run = json.load(sys.stdin)
 print(run["wrong"], len(run["results"]))')"
 expect 'CSV' 5 "$(bench all_reduce --ranks 2 -b 64 -e 64K -f 1024 --format csv | wc -l)"
+expect 'ordinary buffers' '2 0' "$(bench all_reduce --ranks 2 -b 64 -e 64K -f 1024 --buffers malloc |
+    awk '/buffers: malloc/ {rows++} /^ / {wrong += $9 + $13} END {print rows, wrong + 0}')"
 expect 'under the launcher' 1 \
     "$(timeout 60 "$weft" launch -n 2 "$weft" bench all_reduce -e 8 -n 2 | grep -c 'Rank   1')"
 expect 'alone' 1 "$(bench all_reduce -e 8 | grep -vc '^#')"
@@ -49,6 +51,7 @@ refused 'no collective' --ranks 2
 refused 'an unknown collective' all_sum --ranks 2
 refused 'an unknown type' all_reduce --ranks 2 -d float8
 refused 'an unknown format' all_reduce --ranks 2 --format xml
+refused 'unknown buffers' all_reduce --ranks 2 --buffers gpu
 refused 'smallest above largest' all_reduce --ranks 2 -b 64 -e 32
 refused 'a root that is no rank' broadcast --ranks 2 -r 2 -e 8
 refused 'an unknown algorithm' all_reduce --ranks 2 -e 8 --algorithm magic
