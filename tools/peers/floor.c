@@ -1,0 +1,160 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * No peer but the floor under an all-reduce of S bytes on two cores: two processes, each on a core
+ * of its own, add up half of two shared vectors and write the sum to two others, 4*S of memory
+ * traffic and one barrier. Stores that bypass the caches are used where a trial finds them faster.
+ * Arguments: those of peer.h, for all_reduce.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __SSE__
+#include <immintrin.h>
+#endif
+
+#include "tools/peers/peer.h"
+
+enum { NUM_RANKS = 2, LINE = 64, FLOATS = LINE / sizeof(float) };
+
+struct shared {
+    _Alignas(LINE) atomic_uint arrived;
+    _Alignas(LINE) double terms[NUM_RANKS];
+};
+static struct shared *shared;
+static float *vectors[2 * NUM_RANKS]; // two inputs, two outputs
+static int rank;
+static bool bypass;
+static unsigned turn;
+
+typedef float line __attribute__((vector_size(LINE), aligned(4)));
+
+static void barrier(void)
+{
+    turn += NUM_RANKS;
+    atomic_fetch_add(&shared->arrived, 1);
+    for (int spins = 0; (int)(atomic_load(&shared->arrived) - turn) < 0; spins++)
+        if (spins > 1000)
+            sched_yield();
+}
+
+static double sum(double mine)
+{
+    shared->terms[rank] = mine;
+    barrier();
+    double total = shared->terms[0] + shared->terms[1];
+    barrier();
+    return total;
+}
+
+static void store(float *to, const line *value)
+{
+    memcpy(to, value, LINE);
+}
+
+static void store_past_caches(float *to, const line *value)
+{
+#ifdef __SSE__
+    for (int i = 0; i < FLOATS; i += 4)
+        _mm_stream_ps(to + i, _mm_loadu_ps((const float *)value + i));
+#else
+    store(to, value);
+#endif
+}
+
+static void add_up(size_t first, size_t end, void (*store_line)(float *, const line *))
+{
+    for (size_t i = first; i < end; i += FLOATS) {
+        line a, b;
+        memcpy(&a, vectors[0] + i, LINE);
+        memcpy(&b, vectors[1] + i, LINE);
+        a += b;
+        store_line(vectors[2] + i, &a);
+        store_line(vectors[3] + i, &a);
+    }
+}
+
+static void run(const struct peer_case *c)
+{
+    size_t half = c->count / 2 / FLOATS * FLOATS, first = rank == 0 ? 0 : half;
+    size_t end = rank == 0 ? half : c->count;
+    if (bypass)
+        add_up(first, end, store_past_caches);
+    else
+        add_up(first, end, store);
+#ifdef __SSE__
+    _mm_sfence();
+#endif
+    barrier();
+}
+
+static double try_out(const struct peer_case *c)
+{
+    run(c);
+    double begin = peer_now_us();
+    for (int i = 0; i < 3; i++)
+        run(c);
+    return sum(peer_now_us() - begin);
+}
+
+static void prepare(struct peer_case *c)
+{
+    c->send = vectors[rank];
+    c->recv = vectors[NUM_RANKS + rank];
+    memset(c->send, 0, c->count * sizeof(float));
+    memset(c->recv, 0, c->count * sizeof(float));
+    barrier();
+    bypass = false;
+    double ordinary_us = try_out(c);
+    bypass = true;
+    bypass = try_out(c) < ordinary_us;
+}
+
+static void bind_to_core(const cpu_set_t *allowed)
+{
+    cpu_set_t own;
+    int left = rank;
+    CPU_ZERO(&own);
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        if (CPU_ISSET(core, allowed) && left-- == 0)
+            CPU_SET(core, &own);
+    sched_setaffinity(0, sizeof own, &own);
+}
+
+static void *map_shared(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED)
+        madvise(memory, bytes, MADV_HUGEPAGE); // where the system has them for shared memory
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct peer peer = {prepare, run, barrier, sum};
+    size_t most = argc == 7 ? strtoull(argv[3], NULL, 10) : 0;
+    bool ready = most > 0 && strcmp(argv[1], "all_reduce") == 0;
+    for (int i = 0; ready && i < 2 * NUM_RANKS; i++)
+        ready = (vectors[i] = map_shared(most)) != NULL;
+    if (!ready || !(shared = map_shared(sizeof *shared))) {
+        fprintf(stderr, "all_reduce MIN MAX FACTOR ITERATIONS WARM-UPS\n");
+        return 2;
+    }
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < NUM_RANKS) {
+        fprintf(stderr, "the floor needs a core for each of two processes\n");
+        return 2;
+    }
+    pid_t child = fork();
+    if (child < 0)
+        return 2;
+    rank = child == 0;
+    bind_to_core(&allowed);
+    int code = peer_sweep(&peer, rank, NUM_RANKS, argv + 1), status = 0;
+    if (child == 0)
+        _exit(code);
+    return waitpid(child, &status, 0) == child && status == 0 ? code : 1;
+}
