@@ -15,7 +15,7 @@ expect() { # WHAT EXPECTED ACTUAL
     fi
 }
 
-for bad in '--collective all_sum' '--rounds 0' '-f 1' '--sizes 1X' '--transport ib' '--ranks 0'; do
+for bad in '--collective all_sum' '--rounds 0' '-f 1' '--sizes 1X' '--transport ib' '--ranks 0' '--netcluster x'; do
     "$compare" --build "$build" $bad >/dev/null 2>&1
     expect "$bad" 2 $?
 done
