@@ -100,13 +100,13 @@ static double own_term(double mine)
 static void sweep_ends_as_it_should(void **state)
 {
     (void)state;
-    const struct peer right = {prepare_nothing, copy, wait_for_nobody, own_term};
-    const struct peer idle = {prepare_nothing, do_nothing, wait_for_nobody, own_term};
+    const struct peer right = {prepare_nothing, copy, wait_for_nobody, own_term, own_term};
+    const struct peer idle = {prepare_nothing, do_nothing, wait_for_nobody, own_term, own_term};
     char collective[] = "all_reduce", unknown[] = "all_sum";
     char least[] = "64", most[] = "1024", factor[] = "4", iterations[] = "7", warmups[] = "2";
     char *arguments[] = {collective, least, most, factor, iterations, warmups};
     assert_int_equal(peer_sweep(&right, 0, 1, arguments), 0);
-    assert_int_equal(num_calls, 3 * (1 + 2 + 7)); // sizes, each checked, warmed up, timed
+    assert_int_equal(num_calls, 3 * (1 + 2 + 7 + 7)); // sizes: checked, warmed up, timed twice
     assert_int_equal(peer_sweep(&idle, 0, 1, arguments), 1);
     arguments[0] = unknown;
     assert_int_equal(peer_sweep(&right, 0, 1, arguments), 2);

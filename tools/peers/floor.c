@@ -50,6 +50,15 @@ static double sum(double mine)
     return total;
 }
 
+static double max(double mine)
+{
+    shared->terms[rank] = mine;
+    barrier();
+    double largest = shared->terms[shared->terms[1] > shared->terms[0]];
+    barrier();
+    return largest;
+}
+
 static void store(float *to, const line *value)
 {
     memcpy(to, value, LINE);
@@ -93,11 +102,14 @@ static void run(const struct peer_case *c)
 
 static double try_out(const struct peer_case *c)
 {
-    run(c);
-    double begin = peer_now_us();
-    for (int i = 0; i < 3; i++)
+    double least_us = 1e9;
+    for (int i = 0; i < 5; i++) {
+        double begin = peer_now_us();
         run(c);
-    return sum(peer_now_us() - begin);
+        double took_us = peer_now_us() - begin;
+        least_us = took_us < least_us ? took_us : least_us;
+    }
+    return sum(least_us);
 }
 
 static void prepare(struct peer_case *c)
@@ -134,7 +146,7 @@ static void *map_shared(size_t bytes)
 
 int main(int argc, char **argv)
 {
-    static const struct peer peer = {prepare, run, barrier, sum};
+    static const struct peer peer = {prepare, run, barrier, sum, max};
     size_t most = argc == 7 ? strtoull(argv[3], NULL, 10) : 0;
     bool ready = most > 0 && strcmp(argv[1], "all_reduce") == 0;
     for (int i = 0; ready && i < 2 * NUM_RANKS; i++)

@@ -47,9 +47,16 @@ static double sum(double mine)
     return total;
 }
 
+static double max(double mine)
+{
+    double largest;
+    MPI_Allreduce(&mine, &largest, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+    return largest;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct peer peer = {prepare, run, barrier, sum};
+    static const struct peer peer = {prepare, run, barrier, sum, max};
     int rank, num_ranks;
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  * What the clients of tools/compare share, in C and C++: arguments, inputs whose sum is exact, the
  * check of outputs, and the timed loop, which is that of `weft bench`: one checked call per size,
- * warm-ups, then the mean over the loop, averaged over the ranks. A client brings four functions.
+ * warm-ups, then the mean over the loop, averaged over the ranks, and the median of the slowest
+ * rank's time of each iteration. A client brings five functions.
  *
  * Arguments: COLLECTIVE MIN MAX FACTOR ITERATIONS WARM-UPS. Rank 0 prints a line for each size,
- * "BYTES MICROSECONDS CHECKED": CHECKED elements were compared, on all ranks together.
+ * "BYTES MEAN P50 CHECKED": microseconds; CHECKED elements were compared, on all ranks together.
  */
 #ifndef WEFT_TOOLS_PEERS_PEER_H
 #define WEFT_TOOLS_PEERS_PEER_H
@@ -15,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+enum { PEER_CLOCK_MATTERS_BELOW_US = 5 }; // as in weft bench
 
 enum peer_collective {
     PEER_ALL_REDUCE,
@@ -40,6 +43,7 @@ struct peer {
     void (*run)(const struct peer_case *c);
     void (*barrier)(void);
     double (*sum)(double mine); // over the ranks, known to all
+    double (*max)(double mine); // the same
 };
 
 static inline double peer_now_us(void)
@@ -106,11 +110,44 @@ static inline void peer_set_size(struct peer_case *c, size_t bytes)
     c->recv_elements = c->count * (has_blocks && c->collective != PEER_REDUCE_SCATTER ? ranks : 1);
 }
 
+static inline int peer_compare_times(const void *a, const void *b)
+{
+    const double *x = (const double *)a, *y = (const double *)b;
+    return (*x > *y) - (*x < *y);
+}
+
+// Both figures. The clock is read at every iteration, unless that would be seen in the mean.
+static inline void peer_time_loop(const struct peer *peer, const struct peer_case *c,
+                                  int iterations, double *times_us, double *mean_us, double *p50_us)
+{
+    peer->barrier();
+    double begin = peer_now_us(), last = begin;
+    for (int i = 0; i < iterations; i++) {
+        peer->run(c);
+        double now = peer_now_us();
+        times_us[i] = now - last;
+        last = now;
+    }
+    *mean_us = peer->sum((last - begin) / iterations) / c->num_ranks;
+    for (int i = 0; i < iterations; i++)
+        times_us[i] = peer->max(times_us[i]);
+    qsort(times_us, (size_t)iterations, sizeof *times_us, peer_compare_times);
+    *p50_us = times_us[(iterations - 1) / 2];
+    if (*mean_us >= PEER_CLOCK_MATTERS_BELOW_US)
+        return;
+    peer->barrier();
+    begin = peer_now_us();
+    for (int i = 0; i < iterations; i++)
+        peer->run(c);
+    *mean_us = peer->sum((peer_now_us() - begin) / iterations) / c->num_ranks;
+}
+
 // How many elements are wrong, over all ranks.
 static inline double peer_time_size(const struct peer *peer, struct peer_case sized, size_t bytes,
-                                    int iterations, int warmups)
+                                    int iterations, int warmups, double *times_us)
 {
     struct peer_case *c = &sized;
+    double mean_us, p50_us;
     peer->prepare(c);
     peer_fill(c);
     peer->barrier();
@@ -119,13 +156,9 @@ static inline double peer_time_size(const struct peer *peer, struct peer_case si
     double checked = peer->sum((double)c->recv_elements);
     for (int i = 0; i < warmups; i++)
         peer->run(c);
-    peer->barrier();
-    double begin = peer_now_us();
-    for (int i = 0; i < iterations; i++)
-        peer->run(c);
-    double mean_us = peer->sum((peer_now_us() - begin) / iterations) / c->num_ranks;
+    peer_time_loop(peer, c, iterations, times_us, &mean_us, &p50_us);
     if (c->rank == 0 && wrong == 0)
-        printf("%zu %.4f %.0f\n", bytes, mean_us, checked);
+        printf("%zu %.4f %.4f %.0f\n", bytes, mean_us, p50_us, checked);
     return wrong;
 }
 
@@ -147,20 +180,23 @@ static inline int peer_sweep(const struct peer *peer, int rank, int num_ranks, c
     c.num_ranks = num_ranks;
     c.send = (float *)malloc(most);
     c.recv = (float *)malloc(most);
+    double *times_us =
+        iterations > 0 ? (double *)calloc((size_t)iterations, sizeof *times_us) : NULL;
     int code = 0;
-    if (collective == PEER_NUM_COLLECTIVES || least < sizeof(float) || factor < 2 ||
-        iterations < 1 || !c.send || !c.recv) {
+    if (collective == PEER_NUM_COLLECTIVES || least < sizeof(float) || factor < 2 || !times_us ||
+        !c.send || !c.recv) {
         fprintf(stderr, "rank %d: bad arguments or no memory\n", rank);
         code = 2;
     }
     for (size_t bytes = least; code == 0 && bytes <= most; bytes *= factor) {
         peer_set_size(&c, bytes);
-        double wrong = peer_time_size(peer, c, bytes, iterations, warmups);
+        double wrong = peer_time_size(peer, c, bytes, iterations, warmups, times_us);
         if (wrong != 0) {
             fprintf(stderr, "rank %d: %.0f elements of %zu bytes are wrong\n", rank, wrong, bytes);
             code = 1;
         }
     }
+    free(times_us);
     free(c.send);
     free(c.recv);
     return code;
