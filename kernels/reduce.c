@@ -66,3 +66,8 @@ weft_scale_fn weft_scale_lookup(weft_dtype dtype)
 {
     return weft_reduce_variant_at(0)->scale[dtype];
 }
+
+weft_multiply_fn weft_multiply_lookup(weft_dtype dtype)
+{
+    return weft_reduce_variant_at(0)->multiply[dtype];
+}
