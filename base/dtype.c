@@ -31,7 +31,7 @@ const struct weft_op_info weft_ops[WEFT_NUM_OPS] = {
     [WEFT_MIN] = {.name = "min"},
     [WEFT_MAX] = {.name = "max"},
     [WEFT_AVG] = {.name = "avg", .scales = true},
-    [WEFT_PREMUL_SUM] = {.name = "mulsum"},
+    [WEFT_PREMUL_SUM] = {.name = "mulsum", .multiplies = true},
     [WEFT_LOGICAL_AND] = {.name = "land", .needs_integers = true, .is_logical = true},
     [WEFT_LOGICAL_OR] = {.name = "lor", .needs_integers = true, .is_logical = true},
     [WEFT_LOGICAL_XOR] = {.name = "lxor", .needs_integers = true, .is_logical = true},

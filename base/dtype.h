@@ -21,6 +21,7 @@ struct weft_dtype_info {
 struct weft_op_info {
     const char *name;
     bool scales;         // divides by the number of ranks at the end
+    bool multiplies;     // each contribution by a scalar, at the beginning
     bool needs_integers; // floating types do not have it
     bool is_logical;     // gives 0 or 1
 };
