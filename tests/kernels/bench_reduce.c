@@ -90,7 +90,7 @@ int main(void)
                                          {4, 1, true},  {8, 1, true}, {4, 2, true}};
     static unsigned char memory[3 * CACHED_BYTES];
     unsigned char *buffers[MOST_SOURCES + 2];
-    memset(memory, 1, sizeof memory);
+    memset(memory, 0x3c, sizeof memory); // an ordinary number in every floating type
     for (int dtype = 0; dtype < WEFT_NUM_DTYPES; dtype++)
         for (int op = 0; op < WEFT_NUM_OPS; op++)
             if (op != WEFT_AVG && op != WEFT_PREMUL_SUM &&
@@ -102,7 +102,7 @@ int main(void)
         if (!room)
             return 1;
         buffers[i] = room + (size_t)i * 4160;
-        memset(buffers[i], 1, large_bytes);
+        memset(buffers[i], 0x3c, large_bytes);
     }
     printf("float32 sums of %zu MiB, bytes read and written:\n", large_bytes >> 20);
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)

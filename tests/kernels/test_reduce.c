@@ -312,6 +312,53 @@ static void scaling_matches_the_reference(void **state)
                 }
 }
 
+static void all_pairs_of_small_floats_are_right(void **state)
+{
+    (void)state;
+    static const weft_op ops[] = {WEFT_SUM, WEFT_PROD, WEFT_MIN, WEFT_MAX};
+    static const weft_dtype dtypes[] = {WEFT_FLOAT8_E4M3, WEFT_FLOAT8_E5M2};
+    unsigned char a[256], b[256], result[256];
+    const struct weft_reduce_variant *variant;
+    for (int i = 0; i < 256; i++)
+        a[i] = (unsigned char)i;
+    for (int v = 0; (variant = weft_reduce_variant_at(v)); v++)
+        for (int t = 0; t < 2; t++)
+            for (int op = 0; op < 4; op++)
+                for (int y = 0; y < 256; y++) {
+                    memset(b, y, sizeof b);
+                    variant->reduce[dtypes[t]][ops[op]](result, a, b, 256);
+                    for (unsigned x = 0; x < 256; x++)
+                        if (result[x] != reference_reduce(dtypes[t], ops[op], x, (unsigned)y))
+                            fail_msg("%s %s %s: %#x and %#x give %#x", variant->name,
+                                     weft_dtypes[dtypes[t]].name, weft_ops[ops[op]].name, x, y,
+                                     result[x]);
+                }
+}
+
+static void sums_and_products_of_halves_are_right(void **state)
+{
+    (void)state;
+    enum { NUM_HALVES = 0x10000 };
+    uint16_t *a = malloc(3 * NUM_HALVES * sizeof *a), *b = a + NUM_HALVES, *result = b + NUM_HALVES;
+    assert_non_null(a);
+    const struct weft_reduce_variant *variant;
+    for (int round = 0; round < 8; round++) {
+        for (uint32_t i = 0; i < NUM_HALVES; i++) {
+            a[i] = (uint16_t)i;
+            b[i] = (uint16_t)random_bits();
+        }
+        for (int v = 0; (variant = weft_reduce_variant_at(v)); v++)
+            for (int op = WEFT_SUM; op <= WEFT_PROD; op++) {
+                variant->reduce[WEFT_FLOAT16][op](result, a, b, NUM_HALVES);
+                for (uint32_t i = 0; i < NUM_HALVES; i++)
+                    if (result[i] != reference_reduce(WEFT_FLOAT16, (weft_op)op, a[i], b[i]))
+                        fail_msg("%s %s: %#x and %#x give %#x", variant->name, weft_ops[op].name,
+                                 a[i], b[i], result[i]);
+            }
+    }
+    free(a);
+}
+
 static void check_multiply(const struct weft_reduce_variant *variant, weft_dtype dtype,
                            size_t count, bool in_place)
 {
@@ -507,6 +554,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reductions_match_the_reference),
         cmocka_unit_test(scaling_matches_the_reference),
+        cmocka_unit_test(all_pairs_of_small_floats_are_right),
+        cmocka_unit_test(sums_and_products_of_halves_are_right),
         cmocka_unit_test(multiplying_matches_the_reference),
         cmocka_unit_test(reductions_commute_bit_for_bit),
         cmocka_unit_test(lookup_gives_the_best_variant),
