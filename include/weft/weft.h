@@ -93,7 +93,8 @@ typedef enum weft_dtype {
 
 /* Reductions. Integers wrap; floating results are rounded to the type at every step. AVG is the sum
  * divided by the number of ranks (integers: truncated); with leaf_bounds, by the number of leaves.
- * PREMUL_SUM sums what every rank contributes times the scalar of its own (weft_op_desc.scalar).
+ * PREMUL_SUM sums what every rank contributes, multiplied by that rank's weft_op_desc.scalar and
+ * rounded to the type; so only weft_submit can do it.
  * LOGICAL_* take any value but 0 for true and give 0 or 1; they and BITWISE_* are for integers only
  * (floating types: INVALID_ARGUMENT). */
 typedef enum weft_op {
