@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * The tables. A new type or operation is a row here, an enum value at the end of the public enum
- * and its loops in kernels/reduce.c.
+ * and its loops in kernels/reduce_loops.inc.
  */
 #include "base/dtype.h"
 
@@ -9,15 +9,35 @@
 #include <string.h>
 
 const struct weft_dtype_info weft_dtypes[WEFT_NUM_DTYPES] = {
-    [WEFT_FLOAT32] = {"f32", "float", 4, true},      [WEFT_FLOAT64] = {"f64", "double", 8, true},
-    [WEFT_BFLOAT16] = {"bf16", "bfloat16", 2, true}, [WEFT_FLOAT16] = {"f16", "half", 2, true},
-    [WEFT_INT32] = {"int32", "int32", 4, false},     [WEFT_INT64] = {"int64", "int64", 8, false},
-    [WEFT_UINT8] = {"uint8", "uint8", 1, false},
+    [WEFT_FLOAT32] = {"f32", "float", 4, true, true},
+    [WEFT_FLOAT64] = {"f64", "double", 8, true, true},
+    [WEFT_BFLOAT16] = {"bf16", "bfloat16", 2, true, true},
+    [WEFT_FLOAT16] = {"f16", "half", 2, true, true},
+    [WEFT_INT32] = {"int32", "int32", 4, false, true},
+    [WEFT_INT64] = {"int64", "int64", 8, false, true},
+    [WEFT_UINT8] = {"uint8", "uint8", 1, false, false},
+    [WEFT_INT8] = {"int8", "int8", 1, false, true},
+    [WEFT_INT16] = {"int16", "int16", 2, false, true},
+    [WEFT_UINT16] = {"uint16", "uint16", 2, false, false},
+    [WEFT_UINT32] = {"uint32", "uint32", 4, false, false},
+    [WEFT_UINT64] = {"uint64", "uint64", 8, false, false},
+    [WEFT_FLOAT8_E4M3] = {"f8e4m3", "f8e4m3", 1, true, true},
+    [WEFT_FLOAT8_E5M2] = {"f8e5m2", "f8e5m2", 1, true, true},
 };
 
 const struct weft_op_info weft_ops[WEFT_NUM_OPS] = {
-    [WEFT_SUM] = {"sum", false}, [WEFT_PROD] = {"prod", false}, [WEFT_MIN] = {"min", false},
-    [WEFT_MAX] = {"max", false}, [WEFT_AVG] = {"avg", true},
+    [WEFT_SUM] = {.name = "sum"},
+    [WEFT_PROD] = {.name = "prod"},
+    [WEFT_MIN] = {.name = "min"},
+    [WEFT_MAX] = {.name = "max"},
+    [WEFT_AVG] = {.name = "avg", .scales = true},
+    [WEFT_PREMUL_SUM] = {.name = "mulsum", .multiplies = true},
+    [WEFT_LOGICAL_AND] = {.name = "land", .needs_integers = true, .is_logical = true},
+    [WEFT_LOGICAL_OR] = {.name = "lor", .needs_integers = true, .is_logical = true},
+    [WEFT_LOGICAL_XOR] = {.name = "lxor", .needs_integers = true, .is_logical = true},
+    [WEFT_BITWISE_AND] = {.name = "band", .needs_integers = true},
+    [WEFT_BITWISE_OR] = {.name = "bor", .needs_integers = true},
+    [WEFT_BITWISE_XOR] = {.name = "bxor", .needs_integers = true},
 };
 
 const char *const weft_collective_names[WEFT_NUM_COLLECTIVES] = {
@@ -40,26 +60,37 @@ size_t weft_dtype_bytes(weft_dtype dtype)
     return (unsigned)dtype < WEFT_NUM_DTYPES ? weft_dtypes[dtype].bytes : 0;
 }
 
+bool weft_op_takes(weft_op op, weft_dtype dtype)
+{
+    return !weft_ops[op].needs_integers || !weft_dtypes[dtype].is_floating;
+}
+
 weft_status weft_dtype_from_name(const char *name, weft_dtype *dtype, struct weft_error *error)
 {
-    for (int i = 0; i < WEFT_NUM_DTYPES; i++)
+    char list[256] = "";
+    size_t used = 0;
+    for (int i = 0; i < WEFT_NUM_DTYPES; i++) {
         if (!strcmp(name, weft_dtypes[i].name) || !strcmp(name, weft_dtypes[i].nccl_name)) {
             *dtype = (weft_dtype)i;
             return WEFT_OK;
         }
-    return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                     "type '%s' is none of f32 f64 bf16 f16 int32 int64 uint8", name);
+        used += (size_t)snprintf(list + used, sizeof list - used, " %s", weft_dtypes[i].name);
+    }
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "type '%s' is none of%s", name, list);
 }
 
 weft_status weft_op_from_name(const char *name, weft_op *op, struct weft_error *error)
 {
-    for (int i = 0; i < WEFT_NUM_OPS; i++)
+    char list[256] = "";
+    size_t used = 0;
+    for (int i = 0; i < WEFT_NUM_OPS; i++) {
         if (!strcmp(name, weft_ops[i].name)) {
             *op = (weft_op)i;
             return WEFT_OK;
         }
-    return weft_fail(error, WEFT_INVALID_ARGUMENT, "operation '%s' is none of sum prod min max avg",
-                     name);
+        used += (size_t)snprintf(list + used, sizeof list - used, " %s", weft_ops[i].name);
+    }
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "operation '%s' is none of%s", name, list);
 }
 
 weft_status weft_collective_from_name(const char *name, weft_collective *collective,

@@ -6,6 +6,9 @@
  */
 #include "kernels/reduce.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <stdbool.h>
 
 #include "kernels/reduce_variant.h"
@@ -23,8 +26,10 @@ static bool always(void)
 #ifdef __x86_64__
 static bool has_v3(void)
 {
+    unsigned eax, ebx, ecx, edx;
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2");
+    return __builtin_cpu_supports("avx2") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) &&
+           (ecx & bit_F16C);
 }
 
 static bool has_v4(void)
@@ -65,4 +70,9 @@ weft_reduce_all_fn weft_reduce_all_lookup(weft_dtype dtype, weft_op op)
 weft_scale_fn weft_scale_lookup(weft_dtype dtype)
 {
     return weft_reduce_variant_at(0)->scale[dtype];
+}
+
+weft_multiply_fn weft_multiply_lookup(weft_dtype dtype)
+{
+    return weft_reduce_variant_at(0)->multiply[dtype];
 }

@@ -4,10 +4,12 @@
  * compiled once per instruction set and chosen through a table. Same input, same bits on every
  * machine and instruction set.
  *
- * Rules. Integers wrap. bf16 and f16 are computed in float and rounded to nearest, ties to even.
- * Any floating result that is NaN is the canonical quiet NaN (positive, no payload); min and max
- * give NaN when either operand is NaN, and order -0 below +0. So every operation is commutative bit
- * for bit. Operations on more than two operands are not associative: the order is the plan's.
+ * Rules. Integers wrap; logical operations take any value but 0 for true and give 0 or 1. bf16, f16
+ * and the two 8-bit types are computed in float and rounded to nearest, ties to even; what is too
+ * large becomes infinity, and NaN in E4M3, which has no infinity. Any floating result that is NaN
+ * is the canonical quiet NaN (positive, no payload); min and max give NaN when either operand is
+ * NaN, and order -0 below +0. So every operation is commutative bit for bit. Operations on more
+ * than two operands are not associative: the order is the plan's.
  */
 #ifndef WEFT_KERNELS_REDUCE_H
 #define WEFT_KERNELS_REDUCE_H
@@ -32,9 +34,16 @@ typedef void (*weft_reduce_all_fn)(void *const *destinations, int num_destinatio
 /* data[i] /= divisor, in place, for the end of AVG; integers truncate toward zero. divisor >= 1. */
 typedef void (*weft_scale_fn)(void *data, size_t count, int divisor);
 
-/* The fastest loops this machine runs; AVG is given as SUM. `dtype` and `op` must be valid. */
+/* destination[i] = source[i] * *scalar, for the beginning of PREMUL_SUM; rounded to the type.
+ * `destination` may equal `source`. */
+typedef void (*weft_multiply_fn)(void *destination, const void *source, const void *scalar,
+                                 size_t count);
+
+/* The fastest loops this machine runs; AVG and PREMUL_SUM are given as SUM. `dtype` and `op` must
+ * be valid; NULL where weft_op_takes says no. */
 weft_reduce_fn weft_reduce_lookup(weft_dtype dtype, weft_op op);
 weft_reduce_all_fn weft_reduce_all_lookup(weft_dtype dtype, weft_op op);
 weft_scale_fn weft_scale_lookup(weft_dtype dtype);
+weft_multiply_fn weft_multiply_lookup(weft_dtype dtype);
 
 #endif

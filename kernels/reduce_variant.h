@@ -11,9 +11,11 @@
 
 struct weft_reduce_variant {
     const char *name;
+    // NULL where the type has no such operation.
     weft_reduce_fn reduce[WEFT_NUM_DTYPES][WEFT_NUM_OPS];
     weft_reduce_all_fn reduce_all[WEFT_NUM_DTYPES][WEFT_NUM_OPS];
     weft_scale_fn scale[WEFT_NUM_DTYPES];
+    weft_multiply_fn multiply[WEFT_NUM_DTYPES];
 };
 
 extern const struct weft_reduce_variant weft_reduce_plain;

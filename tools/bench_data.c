@@ -1,12 +1,15 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * Sums stay within the whole numbers that the type holds exactly; products are powers of two.
+ * Sums stay within the whole numbers that the type holds exactly; products are powers of two; of
+ * bits and truth values one or two ranks decide, so that many ranks do not make them all alike.
  */
 #include "tools/bench_data.h"
 
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/dtype.h"
+#include "kernels/float8.h"
 #include "kernels/half.h"
 
 /* ---- shapes ---- */
@@ -136,12 +139,13 @@ static uint64_t quotient_bits(weft_dtype dtype, int64_t numerator, int divisor)
         return weft_bf16_from_float(f32);
     case WEFT_FLOAT16:
         return weft_f16_from_float(f32);
-    case WEFT_INT32:
-    case WEFT_INT64:
-    case WEFT_UINT8:
+    case WEFT_FLOAT8_E4M3:
+        return weft_e4m3_from_float(f32);
+    case WEFT_FLOAT8_E5M2:
+        return weft_e5m2_from_float(f32);
+    default:
         return low_bits(dtype, (uint64_t)(numerator / divisor));
     }
-    return 0;
 }
 
 // Every whole number up to this is exact in the type.
@@ -150,53 +154,98 @@ static int64_t exact_limit(weft_dtype dtype)
     static const int64_t limits[] = {
         [WEFT_FLOAT32] = 1 << 24, [WEFT_FLOAT64] = 1 << 24, [WEFT_BFLOAT16] = 1 << 8,
         [WEFT_FLOAT16] = 1 << 11, [WEFT_INT32] = 1 << 24,   [WEFT_INT64] = 1 << 24,
-        [WEFT_UINT8] = 255,
+        [WEFT_UINT8] = 255,       [WEFT_INT8] = 127,        [WEFT_INT16] = 32767,
+        [WEFT_UINT16] = 65535,    [WEFT_UINT32] = 1 << 24,  [WEFT_UINT64] = 1 << 24,
+        [WEFT_FLOAT8_E4M3] = 16,  [WEFT_FLOAT8_E5M2] = 8,
     };
     return limits[dtype];
+}
+
+// By which `rank` multiplies what it contributes to a pre-multiplied sum.
+static int64_t multiplier(int rank)
+{
+    return 1 + rank % 2;
+}
+
+static int64_t summand(uint64_t own, int turn, int64_t limit, int num_ranks)
+{
+    if (limit < num_ranks) // more ranks than the type can count: some contribute nothing
+        return turn < limit;
+    return (int64_t)(own % (uint64_t)(limit / num_ranks + 1));
 }
 
 // What `rank` contributes to an element whose hash is `hash`.
 static int64_t contribution(const struct weft_bench_case *c, uint64_t hash, int rank)
 {
     uint64_t own = mix(hash + (uint64_t)rank * UINT64_C(0x9e3779b97f4a7c15));
-    int64_t limit = exact_limit(c->dtype);
+    int64_t limit = exact_limit(c->dtype), truth = 1 + (int64_t)(own >> 8) % 100;
     int turn = (int)((hash % (unsigned)c->num_ranks + (unsigned)rank) % (unsigned)c->num_ranks);
+    bool decides = turn == 0 && hash >> 40 & 1;
     switch (c->op) {
     case WEFT_PROD: // at most 2^6, by some six of the ranks
         return turn < 6 && own & 1 ? 2 : 1;
     case WEFT_MIN:
     case WEFT_MAX:
-        return (int64_t)(own % (uint64_t)limit) - (c->dtype == WEFT_UINT8 ? 0 : limit / 2);
+        return (int64_t)(own % (uint64_t)limit) - (weft_dtypes[c->dtype].is_signed ? limit / 2 : 0);
+    case WEFT_LOGICAL_AND:
+        return decides ? 0 : truth;
+    case WEFT_LOGICAL_OR:
+        return decides ? truth : 0;
+    case WEFT_LOGICAL_XOR:
+        return own & 1 ? truth : 0;
+    case WEFT_BITWISE_AND:
+        return turn < 2 ? (int64_t)own : -1;
+    case WEFT_BITWISE_OR:
+        return turn < 2 ? (int64_t)own : 0;
+    case WEFT_BITWISE_XOR:
+        return (int64_t)own;
+    case WEFT_PREMUL_SUM: // by 2 at most
+        return summand(own, turn, limit / 2, c->num_ranks);
     case WEFT_SUM:
     case WEFT_AVG:
         break;
     }
-    if (limit < c->num_ranks) // more ranks than the type can count: some contribute nothing
-        return turn < limit;
-    return (int64_t)(own % (uint64_t)(limit / c->num_ranks + 1));
+    return summand(own, turn, limit, c->num_ranks);
+}
+
+static int64_t combined(weft_op op, int64_t value, int64_t other)
+{
+    switch (op) {
+    case WEFT_SUM:
+    case WEFT_AVG:
+    case WEFT_PREMUL_SUM:
+        return value + other;
+    case WEFT_PROD:
+        return value * other;
+    case WEFT_MIN:
+        return other < value ? other : value;
+    case WEFT_MAX:
+        return other > value ? other : value;
+    case WEFT_LOGICAL_AND:
+        return value && other;
+    case WEFT_LOGICAL_OR:
+        return value || other;
+    case WEFT_LOGICAL_XOR:
+        return !value != !other;
+    case WEFT_BITWISE_AND:
+        return value & other;
+    case WEFT_BITWISE_OR:
+        return value | other;
+    case WEFT_BITWISE_XOR:
+        return value ^ other;
+    }
+    return 0;
 }
 
 static uint64_t reduced_bits(const struct weft_bench_case *c, uint64_t hash)
 {
-    int64_t value = contribution(c, hash, 0);
+    int64_t value = contribution(c, hash, 0); // whose multiplier is 1
     for (int rank = 1; rank < c->num_ranks; rank++) {
-        int64_t other = contribution(c, hash, rank);
-        switch (c->op) {
-        case WEFT_SUM:
-        case WEFT_AVG:
-            value += other;
-            break;
-        case WEFT_PROD:
-            value *= other;
-            break;
-        case WEFT_MIN:
-            value = other < value ? other : value;
-            break;
-        case WEFT_MAX:
-            value = other > value ? other : value;
-            break;
-        }
+        int64_t factor = weft_ops[c->op].multiplies ? multiplier(rank) : 1;
+        value = combined(c->op, value, factor * contribution(c, hash, rank));
     }
+    if (weft_ops[c->op].is_logical)
+        value = value != 0;
     return quotient_bits(c->dtype, value, c->op == WEFT_AVG ? c->num_ranks : 1);
 }
 
@@ -210,6 +259,11 @@ static uint64_t moved_bits(const struct weft_bench_case *c, int source, int dest
 {
     uint64_t block = mix(c->salt << 32 ^ (uint64_t)source << 16 ^ (uint64_t)destination);
     return low_bits(c->dtype, mix(block + i));
+}
+
+void weft_bench_scalar(const struct weft_bench_case *c, void *scalar)
+{
+    store_bits(c->dtype, scalar, 0, quotient_bits(c->dtype, multiplier(c->rank), 1));
 }
 
 void weft_bench_fill(const struct weft_bench_case *c, void *send)

@@ -24,6 +24,8 @@ struct weft_bench_case {
 /* Elements that this rank sends and receives; 0 where the buffer is not looked at. */
 size_t weft_bench_send_elements(const struct weft_bench_case *c);
 size_t weft_bench_recv_elements(const struct weft_bench_case *c);
+/* The scalar of this rank's pre-multiplied sums: one element. */
+void weft_bench_scalar(const struct weft_bench_case *c, void *scalar);
 void weft_bench_fill(const struct weft_bench_case *c, void *send);
 /* The number of elements of the output that are not what they must be. */
 size_t weft_bench_count_wrong(const struct weft_bench_case *c, const void *recv);

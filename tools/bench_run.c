@@ -195,6 +195,8 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
         return WEFT_OK; // sending from the buffer that is received into has no right result
     struct weft_bench_timing *timing = &row->timings[in_place];
     struct placement placement = place(bench, c, in_place);
+    char scalar[8];
+    weft_bench_scalar(c, scalar);
     struct weft_op_desc desc = {
         .struct_bytes = sizeof desc,
         .collective = c->collective,
@@ -206,6 +208,7 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
         .recv = placement.recv,
         .count = c->count,
         .algorithm = bench->settings->algorithm,
+        .scalar = scalar,
     };
     int64_t wrong = 0, total = 0;
     uint64_t mine = 0;
@@ -350,6 +353,8 @@ static weft_status run_all(struct bench *bench)
                     continue;
                 if (reduces(s->collective) ? s->op >= 0 && s->op != op : op > 0)
                     continue;
+                if (!weft_op_takes((weft_op)op, (weft_dtype)dtype))
+                    continue;
                 if (has_root(s->collective) ? s->root >= 0 && s->root != root : root > 0)
                     continue;
                 WEFT_TRY(run_sizes(bench, (weft_dtype)dtype, (weft_op)op, root));
@@ -401,6 +406,10 @@ weft_status weft_bench_check(const struct weft_bench_settings *settings, int num
     if (settings->root >= num_ranks)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "root %d is none of the %d ranks",
                          settings->root, num_ranks);
+    if (settings->dtype >= 0 && settings->op >= 0 && reduces(settings->collective) &&
+        !weft_op_takes((weft_op)settings->op, (weft_dtype)settings->dtype))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "operation %s is for integers, not %s",
+                         weft_ops[settings->op].name, weft_dtypes[settings->dtype].nccl_name);
     if (!settings->algorithm)
         return WEFT_OK;
     weft_dtype dtype = settings->dtype < 0 ? WEFT_FLOAT32 : (weft_dtype)settings->dtype;

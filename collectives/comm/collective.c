@@ -79,12 +79,16 @@ void weft_collective_compare_early(struct weft_comm *comm, uint32_t sequence, ui
 
 /* ---- operations ---- */
 
-void weft_collective_scale_average(const struct weft_call *call)
+void weft_collective_finish(const struct weft_call *call)
 {
     const weft_op_desc *desc = &call->desc;
-    if (weft_ops[desc->op].scales && weft_collective_reduces(desc->collective) &&
-        call->output_elements)
+    if (!call->output_elements || !weft_collective_reduces(desc->collective))
+        return;
+    if (weft_ops[desc->op].scales)
         weft_scale_lookup(desc->dtype)(desc->recv, call->output_elements, call->num_summands);
+    else if (weft_ops[desc->op].is_logical && call->num_summands == 1) // nothing was combined
+        weft_reduce_lookup(desc->dtype, WEFT_LOGICAL_AND)(desc->recv, desc->recv, desc->recv,
+                                                          call->output_elements);
 }
 
 void weft_collective_trace(const struct weft_call *call, struct weft_comm *comm,
@@ -164,6 +168,7 @@ static weft_status collective_start(struct weft_operation *operation)
     weft_context_fault_point(operation->context, "collective", comm->rank);
     if (!weft_collective_is_pair(collective->call.desc.collective))
         weft_collective_compare_early(comm, collective->sequence, collective->call.signature);
+    weft_call_multiply(&collective->call);
     if (collective->path != WEFT_PATH_PLAN) {
         collective->flat = weft_memory_call(&collective->call, collective->sequence);
         collective->turn = comm->flat_turns++;
@@ -243,7 +248,7 @@ static weft_status collective_progress(struct weft_operation *operation)
         if (collective->result != WEFT_OK)
             return explain_failure(collective);
     }
-    weft_collective_scale_average(&collective->call);
+    weft_collective_finish(&collective->call);
     if (*comm->context->config.trace)
         trace_end(collective);
     return WEFT_OK;
@@ -361,8 +366,12 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
     if (is_pair && desc->peer == comm->rank)
         return weft_self_submit(comm, &call, request);
     enum weft_path path = weft_memory_path(comm, &call);
-    if (is_alone && path != WEFT_PATH_PLAN)
-        return weft_memory_run_now(comm, path, &call);
+    if (is_alone && path != WEFT_PATH_PLAN) {
+        weft_call_multiply(&call);
+        status = weft_memory_run_now(comm, path, &call);
+        weft_call_free(&call);
+        return status;
+    }
     status = make_collective(comm, &call, &collective, &comm->error);
     if (status != WEFT_OK) {
         weft_call_free(&call);

@@ -155,7 +155,7 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
     if (comm->status != WEFT_OK)
         return comm->status;
     if (status == WEFT_OK)
-        weft_collective_scale_average(call);
+        weft_collective_finish(call);
     if (is_traced)
         weft_collective_trace(call, comm, weft_path_names[path], "shm", sequence, begin_ns, 0,
                               weft_memory_predict(comm, path, call));
@@ -205,7 +205,7 @@ weft_status weft_memory_run_now(struct weft_comm *comm, enum weft_path path,
                                 const struct weft_call *call)
 {
     struct weft_flat_call flat = weft_memory_call(call, 0);
-    if (!call->desc.algorithm && call->block_bytes > 0)
+    if (!call->desc.algorithm && call->block_bytes > 0 && !weft_ops[call->desc.op].multiplies)
         remember(comm, path, call, &flat);
     return run(comm, path, call, &flat);
 }

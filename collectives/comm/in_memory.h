@@ -41,7 +41,9 @@ void weft_collective_fail_mismatch(struct weft_comm *comm, int peer, uint64_t th
                                    uint64_t ours);
 /* What arrived before this rank made call number `sequence`. */
 void weft_collective_compare_early(struct weft_comm *comm, uint32_t sequence, uint64_t call);
-void weft_collective_scale_average(const struct weft_call *call);
+/* What is left to do with the output: averages divide; logical results are 0 or 1, of a single
+ * contribution too. */
+void weft_collective_finish(const struct weft_call *call);
 void weft_collective_trace(const struct weft_call *call, struct weft_comm *comm,
                            const char *algorithm, const char *transport, uint32_t sequence,
                            int64_t begin_ns, uint64_t sent, int64_t predicted_ps);

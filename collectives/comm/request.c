@@ -8,10 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- signatures: collective 4 | type 3 | operation 3 | root 13 | order 1 | has leaves 1 | count
- * or hash of counts and leaves 39 ---- */
+/* ---- signatures: collective 5 | type 4 | operation 4 | root 13 | order 1 | has leaves 1 | count
+ * or hash of counts and leaves 36 ---- */
 
-static const uint64_t count_mask = (UINT64_C(1) << 39) - 1;
+enum {
+    LEAVES_AT = 36,
+    ORDER_AT = 37,
+    ROOT_AT = 38,
+    OP_AT = 51,
+    DTYPE_AT = 55,
+    COLLECTIVE_AT = 59,
+};
+static const uint64_t count_mask = (UINT64_C(1) << LEAVES_AT) - 1;
+
+_Static_assert(WEFT_NUM_COLLECTIVES <= 32 && WEFT_NUM_DTYPES <= 16 && WEFT_NUM_OPS <= 16,
+               "signatures have room for the enums");
+
+static bool really_reduces(weft_collective collective)
+{
+    return weft_collective_reduces(collective) && collective != WEFT_BARRIER;
+}
 
 static uint64_t count_word(const weft_op_desc *desc, int num_ranks)
 {
@@ -34,7 +50,7 @@ static uint64_t count_word(const weft_op_desc *desc, int num_ranks)
 uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
 {
     weft_collective collective = desc->collective == WEFT_RECV ? WEFT_SEND : desc->collective;
-    bool reduces = weft_collective_reduces(collective) && collective != WEFT_BARRIER;
+    bool reduces = really_reduces(collective);
     bool is_rooted = collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
     uint64_t count = count_word(desc, num_ranks);
     uint64_t order = reduces && desc->order == WEFT_ORDER_REPRODUCIBLE;
@@ -43,18 +59,19 @@ uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
         count = weft_hash_mix(weft_hash_mix(0, count), desc->num_leaves);
     for (int i = 0; leaves && i < num_ranks; i++)
         count = weft_hash_mix(count, desc->leaf_bounds[i]);
-    return ((uint64_t)collective << 60) | ((uint64_t)desc->dtype << 57) |
-           ((uint64_t)(reduces ? desc->op : 0) << 54) |
-           ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << 41) | (order << 40) |
-           (leaves << 39) | ((count ^ count >> 39) & count_mask);
+    return ((uint64_t)collective << COLLECTIVE_AT) | ((uint64_t)desc->dtype << DTYPE_AT) |
+           ((uint64_t)(reduces ? desc->op : 0) << OP_AT) |
+           ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << ROOT_AT) | (order << ORDER_AT) |
+           (leaves << LEAVES_AT) | ((count ^ count >> LEAVES_AT) & count_mask);
 }
 
 void weft_call_describe(uint64_t call, char *text, size_t bytes)
 {
-    weft_collective collective = (weft_collective)(call >> 60);
-    unsigned dtype = call >> 57 & 7, op = call >> 54 & 7, root = call >> 41 & 0x1fff;
+    weft_collective collective = (weft_collective)(call >> COLLECTIVE_AT);
+    unsigned dtype = call >> DTYPE_AT & 15, op = call >> OP_AT & 15,
+             root = call >> ROOT_AT & 0x1fff;
     unsigned long long count = call & count_mask;
-    bool is_reproducible = call >> 40 & 1, has_leaves = call >> 39 & 1;
+    bool is_reproducible = call >> ORDER_AT & 1, has_leaves = call >> LEAVES_AT & 1;
     if ((unsigned)collective >= WEFT_NUM_COLLECTIVES || dtype >= WEFT_NUM_DTYPES ||
         op >= WEFT_NUM_OPS) {
         snprintf(text, bytes, "an unknown call");
@@ -80,17 +97,18 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
 
 /* ---- checks ---- */
 
-static const size_t first_desc_bytes = offsetof(weft_op_desc, num_leaves);
+static const size_t old_desc_bytes[] = {offsetof(weft_op_desc, num_leaves),
+                                        offsetof(weft_op_desc, scalar)};
 
 // Of any version of the struct that was released.
 static weft_status read_desc(const weft_op_desc *given, weft_op_desc *desc,
                              struct weft_error *error)
 {
     size_t bytes = given->struct_bytes;
-    if (bytes != sizeof *desc && bytes != first_desc_bytes)
+    if (bytes != sizeof *desc && bytes != old_desc_bytes[0] && bytes != old_desc_bytes[1])
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                         "weft_op_desc.struct_bytes is %zu, not %zu or %zu", bytes, sizeof *desc,
-                         first_desc_bytes);
+                         "weft_op_desc.struct_bytes is %zu, not %zu, %zu or %zu", bytes,
+                         sizeof *desc, old_desc_bytes[1], old_desc_bytes[0]);
     *desc = (weft_op_desc){.num_leaves = 0};
     memcpy(desc, given, bytes);
     desc->struct_bytes = sizeof *desc;
@@ -118,6 +136,23 @@ static weft_status check_leaves(const struct weft_comm *comm, const weft_op_desc
     return WEFT_OK;
 }
 
+static weft_status check_op(const weft_op_desc *desc, struct weft_error *error)
+{
+    const char *name = weft_collective_names[desc->collective];
+    if ((unsigned)desc->op >= WEFT_NUM_OPS)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: operation %d does not exist", name,
+                         (int)desc->op);
+    if (!really_reduces(desc->collective))
+        return WEFT_OK;
+    if (!weft_op_takes(desc->op, desc->dtype))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: operation %s is for integers, not %s",
+                         name, weft_ops[desc->op].name, weft_dtypes[desc->dtype].name);
+    if (weft_ops[desc->op].multiplies && !desc->scalar)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: operation %s needs a scalar", name,
+                         weft_ops[desc->op].name);
+    return WEFT_OK;
+}
+
 static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *desc,
                               struct weft_error *error)
 {
@@ -129,9 +164,7 @@ static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *
     if ((unsigned)desc->dtype >= WEFT_NUM_DTYPES)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: type %d does not exist", name,
                          (int)desc->dtype);
-    if ((unsigned)desc->op >= WEFT_NUM_OPS)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: operation %d does not exist", name,
-                         (int)desc->op);
+    WEFT_TRY(check_op(desc, error));
     if (desc->queue)
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: streams need a build with CUDA", name);
     if ((unsigned)desc->order > WEFT_ORDER_REPRODUCIBLE || desc->timeout_ns < 0)
@@ -216,6 +249,7 @@ static weft_status check_buffers(struct weft_call *call, const struct weft_shape
     struct weft_window input = weft_shape_input(shape), output = weft_shape_output(shape);
     size_t in = window_bytes(call, shape, WEFT_INPUT, input);
     size_t out = window_bytes(call, shape, WEFT_OUTPUT, output);
+    call->input_elements = in / call->element_bytes;
     call->output_elements = out / call->element_bytes;
     if ((in && !desc->send) || (out && !desc->recv))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: the %s buffer is NULL", name,
@@ -240,6 +274,35 @@ static weft_status check_buffers(struct weft_call *call, const struct weft_shape
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "%s: send and recv overlap without being in place", name);
     return WEFT_OK;
+}
+
+// The product goes where the sum will be, which makes the call one in place, or into room of its
+// own, which makes it one out of place.
+static weft_status prepare_product(struct weft_call *call, struct weft_error *error)
+{
+    const weft_op_desc *desc = &call->desc;
+    if (!really_reduces(desc->collective) || !weft_ops[desc->op].multiplies ||
+        !call->input_elements)
+        return WEFT_OK;
+    memcpy(call->scalar, desc->scalar, call->element_bytes);
+    call->is_in_place = (desc->collective == WEFT_ALL_REDUCE || desc->collective == WEFT_REDUCE) &&
+                        call->input_elements == call->output_elements;
+    if (!call->is_in_place)
+        call->room = malloc(call->input_elements * call->element_bytes);
+    call->product = call->is_in_place ? desc->recv : call->room;
+    return call->product ? WEFT_OK
+                         : weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for products",
+                                     weft_collective_names[desc->collective]);
+}
+
+void weft_call_multiply(struct weft_call *call)
+{
+    if (!call->product)
+        return;
+    weft_multiply_lookup(call->desc.dtype)(call->product, call->desc.send, call->scalar,
+                                           call->input_elements);
+    call->desc.send = call->product;
+    call->product = NULL;
 }
 
 static weft_status copy_leaves(struct weft_call *call, struct weft_shape *shape,
@@ -269,6 +332,8 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
         call->desc.dtype = WEFT_UINT8;
         call->desc.count = 0;
     }
+    if (!really_reduces(desc->collective))
+        call->desc.op = WEFT_SUM; // what there is for every type, though nothing asks for it
     bool is_pair = weft_collective_is_pair(desc->collective);
     bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
     int root = is_pair ? desc->peer : is_rooted ? desc->root : 0;
@@ -283,6 +348,8 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
         status = make_sizes(comm, call, &shape, error);
     if (status == WEFT_OK)
         status = check_buffers(call, &shape, error);
+    if (status == WEFT_OK)
+        status = prepare_product(call, error);
     if (status != WEFT_OK) {
         weft_call_free(call);
         return status;
@@ -302,7 +369,8 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
                                   .leaf_bounds = call->leaf_bounds};
     call->num_summands = desc->num_leaves ? (int)desc->num_leaves : comm->num_ranks;
     call->signature = weft_call_signature(&call->desc, comm->num_ranks);
-    call->desc.leaf_bounds = NULL; // the caller's
+    call->desc.leaf_bounds = NULL; // the caller's, as is the scalar
+    call->desc.scalar = NULL;
     return WEFT_OK;
 }
 
@@ -310,6 +378,8 @@ void weft_call_free(struct weft_call *call)
 {
     free(call->tables);
     free(call->leaf_bounds);
+    free(call->room);
     call->tables = NULL;
+    call->room = NULL;
     call->leaf_bounds = NULL;
 }

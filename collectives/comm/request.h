@@ -13,18 +13,26 @@ struct weft_call {
     uint64_t signature;
     size_t element_bytes;
     size_t block_bytes;     // of a uniform collective; 0 otherwise
+    size_t input_elements;  // this rank's contribution
     size_t output_elements; // this rank's output, for scaling
     bool is_in_place;
     size_t *tables; // prefix sums: input_ends, output_ends; NULL for uniform collectives
     struct weft_sizes sizes;
     uint32_t *leaf_bounds; // NULL: one leaf per rank
     int num_summands;      // of the whole reduction: what an average divides by
+    char scalar[8];        // of a pre-multiplied sum, as an element
+    void *product; // where the contribution times the scalar goes; NULL: nothing to multiply
+    void *room;    // for the product; NULL: it goes into the output
 };
 
 /* Checks `desc` for `comm` and fills *call. Errors: INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY.
  */
 weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
                            struct weft_call *call, struct weft_error *error);
+/* When the operation starts: multiplies this rank's contribution, and takes the product for the
+ * send buffer from then on. So every element is multiplied once, whichever way it goes afterwards
+ * and however often it is read. Again: nothing. */
+void weft_call_multiply(struct weft_call *call);
 void weft_call_free(struct weft_call *call);
 /* A send or receive whose peer is this rank. */
 weft_status weft_self_submit(struct weft_comm *comm, const struct weft_call *call,

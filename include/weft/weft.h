@@ -72,7 +72,8 @@ WEFT_API const char *weft_status_name(weft_status status);
 /* major * 10000 + minor * 100 + patch of the library that is loaded. */
 WEFT_API int weft_version(void);
 
-/* Element types; the values are the ABI. Sizes: weft_dtype_bytes. */
+/* Element types; the values are the ABI. Sizes: weft_dtype_bytes. FLOAT8_* are the two of the OCP
+ * 8-bit specification; E4M3 has no infinity, what is too large for it becomes NaN. */
 typedef enum weft_dtype {
     WEFT_FLOAT32,
     WEFT_FLOAT64,
@@ -81,16 +82,34 @@ typedef enum weft_dtype {
     WEFT_INT32,
     WEFT_INT64,
     WEFT_UINT8,
+    WEFT_INT8,
+    WEFT_INT16,
+    WEFT_UINT16,
+    WEFT_UINT32,
+    WEFT_UINT64,
+    WEFT_FLOAT8_E4M3,
+    WEFT_FLOAT8_E5M2,
 } weft_dtype;
 
-/* Reductions. AVG is the sum divided by the number of ranks (integers: truncated); with
- * leaf_bounds, by the number of leaves. */
+/* Reductions. Integers wrap; floating results are rounded to the type at every step. AVG is the sum
+ * divided by the number of ranks (integers: truncated); with leaf_bounds, by the number of leaves.
+ * PREMUL_SUM sums what every rank contributes, multiplied by that rank's weft_op_desc.scalar and
+ * rounded to the type; so only weft_submit can do it.
+ * LOGICAL_* take any value but 0 for true and give 0 or 1; they and BITWISE_* are for integers only
+ * (floating types: INVALID_ARGUMENT). */
 typedef enum weft_op {
     WEFT_SUM,
     WEFT_PROD,
     WEFT_MIN,
     WEFT_MAX,
     WEFT_AVG,
+    WEFT_PREMUL_SUM,
+    WEFT_LOGICAL_AND,
+    WEFT_LOGICAL_OR,
+    WEFT_LOGICAL_XOR,
+    WEFT_BITWISE_AND,
+    WEFT_BITWISE_OR,
+    WEFT_BITWISE_XOR,
 } weft_op;
 
 typedef enum weft_collective {
@@ -253,6 +272,9 @@ typedef struct weft_op_desc {
     size_t num_leaves;         /* 1 .. WEFT_LEAVES_LIMIT; 0: one leaf per rank */
     const size_t *leaf_bounds; /* num_ranks + 1 entries, rising from 0 to num_leaves: rank r
                                   contributes leaves [leaf_bounds[r], leaf_bounds[r + 1]) */
+    /* Added after these, in the same way. */
+    const void *scalar; /* WEFT_PREMUL_SUM: one element of dtype, in host memory; copied. May differ
+                           between ranks */
 } weft_op_desc;
 
 /* ---- the canonical order ----

@@ -152,7 +152,7 @@ static void test_lines(void **state)
 static void test_dtypes(void **state)
 {
     (void)state;
-    static const size_t bytes[WEFT_NUM_DTYPES] = {4, 8, 2, 2, 4, 8, 1};
+    static const size_t bytes[WEFT_NUM_DTYPES] = {4, 8, 2, 2, 4, 8, 1, 1, 2, 2, 4, 8, 1, 1};
     weft_dtype dtype = WEFT_UINT8;
     struct weft_error error = {0};
     for (int i = 0; i < WEFT_NUM_DTYPES; i++) {
@@ -164,7 +164,10 @@ static void test_dtypes(void **state)
         assert_int_equal(dtype, i);
         assert_int_equal(weft_dtype_bytes((weft_dtype)i), bytes[i]);
         assert_int_equal(weft_dtypes[i].bytes, bytes[i]);
-        assert_int_equal(weft_dtypes[i].is_floating, i < 4);
+        bool is_floating = i < 4 || i >= WEFT_FLOAT8_E4M3,
+             is_unsigned = weft_dtypes[i].name[0] == 'u';
+        assert_int_equal(weft_dtypes[i].is_floating, is_floating);
+        assert_int_equal(weft_dtypes[i].is_signed, !is_unsigned);
     }
     assert_int_equal(weft_dtype_bytes((weft_dtype)WEFT_NUM_DTYPES), 0);
     assert_int_equal(weft_dtype_bytes((weft_dtype)-1), 0);
@@ -186,6 +189,9 @@ static void test_ops(void **state)
         assert_int_equal(weft_op_from_name(weft_ops[i].name, &op, NULL), WEFT_OK);
         assert_int_equal(op, i);
         assert_int_equal(weft_ops[i].scales, i == WEFT_AVG);
+        assert_int_equal(weft_ops[i].multiplies, i == WEFT_PREMUL_SUM);
+        assert_int_equal(weft_op_takes((weft_op)i, WEFT_FLOAT8_E5M2), i <= WEFT_PREMUL_SUM);
+        assert_true(weft_op_takes((weft_op)i, WEFT_UINT64));
     }
     op = WEFT_MAX;
     assert_int_equal(weft_op_from_name("", &op, &error), WEFT_INVALID_ARGUMENT);

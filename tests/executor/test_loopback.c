@@ -21,6 +21,8 @@
 #include "tests/planner/layouts.h"
 
 enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
+// All sizes of elements. To the executor, other types and operations are other kernels only.
+enum { NUM_DTYPES = WEFT_UINT8 + 1, NUM_OPS = WEFT_MAX + 1 };
 
 struct rig {
     int num_ranks;
@@ -119,6 +121,8 @@ static int64_t reduced(const struct request *request, size_t element)
         case WEFT_MAX:
             value = other > value ? other : value;
             break;
+        default:
+            fail_msg("no such operation here");
         }
     }
     return value;
@@ -155,6 +159,8 @@ static void store(weft_dtype dtype, void *buffer, size_t element, int64_t value)
     case WEFT_UINT8:
         ((uint8_t *)buffer)[element] = (uint8_t)value;
         return;
+    default:
+        fail_msg("no such type here");
     }
 }
 
@@ -402,17 +408,17 @@ static void test_everything(void **state)
                 weft_layout_destroy(&layout);
                 if (!is_possible)
                     continue;
-                for (int i = 0; i < WEFT_NUM_DTYPES * NUM_COUNTS * NUM_ALIASINGS; i++) {
-                    request.dtype = (weft_dtype)(i % WEFT_NUM_DTYPES);
-                    request.op = (weft_op)(next_random(&random) % 4);
-                    size_t count = counts[i / WEFT_NUM_DTYPES % NUM_COUNTS];
+                for (int i = 0; i < NUM_DTYPES * NUM_COUNTS * NUM_ALIASINGS; i++) {
+                    request.dtype = (weft_dtype)(i % NUM_DTYPES);
+                    request.op = (weft_op)(next_random(&random) % NUM_OPS);
+                    size_t count = counts[i / NUM_DTYPES % NUM_COUNTS];
                     request.count = c == WEFT_BARRIER ? 0 : count;
                     bool is_rooted = c == WEFT_BROADCAST || c == WEFT_REDUCE;
                     request.root = is_rooted ? (int)(next_random(&random) % (unsigned)n) : 0;
                     fill_counts(&request, &random);
                     const unsigned masks[NUM_ALIASINGS] = {0, ~0u, (unsigned)next_random(&random)};
                     check_request(&rig, weft_algorithms[a], &request,
-                                  masks[i / WEFT_NUM_DTYPES / NUM_COUNTS]);
+                                  masks[i / NUM_DTYPES / NUM_COUNTS]);
                     num_checked++;
                 }
             }

@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #include "base/dtype.h"
+#include "collectives/program/shape.h"
 #include "kernels/reduce.h"
 #include "tools/bench_data.h"
 #include "tools/bench_print.h"
@@ -72,6 +73,20 @@ static void reduce_all(struct world *world, void *output, size_t first, size_t c
                count);
     if (c->op == WEFT_AVG)
         weft_scale_lookup(c->dtype)(output, count, world->num_ranks);
+    if (weft_ops[c->op].is_logical && last == 0)
+        weft_reduce_lookup(c->dtype, WEFT_LOGICAL_AND)(output, output, output, count);
+}
+
+// What comes before and after the plain reduction.
+static void multiply_inputs(struct world *world)
+{
+    for (int rank = 0; rank < world->num_ranks; rank++) {
+        const struct weft_bench_case *c = &world->cases[rank];
+        char scalar[8];
+        weft_bench_scalar(c, scalar);
+        weft_multiply_lookup(c->dtype)(world->send[rank], world->send[rank], scalar,
+                                       weft_bench_send_elements(c));
+    }
 }
 
 static void run_plainly(struct world *world, int backwards)
@@ -112,7 +127,11 @@ static void run_plainly(struct world *world, int backwards)
 static void check_world(weft_collective collective, weft_dtype dtype, weft_op op, int num_ranks)
 {
     struct world world;
+    if (!weft_op_takes(op, dtype))
+        return;
     make_world(&world, collective, dtype, op, num_ranks);
+    if (weft_ops[op].multiplies && weft_collective_reduces(collective))
+        multiply_inputs(&world);
     for (int backwards = 0; backwards < 2; backwards++) {
         run_plainly(&world, backwards);
         for (int rank = 0; rank < num_ranks; rank++) {

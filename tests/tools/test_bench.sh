@@ -25,8 +25,27 @@ for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_a
 done
 
 rows=$(bench all_reduce --ranks 2 -b 1K -e 1K -d all -o all | grep -v '^#')
-expect 'all types and operations' 35 "$(echo "$rows" | wc -l)"
+expect 'all types and operations' 132 "$(echo "$rows" | wc -l)"
 expect 'all of them right' '' "$(echo "$rows" | awk '$9 != 0 || $13 != 0')"
+all_right() { # WHAT ARGUMENT...
+    expect "$1: all right" '' \
+        "$(bench "${@:2}" | awk '/^#/ {next} $9 != 0 || $13 != 0 {print} {n++} END {if (!n) print "none"}')"
+}
+for collective in all_reduce reduce_scatter reduce; do
+    all_right "types, $collective" $collective --ranks 3 -b 100K -e 100K -d all -o mulsum -r 1
+    all_right "operations, $collective" $collective --ranks 3 -b 100K -e 100K -d int8 -o all -r 1
+    all_right "alone, $collective" $collective --ranks 1 -b 1K -e 1K -d uint16 -o all
+done
+for algorithm in ring tree direct; do
+    all_right "types, $algorithm" all_reduce --ranks 3 -b 60 -e 60 -d all -o mulsum \
+        --algorithm $algorithm
+    all_right "operations, $algorithm" all_reduce --ranks 4 -b 60K -e 60K -d uint64 -o all \
+        --algorithm $algorithm --order free
+done
+export WEFT_TRANSPORTS=tcp
+all_right 'operations over TCP' all_reduce --ranks 2 -b 4K -e 4K -d int16 -o all
+unset WEFT_TRANSPORTS
+all_right 'reproducible' all_reduce --ranks 3 -b 1K -e 1K -d f8e5m2 -o all --order reproducible
 expect 'all roots' '0 1 2' \
     "$(bench broadcast --ranks 3 -b 1K -e 1K -r all | awk '!/^#/ {print $5}' | xargs)"
 expect 'steps in bytes' '16 32 48' \
@@ -50,6 +69,7 @@ refused() { # WHAT ARGUMENT...
 refused 'no collective' --ranks 2
 refused 'an unknown collective' all_sum --ranks 2
 refused 'an unknown type' all_reduce --ranks 2 -d float8
+refused 'an operation for integers' all_reduce --ranks 2 -e 8 -d half -o bor
 refused 'an unknown format' all_reduce --ranks 2 --format xml
 refused 'unknown buffers' all_reduce --ranks 2 --buffers gpu
 refused 'smallest above largest' all_reduce --ranks 2 -b 64 -e 32
