@@ -22,7 +22,7 @@ struct weft_op_info {
     bool scales; // divides by the number of ranks at the end
 };
 
-enum { WEFT_NUM_DTYPES = 7, WEFT_NUM_OPS = 5, WEFT_NUM_COLLECTIVES = 12 };
+enum { WEFT_NUM_DTYPES = 7, WEFT_NUM_OPS = 5, WEFT_NUM_COLLECTIVES = 16 };
 
 extern const struct weft_dtype_info weft_dtypes[WEFT_NUM_DTYPES];
 extern const struct weft_op_info weft_ops[WEFT_NUM_OPS];

@@ -108,6 +108,36 @@ void weft_one_hop_broadcast(struct weft_builder *builder, int num_ranks, int ran
                           weft_to(weft_circle(rank, i, num_ranks), 0));
 }
 
+void weft_one_hop_to_root(struct weft_builder *builder, int num_ranks, int rank, int root)
+{
+    if (rank != root) {
+        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)rank), weft_to(root, 0));
+        return;
+    }
+    for (int i = 1; i < num_ranks; i++) {
+        int from = weft_circle(root, i, num_ranks);
+        struct weft_label block = weft_label_leaf(from, (uint32_t)from);
+        weft_builder_move(builder, 0, 1, weft_from(from, 0, &block),
+                          weft_cells(WEFT_OUTPUT, (uint32_t)from));
+    }
+    weft_emit_copy(builder, (uint32_t)rank, 1);
+}
+
+void weft_one_hop_from_root(struct weft_builder *builder, int num_ranks, int rank, int root)
+{
+    struct weft_label block = weft_label_leaf(root, (uint32_t)rank);
+    if (rank != root) {
+        weft_builder_move(builder, 0, 1, weft_from(root, 0, &block),
+                          weft_cells(WEFT_OUTPUT, (uint32_t)rank));
+        return;
+    }
+    for (int i = 1; i < num_ranks; i++) {
+        int to = weft_circle(root, i, num_ranks);
+        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)to), weft_to(to, 0));
+    }
+    weft_emit_copy(builder, (uint32_t)rank, 1);
+}
+
 // In place, what arrives waits in scratch until the block it replaces has left.
 void weft_one_hop_all_to_all(struct weft_builder *builder, int num_ranks, int rank,
                              unsigned aliasing)
