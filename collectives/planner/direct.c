@@ -275,12 +275,11 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     case WEFT_BROADCAST:
         load = (struct weft_load){top, true, hop, n, whole, 0, 0, 1, 0};
         break;
-    case WEFT_GATHER: // the root's links bear all of it, and nobody else's much
+    case WEFT_GATHER:
     case WEFT_GATHER_V:
     case WEFT_SCATTER:
     case WEFT_SCATTER_V:
-        load = (struct weft_load){top, false, hop, n, others, 0, bytes / n, 1, n - 1};
-        return weft_price_clamp(weft_price_at_once(key, layout, &load));
+        return weft_one_hop_root_estimate(key, layout);
     case WEFT_SEND:
     case WEFT_RECV:
         load = (struct weft_load){top, false, 1, 1, bytes, 0, 0, 2, 1};

@@ -56,6 +56,8 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
         return weft_price_clamp((__int128)costs->flat_ps * costs->sharing +
                                 weft_price(key, layout, &load));
     }
+    if (moves_at_root(key))
+        return weft_one_hop_root_estimate(key, layout);
     int64_t parts = weft_emit_count_parts(key);
     int64_t rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), (int)parts);
     bool is_spread = !is_reduction;
@@ -70,11 +72,6 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
             load.moved *= rounds;
             load.is_crowd = false;
         }
-    }
-    if (moves_at_root(key)) {
-        load.steps = n > 1 ? n : 0;
-        load.is_crowd = false;
-        load.active = 1;
     }
     bool sums_at_all = is_reduction && key->collective != WEFT_REDUCE;
     if ((sums_at_all || key->collective == WEFT_BROADCAST) &&

@@ -25,6 +25,8 @@ void weft_one_hop_broadcast(struct weft_builder *builder, int num_ranks, int ran
 /* Gather, scatter: every block straight to the root, and from it. */
 void weft_one_hop_to_root(struct weft_builder *builder, int num_ranks, int rank, int root);
 void weft_one_hop_from_root(struct weft_builder *builder, int num_ranks, int rank, int root);
+/* What that takes, all messages being under way at once. */
+int64_t weft_one_hop_root_estimate(const struct weft_key *key, const struct weft_layout *layout);
 /* `aliasing`: one of them, not both. */
 void weft_one_hop_all_to_all(struct weft_builder *builder, int num_ranks, int rank,
                              unsigned aliasing);

@@ -3,8 +3,9 @@
  * See tree_blocks.h. The tree is that of tree.c: place p, counted from the root around the circle
  * of ranks, hangs below p without its lowest set bit, and has the blocks of the places [p, p +
  * lowest bit) pass through it. A gather collects them in scratch, in order of places, and sends
- * them up in one message; a scatter does the same backwards. The root has blocks in order of ranks:
- * a subtree that goes round the end of the circle is two messages there.
+ * them up in one message. A scatter does the same backwards, the largest subtree first and the next
+ * one only when that has left: its blocks have the longest way to go. The root has blocks in order
+ * of ranks: a subtree that goes round the end of the circle is two messages there.
  */
 #include "collectives/planner/tree_blocks.h"
 
@@ -112,10 +113,15 @@ static void write_steps(struct tree *tree)
     }
     if (!tree->is_up && tree->place)
         cross_edge(tree, tree->place, tree->level);
+    bool has_sent = false;
     for (int i = 0; i < tree->level; i++) {
         int level = tree->is_up ? i : tree->level - 1 - i, child = tree->place + (1 << level);
-        if (child < tree->num_ranks)
-            cross_edge(tree, child, level);
+        if (child >= tree->num_ranks)
+            continue;
+        if (has_sent)
+            weft_builder_wait(tree->builder, weft_builder_num_steps(tree->builder) - 1);
+        cross_edge(tree, child, level);
+        has_sent = !tree->is_up;
     }
     move_own(tree);
     if (tree->is_up && tree->place)
