@@ -222,26 +222,25 @@ typedef enum weft_order {
  *
  *   collective        send buffer                 recv buffer                 counts
  *   all_reduce        count                       count                       count
- *   reduce            count                       count (root only)           count, root
- *   broadcast         count (root only)           count                       count, root
+ *   reduce            count                       count (root)                count, root
+ *   broadcast         count (root)                count                       count, root
  *   all_gather        count                       num_ranks * count           count
  *   reduce_scatter    num_ranks * count           count                       count
  *   all_to_all        num_ranks * count           num_ranks * count           count
- *   gather            count                       num_ranks * count (root     count, root
- *                                                 only)
- *   scatter           num_ranks * count (root     count                       count, root
- *                     only)
+ *   gather            count                       num_ranks * count (root)    count, root
+ *   scatter           num_ranks * count (root)    count                       count, root
  *   all_gather_v      recv_counts[rank]           sum of recv_counts          recv_counts (agreed)
  *   reduce_scatter_v  sum of recv_counts          recv_counts[rank]           recv_counts (agreed)
- *   gather_v          recv_counts[rank]           sum of recv_counts (root    recv_counts (agreed),
- *                                                 only)                       root
- *   scatter_v         sum of recv_counts (root    recv_counts[rank]           recv_counts (agreed),
- *                     only)                                                   root
+ *   gather_v          recv_counts[rank]           sum of recv_counts (root)   recv_counts (agreed),
+ *                                                                             root
+ *   scatter_v         sum of recv_counts (root)   recv_counts[rank]           recv_counts (agreed),
+ *                                                                             root
  *   all_to_all_v      sum of send_counts          sum of recv_counts          both (pairwise)
  *   send, recv        count                       count                       count, peer
  *
- * Blocks, of the vector forms too, lie one after another in rank order. In place: send == recv,
- * except all_gather(v) and the root of gather(v): send points at the own block inside recv;
+ * (root): on other ranks there is no such buffer, and the pointer is not looked at. Blocks, of the
+ * vector forms too, lie one after another in rank order. In place: send == recv, except
+ * all_gather(v) and the root of gather(v): send points at the own block inside recv;
  * reduce_scatter(v) and the root of scatter(v): recv points at the own block inside send. Other
  * overlaps are INVALID_ARGUMENT. Agreed counts are read, and must be equal, on all ranks. */
 typedef struct weft_op_desc {
