@@ -53,6 +53,10 @@ const char *const weft_collective_names[WEFT_NUM_COLLECTIVES] = {
     [WEFT_BARRIER] = "barrier",
     [WEFT_SEND] = "send",
     [WEFT_RECV] = "recv",
+    [WEFT_GATHER] = "gather",
+    [WEFT_GATHER_V] = "gather_v",
+    [WEFT_SCATTER] = "scatter",
+    [WEFT_SCATTER_V] = "scatter_v",
 };
 
 size_t weft_dtype_bytes(weft_dtype dtype)

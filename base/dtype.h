@@ -26,7 +26,7 @@ struct weft_op_info {
     bool is_logical;     // gives 0 or 1
 };
 
-enum { WEFT_NUM_DTYPES = 14, WEFT_NUM_OPS = 12, WEFT_NUM_COLLECTIVES = 12 };
+enum { WEFT_NUM_DTYPES = 14, WEFT_NUM_OPS = 12, WEFT_NUM_COLLECTIVES = 16 };
 
 extern const struct weft_dtype_info weft_dtypes[WEFT_NUM_DTYPES];
 extern const struct weft_op_info weft_ops[WEFT_NUM_OPS];

@@ -45,6 +45,12 @@ static size_t bytes_value(struct argp_state *state, const char *option, const ch
     return (size_t)value;
 }
 
+// Those whose blocks have one size.
+static bool is_timed(weft_collective collective)
+{
+    return collective <= WEFT_ALL_TO_ALL || collective == WEFT_GATHER || collective == WEFT_SCATTER;
+}
+
 static void set_collective(struct bench_options *options, struct argp_state *state,
                            const char *name)
 {
@@ -53,10 +59,10 @@ static void set_collective(struct bench_options *options, struct argp_state *sta
     if (options->has_collective)
         argp_error(state, "unexpected argument '%s'", name);
     if (strcmp(name, "send_recv") != 0 &&
-        (weft_collective_from_name(name, &found, &error) != WEFT_OK || found > WEFT_ALL_TO_ALL))
+        (weft_collective_from_name(name, &found, &error) != WEFT_OK || !is_timed(found)))
         argp_error(state,
                    "'%s' is none of all_reduce all_gather reduce_scatter broadcast reduce "
-                   "all_to_all send_recv",
+                   "all_to_all gather scatter send_recv",
                    name);
     options->settings.collective = found;
     options->has_collective = true;
@@ -226,7 +232,8 @@ static const struct argp parser = {
     .parser = parse_option,
     .args_doc = "COLLECTIVE",
     .doc = "Time a collective and check its result: all_reduce, all_gather, reduce_scatter, "
-           "broadcast, reduce, all_to_all or send_recv. Sizes are of the larger side."
+           "broadcast, reduce, all_to_all, gather, scatter or send_recv. Sizes are of the larger "
+           "side."
            "\vOptions and columns are those of nccl-tests; GB/s is 10^9 bytes per second, busbw is "
            "what each link carries. Lines that begin with '#' are for people.\n\n"
            "Exits with 1 when any element on any rank is wrong.",

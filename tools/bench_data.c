@@ -17,7 +17,7 @@
 struct shape {
     bool send_all, recv_all; // num_ranks * count elements instead of count
     bool reduces;
-    bool rooted_output;
+    bool rooted_input, rooted_output; // only the root has it
     double
         factor; // of (num_ranks - 1) / num_ranks in the bus bandwidth; 0: the bus carries it once
 };
@@ -27,15 +27,17 @@ static const struct shape shapes[] = {
     [WEFT_ALL_REDUCE] = {.reduces = true, .factor = 2},
     [WEFT_ALL_GATHER] = {.recv_all = true, .factor = 1},
     [WEFT_REDUCE_SCATTER] = {.send_all = true, .reduces = true, .factor = 1},
-    [WEFT_BROADCAST] = {0},
+    [WEFT_BROADCAST] = {.rooted_input = true},
     [WEFT_REDUCE] = {.reduces = true, .rooted_output = true},
+    [WEFT_GATHER] = {.recv_all = true, .rooted_output = true, .factor = 1},
+    [WEFT_SCATTER] = {.send_all = true, .rooted_input = true, .factor = 1},
     [WEFT_ALL_TO_ALL] = {.send_all = true, .recv_all = true, .factor = 1},
     [WEFT_SEND] = {0},
 };
 
 size_t weft_bench_send_elements(const struct weft_bench_case *c)
 {
-    if (c->collective == WEFT_BROADCAST && c->rank != c->root)
+    if (shapes[c->collective].rooted_input && c->rank != c->root)
         return 0;
     return shapes[c->collective].send_all ? c->count * (size_t)c->num_ranks : c->count;
 }
@@ -269,7 +271,7 @@ void weft_bench_scalar(const struct weft_bench_case *c, void *scalar)
 void weft_bench_fill(const struct weft_bench_case *c, void *send)
 {
     size_t elements = weft_bench_send_elements(c);
-    bool by_block = c->collective == WEFT_ALL_TO_ALL;
+    bool by_block = c->collective == WEFT_ALL_TO_ALL || c->collective == WEFT_SCATTER;
     for (size_t i = 0; i < elements; i++) {
         uint64_t bits;
         if (shapes[c->collective].reduces)
@@ -286,6 +288,7 @@ static int source_of(const struct weft_bench_case *c, size_t block)
 {
     switch (c->collective) {
     case WEFT_BROADCAST:
+    case WEFT_SCATTER:
         return c->root;
     case WEFT_SEND:
         return (c->rank + c->num_ranks - 1) % c->num_ranks;
@@ -299,7 +302,8 @@ size_t weft_bench_count_wrong(const struct weft_bench_case *c, const void *recv)
     const struct shape *shape = &shapes[c->collective];
     size_t elements = weft_bench_recv_elements(c), wrong = 0;
     size_t first = shape->send_all && shape->reduces ? c->count * (size_t)c->rank : 0;
-    int destination = c->collective == WEFT_ALL_TO_ALL ? c->rank : 0;
+    bool by_block = c->collective == WEFT_ALL_TO_ALL || c->collective == WEFT_SCATTER;
+    int destination = by_block ? c->rank : 0;
     for (size_t i = 0; i < elements; i++) {
         uint64_t expected =
             shape->reduces ? reduced_bits(c, reduced_hash(c, first + i))

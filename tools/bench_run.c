@@ -84,9 +84,10 @@ static struct placement place(const struct bench *bench, const struct weft_bench
         return apart;
     size_t own_block = (size_t)c->rank * c->count * element;
     struct placement within = {recv, recv, recv, send_bytes > recv_bytes ? send_bytes : recv_bytes};
-    if (c->collective == WEFT_ALL_GATHER)
+    bool is_root = c->rank == c->root;
+    if (c->collective == WEFT_ALL_GATHER || (c->collective == WEFT_GATHER && is_root))
         within.send = recv + own_block;
-    if (c->collective == WEFT_REDUCE_SCATTER)
+    if (c->collective == WEFT_REDUCE_SCATTER || (c->collective == WEFT_SCATTER && is_root))
         within.recv = recv + own_block;
     return within;
 }
@@ -292,7 +293,8 @@ static bool reduces(weft_collective collective)
 
 static bool has_root(weft_collective collective)
 {
-    return collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
+    return collective == WEFT_BROADCAST || collective == WEFT_REDUCE || collective == WEFT_GATHER ||
+           collective == WEFT_SCATTER;
 }
 
 static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype, weft_op op,

@@ -71,8 +71,7 @@ static weft_status solve_gather(struct found *found, bool reversed, struct weft_
     return WEFT_OK;
 }
 
-static weft_status solve_rooted(struct found *found, bool reversed, int root,
-                                struct weft_error *error)
+static weft_status start_rooted(struct found *found, int root, struct weft_error *error)
 {
     if (root >= found->network->num_terminals)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "root %d of %d ranks", root,
@@ -80,12 +79,31 @@ static weft_status solve_rooted(struct found *found, bool reversed, int root,
     found->is_in_cut = calloc((size_t)found->network->num_vertices + 1, sizeof(bool));
     if (!found->is_in_cut)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a bound");
+    return WEFT_OK;
+}
+
+static weft_status solve_rooted(struct found *found, bool reversed, int root,
+                                struct weft_error *error)
+{
+    WEFT_TRY(start_rooted(found, root, error));
     WEFT_TRY(weft_optimum_broadcast(found->network, reversed, root, &found->rate, found->is_in_cut,
                                     error));
     if (found->rate == 0)
         return weft_fail(error, WEFT_UNSUPPORTED, "there is no way %s rank %d for all others",
                          reversed ? "to" : "from", root);
     found->algbw = (double)found->rate;
+    return WEFT_OK;
+}
+
+static weft_status solve_shares(struct found *found, bool reversed, int root,
+                                struct weft_error *error)
+{
+    struct weft_fraction inverse_x;
+    WEFT_TRY(start_rooted(found, root, error));
+    WEFT_TRY(
+        weft_optimum_scatter(found->network, reversed, root, &inverse_x, found->is_in_cut, error));
+    found->algbw =
+        found->network->num_terminals * (double)inverse_x.denominator / (double)inverse_x.numerator;
     return WEFT_OK;
 }
 
@@ -117,11 +135,18 @@ static weft_status solve(struct found *found, const struct weft_bound_request *r
         return solve_rooted(found, false, request->root, error);
     case WEFT_REDUCE:
         return solve_rooted(found, true, request->root, error);
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
+        return solve_shares(found, false, request->root, error);
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
+        return solve_shares(found, true, request->root, error);
     case WEFT_ALL_REDUCE:
         return solve_all_reduce(found, error);
     default:
         return weft_fail(error, WEFT_UNSUPPORTED,
-                         "--bound knows all_gather, reduce_scatter, broadcast, reduce, all_reduce");
+                         "--bound knows all_gather, reduce_scatter, broadcast, reduce, gather, "
+                         "scatter, all_reduce");
     }
 }
 

@@ -227,3 +227,65 @@ void weft_all_reduce_optimum_free(struct weft_all_reduce_optimum *optimum)
     free(optimum->down);
     *optimum = (struct weft_all_reduce_optimum){0};
 }
+
+// Takes the cut of search->is_in, which holds the root, if it leaves less for each terminal
+// outside.
+static bool take_outside(struct search *search)
+{
+    const struct weft_network *network = search->network;
+    int64_t outside = 0, leaving = 0;
+    for (int t = 0; t < network->num_terminals; t++)
+        outside += !search->is_in[t];
+    for (int i = 0; i < network->num_arcs; i++) {
+        const struct weft_arc *arc = &network->arcs[i];
+        if (search->is_in[from_of(search, arc)] && !search->is_in[to_of(search, arc)])
+            leaving += arc->capacity / search->unit;
+    }
+    if (search->inside && (__int128)leaving * search->inside >= (__int128)search->leaving * outside)
+        return false;
+    search->inside = outside;
+    search->leaving = leaving;
+    memcpy(search->is_in_cut, search->is_in, (size_t)network->num_vertices * sizeof(bool));
+    return true;
+}
+
+// One round: whether the root cannot serve all terminals as well as the best cut so far allows; the
+// cut that shows it is taken.
+static bool improve_outside(struct search *search, int root)
+{
+    const struct weft_network *network = search->network;
+    int64_t share = search->leaving / weft_greatest_divisor(search->leaving, search->inside);
+    int64_t all = share * (network->num_terminals - 1);
+    for (int t = 0; t < network->num_terminals; t++)
+        weft_maxflow_set(search->flow, network->num_arcs + t, 0, t == root ? 0 : share);
+    if (weft_maxflow_run(search->flow, network->num_vertices, root, all) >= all)
+        return false;
+    for (int v = 0; v < network->num_vertices; v++)
+        search->is_in[v] = !weft_maxflow_is_on_source_side(search->flow, v);
+    return take_outside(search);
+}
+
+weft_status weft_optimum_scatter(const struct weft_network *network, bool reversed, int root,
+                                 struct weft_fraction *inverse_x, bool *is_in_cut,
+                                 struct weft_error *error)
+{
+    struct search search;
+    WEFT_TRY(check(network, error));
+    WEFT_TRY(start(&search, network, reversed, error));
+    weft_status status = WEFT_OK;
+    search.is_in[root] = true;
+    take_outside(&search);
+    do
+        if (search.leaving > 0)
+            status = set_capacities(&search, error);
+    while (status == WEFT_OK && search.leaving > 0 && improve_outside(&search, root));
+    if (status == WEFT_OK && search.leaving == 0)
+        status = weft_fail(error, WEFT_UNSUPPORTED, "there is no way %s rank %d for all others",
+                           reversed ? "to" : "from", root);
+    if (status == WEFT_OK) {
+        *inverse_x = fraction(search.inside, (__int128)search.leaving * search.unit);
+        memcpy(is_in_cut, search.is_in_cut, (size_t)network->num_vertices * sizeof(bool));
+    }
+    release(&search);
+    return status;
+}

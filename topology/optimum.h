@@ -48,6 +48,13 @@ bool weft_optimum_is_feasible(const struct weft_network *network, const int64_t 
  */
 weft_status weft_optimum_broadcast(const struct weft_network *network, bool reversed, int root,
                                    int64_t *rate, bool *is_in_cut, struct weft_error *error);
+/* Seconds per byte of every terminal's share when `root` scatters shares to all others at once
+ * (reversed: gathers them): the largest |terminals not in S| / B+(S) over vertex sets S that hold
+ * the root; is_in_cut (num_vertices) is that S. Errors: UNSUPPORTED as above, or a terminal cannot
+ * be reached; OUT_OF_MEMORY, INVALID_ARGUMENT (fewer than 2 terminals). */
+weft_status weft_optimum_scatter(const struct weft_network *network, bool reversed, int root,
+                                 struct weft_fraction *inverse_x, bool *is_in_cut,
+                                 struct weft_error *error);
 /* All-reduce with the best split of the vector over roots: rate (bytes of the vector per second)
  * and the share of each root in `shares` (num_terminals, summing to 1); the equal-shard rate is
  * N * x / 2. Reductions towards and broadcasts from the roots share the capacity of every arc. */

@@ -81,6 +81,38 @@ weft_status weft_all_to_all_v(const void *send, const size_t *send_counts, void 
     return weft_submit(comm, &desc, request);
 }
 
+weft_status weft_gather(const void *send, void *recv, size_t count, weft_dtype dtype, int root,
+                        weft_comm *comm, weft_request *request)
+{
+    const weft_op_desc desc = {DESC(GATHER),   .send = send,   .recv = recv,
+                               .count = count, .dtype = dtype, .root = root};
+    return weft_submit(comm, &desc, request);
+}
+
+weft_status weft_gather_v(const void *send, void *recv, const size_t *counts, weft_dtype dtype,
+                          int root, weft_comm *comm, weft_request *request)
+{
+    const weft_op_desc desc = {DESC(GATHER_V),        .send = send,   .recv = recv,
+                               .recv_counts = counts, .dtype = dtype, .root = root};
+    return weft_submit(comm, &desc, request);
+}
+
+weft_status weft_scatter(const void *send, void *recv, size_t count, weft_dtype dtype, int root,
+                         weft_comm *comm, weft_request *request)
+{
+    const weft_op_desc desc = {DESC(SCATTER),  .send = send,   .recv = recv,
+                               .count = count, .dtype = dtype, .root = root};
+    return weft_submit(comm, &desc, request);
+}
+
+weft_status weft_scatter_v(const void *send, void *recv, const size_t *counts, weft_dtype dtype,
+                           int root, weft_comm *comm, weft_request *request)
+{
+    const weft_op_desc desc = {DESC(SCATTER_V),       .send = send,   .recv = recv,
+                               .recv_counts = counts, .dtype = dtype, .root = root};
+    return weft_submit(comm, &desc, request);
+}
+
 weft_status weft_send(const void *send, size_t count, weft_dtype dtype, int peer, weft_comm *comm,
                       weft_request *request)
 {

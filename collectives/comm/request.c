@@ -29,15 +29,20 @@ static bool really_reduces(weft_collective collective)
     return weft_collective_reduces(collective) && collective != WEFT_BARRIER;
 }
 
+static bool has_root(weft_collective collective)
+{
+    return weft_collective_is_rooted(collective) && !weft_collective_is_pair(collective);
+}
+
 static uint64_t count_word(const weft_op_desc *desc, int num_ranks)
 {
     uint64_t hash = 0;
-    switch (desc->collective) {
-    case WEFT_ALL_GATHER_V:
-    case WEFT_REDUCE_SCATTER_V:
+    if (weft_collective_has_table(desc->collective)) {
         for (int i = 0; i < num_ranks; i++)
             hash = weft_hash_mix(hash, desc->recv_counts[i]);
         return hash;
+    }
+    switch (desc->collective) {
     case WEFT_ALL_TO_ALL_V: // known to pairs only: messages carry their sizes
     case WEFT_SEND:
     case WEFT_RECV:
@@ -51,7 +56,7 @@ uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
 {
     weft_collective collective = desc->collective == WEFT_RECV ? WEFT_SEND : desc->collective;
     bool reduces = really_reduces(collective);
-    bool is_rooted = collective == WEFT_BROADCAST || collective == WEFT_REDUCE;
+    bool is_rooted = has_root(collective);
     uint64_t count = count_word(desc, num_ranks);
     uint64_t order = reduces && desc->order == WEFT_ORDER_REPRODUCIBLE;
     uint64_t leaves = reduces && desc->num_leaves != 0;
@@ -83,13 +88,13 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
     used += snprintf(text + used, bytes - (size_t)used, " of %s", weft_dtypes[dtype].name);
     if (weft_collective_reduces(collective))
         used += snprintf(text + used, bytes - (size_t)used, " %s", weft_ops[op].name);
-    if (collective == WEFT_BROADCAST || collective == WEFT_REDUCE)
+    if (has_root(collective))
         used += snprintf(text + used, bytes - (size_t)used, ", root %u", root);
     if (is_reproducible)
         used += snprintf(text + used, bytes - (size_t)used, ", reproducible");
     if (has_leaves)
         snprintf(text + used, bytes - (size_t)used, ", counts and leaves #%llx", count);
-    else if (collective == WEFT_ALL_GATHER_V || collective == WEFT_REDUCE_SCATTER_V)
+    else if (weft_collective_has_table(collective))
         snprintf(text + used, bytes - (size_t)used, ", counts #%llx", count);
     else if (collective != WEFT_ALL_TO_ALL_V && collective != WEFT_SEND)
         snprintf(text + used, bytes - (size_t)used, ", count %llu", count);
@@ -169,17 +174,15 @@ static weft_status check_desc(const struct weft_comm *comm, const weft_op_desc *
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: streams need a build with CUDA", name);
     if ((unsigned)desc->order > WEFT_ORDER_REPRODUCIBLE || desc->timeout_ns < 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: bad order or negative timeout", name);
-    bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
-    if (is_rooted && (desc->root < 0 || desc->root >= n))
+    if (has_root(desc->collective) && (desc->root < 0 || desc->root >= n))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: root %d of %d ranks", name, desc->root,
                          n);
     bool is_pair = weft_collective_is_pair(desc->collective);
     if (is_pair && (desc->peer < 0 || desc->peer >= n))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: peer %d of %d ranks", name, desc->peer,
                          n);
-    bool needs_recv_counts = desc->collective == WEFT_ALL_GATHER_V ||
-                             desc->collective == WEFT_REDUCE_SCATTER_V ||
-                             desc->collective == WEFT_ALL_TO_ALL_V;
+    bool needs_recv_counts =
+        weft_collective_has_table(desc->collective) || desc->collective == WEFT_ALL_TO_ALL_V;
     if ((needs_recv_counts && !desc->recv_counts) ||
         (desc->collective == WEFT_ALL_TO_ALL_V && !desc->send_counts))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: counts are NULL", name);
@@ -207,8 +210,7 @@ static weft_status make_sizes(const struct weft_comm *comm, struct weft_call *ca
     size_t limit = SIZE_MAX / 2 / call->element_bytes / (parts ? parts : 1);
     bool is_pairwise = desc->collective == WEFT_ALL_TO_ALL_V;
     call->sizes = (struct weft_sizes){.count = desc->count};
-    if (!is_pairwise && desc->collective != WEFT_ALL_GATHER_V &&
-        desc->collective != WEFT_REDUCE_SCATTER_V) {
+    if (!is_pairwise && !weft_collective_has_table(desc->collective)) {
         if (desc->count > limit / weft_shape_blocks(shape))
             return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: count %zu is too large", name,
                              desc->count);
@@ -335,8 +337,7 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
     if (!really_reduces(desc->collective))
         call->desc.op = WEFT_SUM; // what there is for every type, though nothing asks for it
     bool is_pair = weft_collective_is_pair(desc->collective);
-    bool is_rooted = desc->collective == WEFT_BROADCAST || desc->collective == WEFT_REDUCE;
-    int root = is_pair ? desc->peer : is_rooted ? desc->root : 0;
+    int root = is_pair ? desc->peer : has_root(desc->collective) ? desc->root : 0;
     struct weft_shape shape = {.collective = desc->collective,
                                .num_ranks = comm->num_ranks,
                                .rank = comm->rank,

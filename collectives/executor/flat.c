@@ -90,8 +90,13 @@ static inline __attribute__((always_inline)) void gather(const struct form *form
         actions->copy(argument, form->root, 0, 0);
         return;
     case WEFT_ALL_GATHER:
-        for (int peer = 0; peer < n; peer++)
+    case WEFT_GATHER:
+        for (int peer = 0; peer < n && (form->collective != WEFT_GATHER || me == form->root);
+             peer++)
             actions->copy(argument, peer, peer, peer);
+        return;
+    case WEFT_SCATTER:
+        actions->copy(argument, form->root, me, me);
         return;
     case WEFT_ALL_TO_ALL:
         for (int peer = 0; peer < n; peer++)
@@ -111,6 +116,8 @@ static int contributed_blocks(const struct form *form)
         return form->num_ranks;
     case WEFT_BROADCAST:
         return form->rank == form->root;
+    case WEFT_SCATTER:
+        return form->rank == form->root ? form->num_ranks : 0;
     default:
         return 1;
     }
@@ -130,8 +137,10 @@ bool weft_flat_supports(weft_collective collective, int num_ranks, size_t block_
     case WEFT_REDUCE:
     case WEFT_BROADCAST:
     case WEFT_ALL_GATHER:
+    case WEFT_GATHER:
         return block_bytes <= data_bytes;
     case WEFT_REDUCE_SCATTER:
+    case WEFT_SCATTER:
     case WEFT_ALL_TO_ALL:
         return block_bytes <= data_bytes / (size_t)num_ranks;
     default:
@@ -173,16 +182,15 @@ struct mover {
 
 static const char *block_of(const struct mover *mover, int peer, int from)
 {
-    // A slot holds contributed blocks from its beginning; an all-gather's own block is its only
-    // one.
-    if (mover->call->collective == WEFT_ALL_GATHER)
+    // A slot holds contributed blocks from its beginning; a gather's own block is its only one.
+    if (mover->call->collective == WEFT_ALL_GATHER || mover->call->collective == WEFT_GATHER)
         from = 0;
     return slot_of(mover->flat, peer)->data + (size_t)from * mover->call->bytes;
 }
 
 static char *output_of(const struct mover *mover, int to)
 {
-    if (mover->call->collective == WEFT_REDUCE_SCATTER)
+    if (mover->call->collective == WEFT_REDUCE_SCATTER || mover->call->collective == WEFT_SCATTER)
         to = 0;
     return (char *)mover->call->recv + (size_t)to * mover->call->bytes;
 }

@@ -53,6 +53,8 @@ bool weft_shared_supports(weft_collective collective)
     case WEFT_ALL_GATHER:
     case WEFT_BROADCAST:
     case WEFT_ALL_TO_ALL:
+    case WEFT_GATHER:
+    case WEFT_SCATTER:
         return true;
     default:
         return false;
@@ -109,7 +111,16 @@ static size_t offset_of(const struct mover *mover, int block)
 
 static bool is_one_block(weft_collective collective) // a rank's contribution
 {
-    return collective == WEFT_ALL_GATHER || collective == WEFT_BROADCAST;
+    return collective == WEFT_ALL_GATHER || collective == WEFT_BROADCAST ||
+           collective == WEFT_GATHER;
+}
+
+// Whether others read the input of rank `rank`.
+static bool is_shown(const struct weft_flat_call *call, int rank)
+{
+    if (call->collective == WEFT_BROADCAST || call->collective == WEFT_SCATTER)
+        return rank == call->root;
+    return call->collective != WEFT_GATHER || rank != call->root;
 }
 
 static const char *own_input(const struct mover *mover, int block)
@@ -125,8 +136,8 @@ static char *own_output(const struct mover *mover, int block)
     const struct weft_flat_call *call = mover->call;
     if (weft_shared_is_sliced(call->collective))
         return (char *)call->recv + mover->begin + slice_begin(mover, block);
-    return (char *)call->recv +
-           offset_of(mover, call->collective == WEFT_REDUCE_SCATTER ? 0 : block);
+    bool is_one = call->collective == WEFT_REDUCE_SCATTER || call->collective == WEFT_SCATTER;
+    return (char *)call->recv + offset_of(mover, is_one ? 0 : block);
 }
 
 // Where a rank's contribution lies in its stage: slices where they are in the chunk, blocks behind
@@ -306,7 +317,7 @@ static bool can_map(const struct weft_shared *shared, const struct weft_flat_cal
     // In place, what others have yet to read would be overwritten.
     if (call->collective == WEFT_ALL_TO_ALL && call->send == call->recv)
         return false;
-    if (call->collective == WEFT_BROADCAST && call->root != shared->rank)
+    if (!is_shown(call, shared->rank))
         return true;
     return find_buffer(shared, call->send, bytes, &header->send) &&
            (!is_written || find_buffer(shared, call->recv, bytes, &header->recv));
@@ -352,7 +363,8 @@ static weft_status map_all(struct weft_shared *shared, const struct weft_flat_ca
         const struct header *header = header_of(shared, rank);
         char *send = NULL;
         *peer = rank;
-        bool is_read = call->collective != WEFT_BROADCAST || rank == call->root;
+        bool is_reader = call->collective != WEFT_GATHER || shared->rank == call->root;
+        bool is_read = is_reader && is_shown(call, rank);
         bool is_written = call->collective == WEFT_ALL_REDUCE ||
                           (call->collective == WEFT_REDUCE && rank == call->root);
         if (rank == shared->rank)

@@ -17,6 +17,8 @@ struct recorder {
 static bool reads(const struct weft_shape *shape, int reader, int block)
 {
     bool is_for_all = shape->collective == WEFT_ALL_GATHER || shape->collective == WEFT_BROADCAST;
+    if (shape->collective == WEFT_GATHER)
+        return reader == shape->root;
     return reader != shape->rank && (is_for_all || reader == block);
 }
 

@@ -47,6 +47,15 @@ static inline __attribute__((always_inline)) void weft_shared_show(
     case WEFT_ALL_GATHER:
         actions->show(argument, form->rank);
         return;
+    case WEFT_GATHER:
+        if (form->rank != form->root)
+            actions->show(argument, form->rank);
+        return;
+    case WEFT_SCATTER:
+        for (int peer = 0; form->rank == form->root && peer < form->num_ranks; peer++)
+            if (peer != form->rank)
+                actions->show(argument, peer);
+        return;
     case WEFT_BROADCAST:
         if (form->rank == form->root)
             actions->show(argument, 0);
@@ -68,6 +77,13 @@ static inline __attribute__((always_inline)) void weft_shared_combine(
     case WEFT_ALL_GATHER:
         for (int peer = 0; peer < form->num_ranks; peer++)
             actions->copy(argument, peer, peer, peer);
+        return;
+    case WEFT_GATHER:
+        for (int peer = 0; form->rank == form->root && peer < form->num_ranks; peer++)
+            actions->copy(argument, peer, peer, peer);
+        return;
+    case WEFT_SCATTER:
+        actions->copy(argument, form->root, form->rank, form->rank);
         return;
     case WEFT_ALL_TO_ALL:
         for (int peer = 0; peer < form->num_ranks; peer++)

@@ -87,6 +87,25 @@ static weft_status find_rooted(const struct weft_layout *layout, bool is_reverse
     return status;
 }
 
+// Every other rank's share over the links around the root and farther out.
+static weft_status find_shares(const struct weft_layout *layout, bool is_reversed, int root,
+                               struct weft_bound *bound, struct weft_error *error)
+{
+    struct weft_fraction inverse_x;
+    bool *is_in = calloc((size_t)layout->network->num_vertices + 1, sizeof *is_in);
+    if (!is_in)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a bound");
+    weft_status status =
+        weft_optimum_scatter(layout->network, is_reversed, root, &inverse_x, is_in, error);
+    if (status == WEFT_OK) {
+        bound->label = "cut optimum";
+        bound->ps_per_mib = from_inverse(inverse_x, layout->num_ranks);
+        describe(is_in, layout->num_ranks, bound);
+    }
+    free(is_in);
+    return status;
+}
+
 static weft_status find_all_reduce(const struct weft_layout *layout, struct weft_bound *bound,
                                    struct weft_error *error)
 {
@@ -193,6 +212,12 @@ static weft_status find(const struct weft_layout *layout, const struct weft_key 
         return find_rooted(layout, false, key->root, bound, error);
     case WEFT_REDUCE:
         return find_rooted(layout, true, key->root, bound, error);
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
+        return find_shares(layout, false, key->root, bound, error);
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
+        return find_shares(layout, true, key->root, bound, error);
     case WEFT_ALL_TO_ALL:
     case WEFT_ALL_TO_ALL_V:
         return find_exchange(layout, bound, error);

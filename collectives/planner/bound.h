@@ -18,9 +18,10 @@ struct weft_bound {
     char cut[160];            // the bottleneck in words: "rank 3 against all others"
 };
 
-/* Of all-gather, reduce-scatter, broadcast, reduce: the exact cut optimum. All-reduce: the optimum
- * over all splits of the vector among roots, up to WEFT_BOUND_RANKS ranks; above, that of equal
- * shards. All-to-all: the worst of the cuts around ranks and groups. Errors: OUT_OF_MEMORY. */
+/* Of all-gather, reduce-scatter, broadcast, reduce, gather, scatter: the exact cut optimum.
+ * All-reduce: the optimum over all splits of the vector among roots, up to WEFT_BOUND_RANKS ranks;
+ * above, that of equal shards. All-to-all: the worst of the cuts around ranks and groups. Errors:
+ * OUT_OF_MEMORY. */
 enum { WEFT_BOUND_RANKS = 256 };
 weft_status weft_bound_find(const struct weft_layout *layout, const struct weft_key *key,
                             struct weft_bound *bound, struct weft_error *error);

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * The decision table: which algorithm for every collective, order and size class, at one number of
  * ranks. One rank makes it from its layout and sends it to the others, so that nothing a rank
- * believes about the machine can make it choose otherwise. The wire form is less than 2 KiB, the
+ * believes about the machine can make it choose otherwise. The wire form is less than 4 KiB, the
  * same on every machine, and read as hostile.
  */
 #ifndef WEFT_COLLECTIVES_PLANNER_DECISIONS_H
@@ -16,7 +16,7 @@ enum {
     WEFT_NUM_SIZE_CLASSES = 64, // -1 .. 62
     WEFT_DECISIONS_BYTES = 24 + WEFT_NUM_ORDERS * WEFT_NUM_COLLECTIVES * WEFT_NUM_SIZE_CLASSES,
 };
-_Static_assert(WEFT_DECISIONS_BYTES <= 2048, "a decision table fits a small message");
+_Static_assert(WEFT_DECISIONS_BYTES <= 4096, "a decision table fits a small message");
 
 struct weft_decisions {
     int32_t num_ranks;

@@ -161,6 +161,14 @@ static weft_status write_steps(const struct direct *direct, const struct weft_ke
     case WEFT_ALL_TO_ALL_V:
         weft_one_hop_all_to_all(direct->builder, direct->num_ranks, direct->rank, aliasing);
         break;
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
+        weft_one_hop_to_root(direct->builder, direct->num_ranks, direct->rank, key->root);
+        break;
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
+        weft_one_hop_from_root(direct->builder, direct->num_ranks, direct->rank, key->root);
+        break;
     case WEFT_SEND:
     case WEFT_RECV:
         point_to_point(direct, key->collective, key->root);
@@ -267,6 +275,11 @@ static int64_t direct_estimate(const struct weft_key *key, const struct weft_lay
     case WEFT_BROADCAST:
         load = (struct weft_load){top, true, hop, n, whole, 0, 0, 1, 0};
         break;
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
+        return weft_one_hop_root_estimate(key, layout);
     case WEFT_SEND:
     case WEFT_RECV:
         load = (struct weft_load){top, false, 1, 1, bytes, 0, 0, 2, 1};

@@ -129,7 +129,10 @@ static struct weft_label result_at(const struct weft_exchanger *exchanger, uint3
     const struct weft_hierarchy *hierarchy = request->hierarchy;
     if (weft_collective_reduces(request->key->collective))
         return weft_label_at(exchanger->sums.of[hierarchy->num_tiers - 1][index], cell);
-    int from = request->blocks ? (int)request->blocks[index] : request->key->root;
+    bool is_scatter =
+        request->key->collective == WEFT_SCATTER || request->key->collective == WEFT_SCATTER_V;
+    bool is_own = request->blocks && !is_scatter;
+    int from = is_own ? (int)request->blocks[index] : request->key->root;
     return weft_label_leaf(from, cell);
 }
 

@@ -20,17 +20,24 @@ static const char *flat_supports(const struct weft_key *key, const struct weft_l
     case WEFT_ALL_GATHER:
     case WEFT_BROADCAST:
     case WEFT_ALL_TO_ALL:
+    case WEFT_GATHER:
+    case WEFT_SCATTER:
         return NULL;
     default:
         return "only collectives whose blocks have one size";
     }
 }
 
+static bool moves_at_root(const struct weft_key *key)
+{
+    return key->collective == WEFT_GATHER || key->collective == WEFT_SCATTER;
+}
+
 // Of what a rank sends each other rank.
 static int64_t message_bytes(const struct weft_key *key)
 {
     bool has_blocks = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_ALL_TO_ALL ||
-                      key->collective == WEFT_REDUCE_SCATTER;
+                      key->collective == WEFT_REDUCE_SCATTER || moves_at_root(key);
     return weft_key_bytes(key) / (has_blocks ? key->num_ranks : 1);
 }
 
@@ -41,13 +48,16 @@ static int64_t flat_estimate(const struct weft_key *key, const struct weft_layou
     bool is_reduction = weft_collective_reduces(key->collective);
     struct weft_load load = {.level = weft_layout_top(layout), .is_crowd = true, .copied = bytes};
     // Slots: write one, read the others. They must have room for the class's upper edge.
-    int64_t slot = key->collective == WEFT_ALL_GATHER ? bytes : weft_key_bytes(key);
+    bool is_own = key->collective == WEFT_ALL_GATHER || key->collective == WEFT_GATHER;
+    int64_t slot = is_own ? bytes : weft_key_bytes(key);
     if (n > 1 && costs->flat_ps >= 0 && !key->num_leaves && slot <= costs->flat_bytes / 2) {
         load.copied += is_reduction ? 0 : bytes * (n - 1);
         load.combined = is_reduction ? bytes * (n - 1) : 0;
         return weft_price_clamp((__int128)costs->flat_ps * costs->sharing +
                                 weft_price(key, layout, &load));
     }
+    if (moves_at_root(key))
+        return weft_one_hop_root_estimate(key, layout);
     int64_t parts = weft_emit_count_parts(key);
     int64_t rounds = weft_emit_fold_rounds(weft_emit_fold_width(key, bytes), (int)parts);
     bool is_spread = !is_reduction;
@@ -107,6 +117,10 @@ static weft_status flat_emit(const struct weft_key *key, const struct weft_layou
         weft_one_hop_reduce(builder, key, &parts, rank, width);
     else if (key->collective == WEFT_ALL_GATHER)
         weft_one_hop_gather(builder, key->num_ranks, rank);
+    else if (key->collective == WEFT_GATHER)
+        weft_one_hop_to_root(builder, key->num_ranks, rank, key->root);
+    else if (key->collective == WEFT_SCATTER)
+        weft_one_hop_from_root(builder, key->num_ranks, rank, key->root);
     else if (key->collective == WEFT_ALL_TO_ALL)
         weft_one_hop_all_to_all(builder, key->num_ranks, rank, aliasing);
     else

@@ -30,6 +30,16 @@ struct plan {
     __int128 price; // -1: none
 };
 
+static bool is_to_root(const struct weft_key *key)
+{
+    return key->collective == WEFT_GATHER || key->collective == WEFT_GATHER_V;
+}
+
+static bool is_from_root(const struct weft_key *key)
+{
+    return key->collective == WEFT_SCATTER || key->collective == WEFT_SCATTER_V;
+}
+
 static bool has_blocks(const struct weft_key *key)
 {
     switch (key->collective) {
@@ -39,7 +49,7 @@ static bool has_blocks(const struct weft_key *key)
     case WEFT_ALL_GATHER_V:
         return true;
     default:
-        return false;
+        return is_to_root(key) || is_from_root(key);
     }
 }
 
@@ -61,10 +71,12 @@ static void find_phases(struct plan *plan, const struct weft_key *key)
     plan->num_phases = 0;
     if (reduces)
         add_phases(plan, WEFT_PHASE_REDUCE_SCATTER);
-    if (key->collective == WEFT_BROADCAST)
+    if (key->collective == WEFT_BROADCAST || is_from_root(key))
         add_phases(plan, WEFT_PHASE_SCATTER);
-    if (key->collective == WEFT_REDUCE)
+    if (key->collective == WEFT_REDUCE || is_to_root(key))
         add_phases(plan, WEFT_PHASE_GATHER);
+    else if (is_from_root(key))
+        return;
     else if (!reduces || key->collective == WEFT_ALL_REDUCE)
         add_phases(plan, WEFT_PHASE_ALL_GATHER);
 }
@@ -289,9 +301,13 @@ static const char *hierarchical_supports(const struct weft_key *key,
     case WEFT_BROADCAST:
     case WEFT_ALL_GATHER:
     case WEFT_ALL_GATHER_V:
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
         break;
     default:
-        return "only reductions, gathers and broadcast";
+        return "only reductions, gathers, scatters and broadcast";
     }
     if (weft_collective_reduces(key->collective) && key->order == WEFT_ORDER_REPRODUCIBLE)
         return "combines group by group, not as the tree";
@@ -349,8 +365,9 @@ static weft_status write_program(const struct plan *plan,
 {
     struct weft_exchanger *exchanger = NULL;
     WEFT_TRY(weft_exchanger_create(request, builder, &exchanger, error));
-    bool is_gather = !weft_collective_reduces(request->key->collective);
-    if (is_gather && (request->blocks || request->rank == request->key->root))
+    const struct weft_key *key = request->key;
+    bool is_gather = request->blocks && !is_from_root(key);
+    if (!weft_collective_reduces(key->collective) && (is_gather || request->rank == key->root))
         weft_exchanger_copy_own(exchanger);
     write_phases(plan, exchanger);
     weft_exchanger_destroy(&exchanger);

@@ -4,6 +4,7 @@
  */
 #include "collectives/planner/one_hop.h"
 
+#include "collectives/planner/costs.h"
 #include "collectives/program/leaves.h"
 
 // Whether `rank` gets a sum, and of which cell.
@@ -106,6 +107,61 @@ void weft_one_hop_broadcast(struct weft_builder *builder, int num_ranks, int ran
     for (int i = 1; i < num_ranks; i++)
         weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, 0),
                           weft_to(weft_circle(rank, i, num_ranks), 0));
+}
+
+void weft_one_hop_to_root(struct weft_builder *builder, int num_ranks, int rank, int root)
+{
+    if (rank != root) {
+        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)rank), weft_to(root, 0));
+        return;
+    }
+    for (int i = 1; i < num_ranks; i++) {
+        int from = weft_circle(root, i, num_ranks);
+        struct weft_label block = weft_label_leaf(from, (uint32_t)from);
+        weft_builder_move(builder, 0, 1, weft_from(from, 0, &block),
+                          weft_cells(WEFT_OUTPUT, (uint32_t)from));
+    }
+    weft_emit_copy(builder, (uint32_t)rank, 1);
+}
+
+void weft_one_hop_from_root(struct weft_builder *builder, int num_ranks, int rank, int root)
+{
+    struct weft_label block = weft_label_leaf(root, (uint32_t)rank);
+    if (rank != root) {
+        weft_builder_move(builder, 0, 1, weft_from(root, 0, &block),
+                          weft_cells(WEFT_OUTPUT, (uint32_t)rank));
+        return;
+    }
+    for (int i = 1; i < num_ranks; i++) {
+        int to = weft_circle(root, i, num_ranks);
+        weft_builder_move(builder, 0, 1, weft_cells(WEFT_INPUT, (uint32_t)to), weft_to(to, 0));
+    }
+    weft_emit_copy(builder, (uint32_t)rank, 1);
+}
+
+// Ranks of each level are reached over its links alone; those of all levels at the same time.
+int64_t weft_one_hop_root_estimate(const struct weft_key *key, const struct weft_layout *layout)
+{
+    int64_t n = key->num_ranks, block = weft_key_bytes(key) / n, inside = 1;
+    struct weft_load own = {.steps = n > 1 ? n : 0, .copied = block};
+    __int128 busy = weft_price(key, layout, &own), most = 0;
+    for (int l = 0; l <= weft_layout_top(layout) && n > 1; l++) {
+        int64_t others = layout->levels[l].largest - inside;
+        struct weft_load load = {.level = l,
+                                 .rounds = others > 0,
+                                 .moved = (__int128)block * others,
+                                 .messages = others,
+                                 .active = layout->costs.levels[l].fan_ps_per_mib > 0};
+        __int128 price = weft_price(key, layout, &load);
+        most = price > most ? price : most;
+        inside = layout->levels[l].largest;
+    }
+    if (weft_layout_top(layout) == 0)
+        return weft_price_clamp(busy + most);
+    // The processor goes on while bytes flow, until the last message is on its way.
+    struct weft_load last = {.level = weft_layout_top(layout), .rounds = 1};
+    busy += weft_price(key, layout, &last);
+    return weft_price_clamp(busy > most ? busy : most);
 }
 
 // In place, what arrives waits in scratch until the block it replaces has left.

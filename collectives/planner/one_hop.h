@@ -22,6 +22,11 @@ void weft_one_hop_fold_parts(struct weft_builder *builder, const struct weft_emi
 /* All-gather: the own block to everybody. */
 void weft_one_hop_gather(struct weft_builder *builder, int num_ranks, int rank);
 void weft_one_hop_broadcast(struct weft_builder *builder, int num_ranks, int rank, int root);
+/* Gather, scatter: every block straight to the root, and from it. */
+void weft_one_hop_to_root(struct weft_builder *builder, int num_ranks, int rank, int root);
+void weft_one_hop_from_root(struct weft_builder *builder, int num_ranks, int rank, int root);
+/* What that takes, all messages being under way at once. */
+int64_t weft_one_hop_root_estimate(const struct weft_key *key, const struct weft_layout *layout);
 /* `aliasing`: one of them, not both. */
 void weft_one_hop_all_to_all(struct weft_builder *builder, int num_ranks, int rank,
                              unsigned aliasing);

@@ -6,10 +6,11 @@
  *
  * From root 0 the order of combination is the canonical one, which makes reductions reproducible; a
  * reproducible reduction to another root goes to rank 0 first and then to its root. Reductions of
- * spans of leaves: tree_spans.c.
+ * spans of leaves: tree_spans.c. Blocks that go up or down whole: tree_blocks.c.
  */
 #include "collectives/planner/costs.h"
 #include "collectives/planner/emit.h"
+#include "collectives/planner/tree_blocks.h"
 #include "collectives/planner/tree_spans.h"
 
 struct tree {
@@ -31,9 +32,13 @@ static const char *tree_supports(const struct weft_key *key, const struct weft_l
     case WEFT_BARRIER:
     case WEFT_REDUCE:
     case WEFT_BROADCAST:
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
         return NULL;
     default:
-        return "only all_reduce, reduce, broadcast and barrier";
+        return "only all_reduce, reduce, broadcast, gather, scatter and barrier";
     }
 }
 
@@ -173,6 +178,8 @@ static weft_status tree_emit(const struct weft_key *key, const struct weft_layou
     // A child's sum is one value of a chain, whatever the order: the tree itself is canonical.
     const struct weft_key chain = {.order = WEFT_ORDER_FREE};
     tree.width = weft_emit_fold_width(&chain, weft_key_bytes(key));
+    if (weft_tree_has_blocks(key) && key->num_ranks > 1)
+        return weft_tree_blocks_emit(key, rank, aliasing, program, error);
     if (key->num_leaves && key->num_ranks > 1)
         return weft_tree_spans_emit(key, rank, aliasing, program, error);
     WEFT_TRY(weft_emit_begin(key, rank, 1, "tree", aliasing, &tree.builder, error));
@@ -188,6 +195,8 @@ static int64_t tree_estimate(const struct weft_key *key, const struct weft_layou
 {
     int64_t bytes = weft_key_bytes(key);
     int height = weft_log2_ceil(key->num_ranks);
+    if (weft_tree_has_blocks(key))
+        return weft_tree_blocks_estimate(key, layout);
     bool goes_up = weft_collective_reduces(key->collective);
     bool goes_down = key->collective != WEFT_REDUCE;
     __int128 price = 0;

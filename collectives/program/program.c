@@ -196,10 +196,10 @@ weft_status weft_program_validate(const struct weft_program *program, struct wef
                          program->shape.rank, program->shape.num_parts);
     for (uint32_t i = 0; i < program->num_scratch; i++)
         if (program->scratch[i].space > WEFT_OUTPUT ||
-            !is_in_window(window_of(program, program->scratch[i].space), program->scratch[i].cell,
-                          1))
+            !weft_shape_has_extent(&program->shape, program->scratch[i].space,
+                                   program->scratch[i].cell))
             return weft_fail(error, WEFT_INVALID_FORMAT,
-                             "rank %d before step 0: scratch cell %u is like no buffer cell",
+                             "rank %d before step 0: scratch cell %u is like no cell of known size",
                              program->shape.rank, i);
     for (uint32_t i = 0; i < program->num_steps; i++)
         WEFT_TRY(validate_step(program, i, error));

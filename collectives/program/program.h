@@ -48,7 +48,7 @@ struct weft_step {
     uint8_t num_destinations;
 };
 
-/* The extent of a scratch cell is that of a buffer cell. */
+/* The extent of a scratch cell is that of a cell of known size (weft_shape_has_extent). */
 struct weft_scratch {
     uint8_t space; // WEFT_INPUT or WEFT_OUTPUT
     uint32_t cell;

@@ -33,6 +33,11 @@ static const struct form forms[WEFT_NUM_COLLECTIVES] = {
     [WEFT_ALL_GATHER_V] = {true, OWN_BLOCK, WHOLE, BY_TABLE, FROM_BLOCK_OWNER, true, false, false},
     [WEFT_REDUCE_SCATTER] = {true, WHOLE, OWN_BLOCK, UNIFORM, FROM_ALL, false, true, false},
     [WEFT_REDUCE_SCATTER_V] = {true, WHOLE, OWN_BLOCK, BY_TABLE, FROM_ALL, false, true, false},
+    [WEFT_GATHER] = {true, OWN_BLOCK, WHOLE_AT_ROOT, UNIFORM, FROM_BLOCK_OWNER, false, false, true},
+    [WEFT_GATHER_V] = {true, OWN_BLOCK, WHOLE_AT_ROOT, BY_TABLE, FROM_BLOCK_OWNER, false, false,
+                       true},
+    [WEFT_SCATTER] = {true, WHOLE_AT_ROOT, OWN_BLOCK, UNIFORM, FROM_ROOT, false, false, true},
+    [WEFT_SCATTER_V] = {true, WHOLE_AT_ROOT, OWN_BLOCK, BY_TABLE, FROM_ROOT, false, false, true},
     [WEFT_ALL_TO_ALL] = {true, WHOLE, WHOLE, UNIFORM, TRANSPOSED, false, false, false},
     [WEFT_ALL_TO_ALL_V] = {true, WHOLE, WHOLE, BY_PAIR, TRANSPOSED, false, false, false},
 };
@@ -208,6 +213,16 @@ uint64_t weft_shape_extent(const struct weft_shape *shape, enum weft_space space
     return (from * (uint64_t)shape->num_ranks + to) * shape->pieces + piece;
 }
 
+bool weft_shape_has_extent(const struct weft_shape *shape, enum weft_space space, uint32_t cell)
+{
+    struct weft_window buffer =
+        space == WEFT_INPUT ? weft_shape_input(shape) : weft_shape_output(shape);
+    if (cell >= buffer.first && cell - buffer.first < buffer.cells)
+        return true;
+    return forms[shape->collective].extent != BY_PAIR &&
+           cell < weft_shape_blocks(shape) * shape->pieces;
+}
+
 bool weft_shape_is_replicated(const struct weft_shape *shape)
 {
     return forms[shape->collective].is_replicated;
@@ -226,4 +241,9 @@ bool weft_collective_is_pair(weft_collective collective)
 bool weft_collective_is_rooted(weft_collective collective)
 {
     return forms[collective].is_rooted;
+}
+
+bool weft_collective_has_table(weft_collective collective)
+{
+    return forms[collective].extent == BY_TABLE;
 }

@@ -36,7 +36,7 @@ struct weft_shape {
     weft_collective collective;
     int num_ranks;
     int rank;
-    int root;                    // broadcast, reduce: the root; send, recv: the peer; else 0
+    int root;                    // of rooted collectives; send, recv: the peer; else 0
     uint32_t pieces;             // pieces of a block, >= 1
     bool is_canonical;           // reductions only: outputs are the canonical tree over the leaves
     uint32_t num_leaves;         // 0: one leaf per rank; else is_canonical
@@ -85,13 +85,18 @@ void weft_shape_part(const struct weft_shape *shape, uint32_t part, uint32_t *fi
                      uint32_t *count);
 /* Two cells are known to have the same number of elements exactly if this is equal. */
 uint64_t weft_shape_extent(const struct weft_shape *shape, enum weft_space space, uint32_t cell);
+/* Whether this rank knows that size: of cells of its buffers, and of all cells of the logical
+ * vector where sizes are agreed. */
+bool weft_shape_has_extent(const struct weft_shape *shape, enum weft_space space, uint32_t cell);
 /* Every rank that has the output must hold the same bits (all-reduce, all-gather, broadcast). */
 bool weft_shape_is_replicated(const struct weft_shape *shape);
 /* Contributions are combined by an operation (all-reduce, reduce, reduce-scatter, barrier). */
 bool weft_collective_reduces(weft_collective collective);
 /* send, recv: two ranks take part, each with a program of its own. */
 bool weft_collective_is_pair(weft_collective collective);
-/* broadcast, reduce: `root` is a rank; send, recv: it is the peer. */
+/* broadcast, reduce, gather(v), scatter(v): `root` is a rank; send, recv: it is the peer. */
 bool weft_collective_is_rooted(weft_collective collective);
+/* Sizes of blocks come from a table that all ranks agree on: the vector forms but all_to_all_v. */
+bool weft_collective_has_table(weft_collective collective);
 
 #endif

@@ -125,6 +125,10 @@ typedef enum weft_collective {
     WEFT_BARRIER,
     WEFT_SEND,
     WEFT_RECV,
+    WEFT_GATHER,
+    WEFT_GATHER_V,
+    WEFT_SCATTER,
+    WEFT_SCATTER_V,
 } weft_collective;
 
 /* Bytes of one element; 0 if `dtype` is not one of the enum. */
@@ -237,19 +241,27 @@ typedef enum weft_order {
  *
  *   collective        send buffer                 recv buffer                 counts
  *   all_reduce        count                       count                       count
- *   reduce            count                       count (root only)           count, root
- *   broadcast         count (root only)           count                       count, root
+ *   reduce            count                       count (root)                count, root
+ *   broadcast         count (root)                count                       count, root
  *   all_gather        count                       num_ranks * count           count
  *   reduce_scatter    num_ranks * count           count                       count
  *   all_to_all        num_ranks * count           num_ranks * count           count
+ *   gather            count                       num_ranks * count (root)    count, root
+ *   scatter           num_ranks * count (root)    count                       count, root
  *   all_gather_v      recv_counts[rank]           sum of recv_counts          recv_counts (agreed)
  *   reduce_scatter_v  sum of recv_counts          recv_counts[rank]           recv_counts (agreed)
+ *   gather_v          recv_counts[rank]           sum of recv_counts (root)   recv_counts (agreed),
+ *                                                                             root
+ *   scatter_v         sum of recv_counts (root)   recv_counts[rank]           recv_counts (agreed),
+ *                                                                             root
  *   all_to_all_v      sum of send_counts          sum of recv_counts          both (pairwise)
  *   send, recv        count                       count                       count, peer
  *
- * Blocks of the vector forms lie one after another in rank order. In place: send == recv, except
- * all_gather(v): send points at the own block inside recv; reduce_scatter(v): recv points at the
- * own block inside send. Other overlaps are INVALID_ARGUMENT. */
+ * (root): on other ranks there is no such buffer, and the pointer is not looked at. Blocks, of the
+ * vector forms too, lie one after another in rank order. In place: send == recv, except
+ * all_gather(v) and the root of gather(v): send points at the own block inside recv;
+ * reduce_scatter(v) and the root of scatter(v): recv points at the own block inside send. Other
+ * overlaps are INVALID_ARGUMENT. Agreed counts are read, and must be equal, on all ranks. */
 typedef struct weft_op_desc {
     size_t struct_bytes; /* sizeof(weft_op_desc): the version of this struct */
     weft_collective collective;
@@ -361,6 +373,22 @@ WEFT_API WEFT_NODISCARD weft_status weft_all_to_all_v(const void *send, const si
                                                       void *recv, const size_t *recv_counts,
                                                       weft_dtype dtype, weft_comm *comm,
                                                       weft_request *request);
+/* Block r of the root's `recv` is what rank r sends; elsewhere `recv` is not looked at. */
+WEFT_API WEFT_NODISCARD weft_status weft_gather(const void *send, void *recv, size_t count,
+                                                weft_dtype dtype, int root, weft_comm *comm,
+                                                weft_request *request);
+/* Rank r sends counts[r]; `counts` are needed, and equal, on all ranks. */
+WEFT_API WEFT_NODISCARD weft_status weft_gather_v(const void *send, void *recv,
+                                                  const size_t *counts, weft_dtype dtype, int root,
+                                                  weft_comm *comm, weft_request *request);
+/* Block r of the root's `send` goes to rank r; elsewhere `send` is not looked at. */
+WEFT_API WEFT_NODISCARD weft_status weft_scatter(const void *send, void *recv, size_t count,
+                                                 weft_dtype dtype, int root, weft_comm *comm,
+                                                 weft_request *request);
+/* Rank r receives counts[r]; `counts` are needed, and equal, on all ranks. */
+WEFT_API WEFT_NODISCARD weft_status weft_scatter_v(const void *send, void *recv,
+                                                   const size_t *counts, weft_dtype dtype, int root,
+                                                   weft_comm *comm, weft_request *request);
 /* Matched in order per (communicator, source, destination). */
 WEFT_API WEFT_NODISCARD weft_status weft_send(const void *send, size_t count, weft_dtype dtype,
                                               int peer, weft_comm *comm, weft_request *request);

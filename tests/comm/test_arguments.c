@@ -43,6 +43,8 @@ struct bad_desc {
 
 static int32_t buffer[4 * COUNT], other[4 * COUNT];
 
+static const size_t counts[] = {4, 4}, large_counts[] = {SIZE_MAX / 4, SIZE_MAX / 4};
+
 #define DESC .struct_bytes = sizeof(weft_op_desc), .send = buffer, .recv = other, .count = 4
 static const struct bad_desc bad_descs[] = {
     {"old struct", "struct_bytes", {DESC, .struct_bytes = 8}, WEFT_INVALID_ARGUMENT},
@@ -76,6 +78,30 @@ static const struct bad_desc bad_descs[] = {
     {"overlap", "overlap", {DESC, .recv = buffer + 1}, WEFT_INVALID_ARGUMENT},
     {"count", "too large", {DESC, .count = SIZE_MAX / 3}, WEFT_INVALID_ARGUMENT},
     {"no counts", "counts", {DESC, .collective = WEFT_ALL_GATHER_V}, WEFT_INVALID_ARGUMENT},
+    {"gather without counts",
+     "gather_v: counts are NULL",
+     {DESC, .collective = WEFT_GATHER_V},
+     WEFT_INVALID_ARGUMENT},
+    {"scatter without counts",
+     "scatter_v: counts are NULL",
+     {DESC, .collective = WEFT_SCATTER_V},
+     WEFT_INVALID_ARGUMENT},
+    {"root of gather",
+     "gather: root 2 of 2",
+     {DESC, .collective = WEFT_GATHER, .root = 2},
+     WEFT_INVALID_ARGUMENT},
+    {"root of scatter",
+     "scatter_v: root -1 of 2",
+     {DESC, .collective = WEFT_SCATTER_V, .root = -1, .recv_counts = counts},
+     WEFT_INVALID_ARGUMENT},
+    {"too much to scatter",
+     "too large",
+     {DESC, .collective = WEFT_SCATTER, .count = SIZE_MAX / 8},
+     WEFT_INVALID_ARGUMENT},
+    {"too much to gather",
+     "too large",
+     {DESC, .collective = WEFT_GATHER_V, .recv_counts = large_counts},
+     WEFT_INVALID_ARGUMENT},
     {"no algorithm",
      "nonsense",
      {DESC, .count = COUNT, .algorithm = "nonsense"},
@@ -102,6 +128,42 @@ static int check_bad_descs(struct rank_process *process)
         weft_comm_destroy(&twin);
         if (!is_right)
             return wrong(process, bad->what, status);
+    }
+    return 0;
+}
+
+// Only the root has the whole buffer, and only there it is looked at.
+static int check_root_buffers(struct rank_process *process)
+{
+    weft_comm *comm = process->comm;
+    int me = process->rank;
+    struct bad_desc rows[] = {
+        {"gather to nowhere",
+         "gather: the recv buffer is NULL",
+         {DESC, .collective = WEFT_GATHER, .root = me, .recv = NULL},
+         WEFT_INVALID_ARGUMENT},
+        {"scatter from nowhere",
+         "scatter: the send buffer is NULL",
+         {DESC, .collective = WEFT_SCATTER, .root = me, .send = NULL},
+         WEFT_INVALID_ARGUMENT},
+        {"gather of nothing",
+         "gather: the send buffer is NULL",
+         {DESC, .collective = WEFT_GATHER, .root = !me, .send = NULL},
+         WEFT_INVALID_ARGUMENT},
+        {"gather over itself",
+         "gather: send and recv overlap without being in place",
+         {DESC, .collective = WEFT_GATHER, .root = me, .send = buffer + 4 * !me, .recv = buffer},
+         WEFT_INVALID_ARGUMENT},
+        {"scatter over itself",
+         "scatter_v: send and recv overlap without being in place",
+         {DESC, .collective = WEFT_SCATTER_V, .root = me, .recv = buffer + 4 * !me,
+          .recv_counts = counts},
+         WEFT_INVALID_ARGUMENT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        weft_status status = weft_submit(comm, &rows[i].desc, NULL);
+        if (status != rows[i].status || !strstr(weft_comm_error_text(comm), rows[i].text))
+            return wrong(process, rows[i].what, status);
     }
     return 0;
 }
@@ -144,7 +206,7 @@ static int body(struct rank_process *process)
 {
     if (process->create_status != WEFT_OK)
         return 2;
-    if (check_bad_descs(process) || check_calls(process))
+    if (check_bad_descs(process) || check_root_buffers(process) || check_calls(process))
         return 1;
     for (int i = 0; i < COUNT; i++)
         buffer[i] = i + process->rank;

@@ -43,6 +43,50 @@ static int32_t sum_of(int num_ranks, size_t element)
     return sum;
 }
 
+// Gather and scatter; `counts` are of the vector forms, or all alike.
+static int check_rooted(struct rank_process *process, const size_t *counts, bool is_vector,
+                        int root, bool in_place)
+{
+    int n = process->num_ranks, me = process->rank;
+    size_t begins[PROCESSES_MAX + 1] = {0};
+    for (int r = 0; r < n; r++)
+        begins[r + 1] = begins[r] + counts[r];
+    int32_t *whole = me == root ? malloc((begins[n] + 1) * 4) : NULL;
+    int32_t *own = malloc((counts[me] + 1) * 4);
+    int32_t *block = whole && in_place ? whole + begins[me] : own;
+    for (size_t e = 0; e < counts[me]; e++)
+        block[e] = value(me, e);
+    CHECK((is_vector ? weft_gather_v(block, whole, counts, WEFT_INT32, root, process->comm, NULL)
+                     : weft_gather(block, whole, counts[0], WEFT_INT32, root, process->comm,
+                                   NULL)) == WEFT_OK);
+    for (int r = 0; whole && r < n; r++)
+        for (size_t e = 0; e < counts[r]; e++)
+            CHECK(whole[begins[r] + e] == value(r, e));
+    for (size_t e = 0; whole && e < begins[n]; e++)
+        whole[e] = value(root + 7, e);
+    for (size_t e = 0; e < counts[me]; e++)
+        own[e] = -1;
+    CHECK((is_vector ? weft_scatter_v(whole, block, counts, WEFT_INT32, root, process->comm, NULL)
+                     : weft_scatter(whole, block, counts[0], WEFT_INT32, root, process->comm,
+                                    NULL)) == WEFT_OK);
+    for (size_t e = 0; e < counts[me]; e++)
+        CHECK(block[e] == value(root + 7, begins[me] + e));
+    for (size_t e = 0; whole && e < begins[n]; e++)
+        CHECK(whole[e] == value(root + 7, e));
+    free(whole);
+    free(own);
+    return 0;
+}
+
+static int check_roots(struct rank_process *process, const size_t *counts, bool is_vector)
+{
+    for (int root = 0; root < process->num_ranks; root++)
+        if (check_rooted(process, counts, is_vector, root, false) ||
+            check_rooted(process, counts, is_vector, root, true))
+            return 1;
+    return 0;
+}
+
 static int check_size(struct rank_process *process, size_t count, bool in_place)
 {
     int n = process->num_ranks, me = process->rank;
@@ -132,7 +176,7 @@ static int check_vectors(struct rank_process *process, size_t scale)
             CHECK(b[in++] == (float)value(r * 8 + me, e));
     free(a);
     free(b);
-    return 0;
+    return check_roots(process, counts, true);
 }
 
 static int check_pairs(struct rank_process *process)
@@ -290,6 +334,9 @@ static int body(struct rank_process *process)
         for (int in_place = 0; in_place < 2; in_place++)
             if (check_size(process, count, in_place))
                 return 1;
+        const size_t c = count, counts[PROCESSES_MAX] = {c, c, c, c, c, c, c};
+        if (check_roots(process, counts, false))
+            return 1;
     }
     if (check_vectors(process, 1) || check_vectors(process, 3001) || check_pairs(process))
         return 1;
@@ -325,6 +372,7 @@ static void test_shared_memory_not_flat(void **state)
     (void)state;
     run_with("shm", "", "0");
     run_with("shm", "ring", "0");
+    run_with("shm", "tree", "0");
 }
 
 static void test_tcp(void **state)

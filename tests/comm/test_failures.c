@@ -59,7 +59,7 @@ struct death {
     int collective; // called when the victim dies
 };
 
-enum { NUM_CALLS = 7 };
+enum { NUM_CALLS = 9, NUM_MISMATCHES = 9 };
 
 // One of the collectives on blocks of `count` elements.
 static weft_status call_one(struct rank_process *process, int which, float *data, size_t count)
@@ -79,6 +79,10 @@ static weft_status call_one(struct rank_process *process, int which, float *data
         return weft_reduce(data, other, count, WEFT_FLOAT32, WEFT_MAX, 2, comm, NULL);
     case 5:
         return weft_all_to_all(data, other, count, WEFT_FLOAT32, comm, NULL);
+    case 6:
+        return weft_gather(data, other, count, WEFT_FLOAT32, 2, comm, NULL);
+    case 7:
+        return weft_scatter(data, other, count, WEFT_FLOAT32, 1, comm, NULL);
     default:
         return weft_barrier(comm, NULL);
     }
@@ -159,6 +163,7 @@ static void test_deaths(void **state)
 
 static weft_status call(struct rank_process *process, int which, float *data)
 {
+    static const size_t counts[RANKS] = {3, 9000}, odd_counts[RANKS] = {3, 8999};
     bool is_odd_one = process->rank == 2;
     weft_comm *comm = process->comm;
     switch (which) {
@@ -191,6 +196,11 @@ static weft_status call(struct rank_process *process, int which, float *data)
     case 6: // small and large counts of one collective
         return weft_all_reduce(data, data, is_odd_one ? 40000 : 50000, WEFT_FLOAT32, WEFT_SUM, comm,
                                NULL);
+    case 7: // roots of a gather
+        return weft_gather(data, data + 50000, 10000, WEFT_FLOAT32, is_odd_one ? 1 : 0, comm, NULL);
+    case 8: // tables of counts
+        return weft_scatter_v(data, data + 50000, is_odd_one ? odd_counts : counts, WEFT_FLOAT32, 0,
+                              comm, NULL);
     default:
         return WEFT_OK;
     }
@@ -214,7 +224,7 @@ static void test_mismatches(void **state)
 {
     (void)state;
     int codes[RANKS];
-    for (int which = 0; which < 7; which++)
+    for (int which = 0; which < NUM_MISMATCHES; which++)
         for (int tcp = 0; tcp < 2; tcp++) {
             char what[32];
             snprintf(what, sizeof what, "mismatch %d over %s", which, tcp ? "tcp" : "shm");

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "collectives/program/shape.h"
 #include "tests/comm/processes.h"
 
 enum { MAX_RANKS = 7, LIMIT_S = 100 };
@@ -60,6 +61,10 @@ static size_t blocks_of(const struct round *round, const struct rank_process *pr
         return is_output ? is_root : 1;
     case WEFT_BROADCAST:
         return is_output ? 1 : is_root;
+    case WEFT_GATHER:
+        return is_output ? n * is_root : 1;
+    case WEFT_SCATTER:
+        return is_output ? 1 : n * is_root;
     default:
         return 1;
     }
@@ -73,7 +78,10 @@ static int32_t expected(const struct round *round, const struct rank_process *pr
     size_t block = element / round->count, within = element % round->count;
     switch (round->collective) {
     case WEFT_ALL_GATHER:
+    case WEFT_GATHER:
         return contribution((int)block, within);
+    case WEFT_SCATTER:
+        return contribution(round->root, (size_t)me * round->count + within);
     case WEFT_REDUCE_SCATTER:
         return sum_of(n, (size_t)me * round->count + within);
     case WEFT_ALL_TO_ALL:
@@ -129,9 +137,12 @@ static int try_round(struct rank_process *process, const struct round *round)
     if (!first || !second)
         return 10;
     int32_t *recv = second + odd, *send = round->is_in_place ? recv : first + odd;
-    if (round->is_in_place && round->collective == WEFT_ALL_GATHER)
+    bool is_root = process->rank == round->root;
+    if (round->is_in_place &&
+        (round->collective == WEFT_ALL_GATHER || (round->collective == WEFT_GATHER && is_root)))
         send = recv + (size_t)process->rank * round->count;
-    if (round->is_in_place && round->collective == WEFT_REDUCE_SCATTER)
+    if (round->is_in_place && (round->collective == WEFT_REDUCE_SCATTER ||
+                               (round->collective == WEFT_SCATTER && is_root)))
         recv = send + (size_t)process->rank * round->count;
     for (size_t e = 0; e < in; e++)
         send[e] = contribution(process->rank, e);
@@ -150,9 +161,9 @@ static int try_round(struct rank_process *process, const struct round *round)
 
 static int all_rounds(struct rank_process *process)
 {
-    static const weft_collective collectives[] = {WEFT_ALL_REDUCE,     WEFT_REDUCE,
-                                                  WEFT_BROADCAST,      WEFT_ALL_GATHER,
-                                                  WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL};
+    static const weft_collective collectives[] = {
+        WEFT_ALL_REDUCE,     WEFT_REDUCE,     WEFT_BROADCAST, WEFT_ALL_GATHER,
+        WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL, WEFT_GATHER,    WEFT_SCATTER};
     static const size_t counts[] = {1500, 9001, 300007, 1100003};
     if (process->create_status != WEFT_OK)
         return 1;
@@ -161,8 +172,7 @@ static int all_rounds(struct rank_process *process)
         for (size_t s = 0; s < sizeof counts / sizeof *counts; s++)
             for (int memory = 0; memory < NUM_MEMORIES; memory++)
                 for (int in_place = 0; in_place < 2; in_place++) {
-                    bool is_rooted =
-                        collectives[c] == WEFT_REDUCE || collectives[c] == WEFT_BROADCAST;
+                    bool is_rooted = weft_collective_is_rooted(collectives[c]);
                     struct round round = {.collective = collectives[c],
                                           .memory = (enum memory)memory,
                                           .is_in_place = in_place,

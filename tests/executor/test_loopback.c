@@ -181,11 +181,18 @@ static void on_done(void *argument, weft_status status)
     ((struct rank_state *)argument)->status = status;
 }
 
+static bool has_sizes(weft_collective collective)
+{
+    return weft_collective_has_table(collective) || collective == WEFT_ALL_TO_ALL_V;
+}
+
 static size_t block_count(const struct request *request, int from, int to)
 {
     switch (request->collective) {
     case WEFT_ALL_GATHER_V:
     case WEFT_REDUCE_SCATTER_V:
+    case WEFT_GATHER_V:
+    case WEFT_SCATTER_V:
         return request->counts[to];
     case WEFT_ALL_TO_ALL_V:
         return request->pairs[from][to];
@@ -205,6 +212,7 @@ static void prepare(const struct request *request, int rank, struct rank_state *
     size_t size = weft_dtype_bytes(request->dtype);
     int n = request->num_ranks;
     bool is_gather = request->collective == WEFT_ALL_GATHER_V;
+    bool is_table = has_sizes(request->collective);
     for (int b = 0; b < n; b++) {
         state->input_ends[b + 1] =
             state->input_ends[b] + (is_gather ? request->counts[b] : block_count(request, rank, b));
@@ -213,9 +221,6 @@ static void prepare(const struct request *request, int rank, struct rank_state *
                                          ? request->pairs[b][rank]
                                          : block_count(request, b, b));
     }
-    bool is_table = request->collective == WEFT_ALL_GATHER_V ||
-                    request->collective == WEFT_REDUCE_SCATTER_V ||
-                    request->collective == WEFT_ALL_TO_ALL_V;
     const struct weft_sizes sizes = {request->count, is_table ? state->input_ends : NULL,
                                      is_table ? state->output_ends : NULL};
     struct weft_window input = weft_shape_input(&shape), output = weft_shape_output(&shape);
@@ -275,9 +280,7 @@ static void run_all(struct rig *rig, const struct request *request, struct rank_
 {
     int n = request->num_ranks, left = n;
     static uint32_t sequence;
-    bool is_table = request->collective == WEFT_ALL_GATHER_V ||
-                    request->collective == WEFT_REDUCE_SCATTER_V ||
-                    request->collective == WEFT_ALL_TO_ALL_V;
+    bool is_table = has_sizes(request->collective);
     sequence++;
     for (int r = 0; r < n; r++) {
         struct rank_state *state = &states[r];
@@ -413,7 +416,7 @@ static void test_everything(void **state)
                     request.op = (weft_op)(next_random(&random) % NUM_OPS);
                     size_t count = counts[i / NUM_DTYPES % NUM_COUNTS];
                     request.count = c == WEFT_BARRIER ? 0 : count;
-                    bool is_rooted = c == WEFT_BROADCAST || c == WEFT_REDUCE;
+                    bool is_rooted = weft_collective_is_rooted(request.collective);
                     request.root = is_rooted ? (int)(next_random(&random) % (unsigned)n) : 0;
                     fill_counts(&request, &random);
                     const unsigned masks[NUM_ALIASINGS] = {0, ~0u, (unsigned)next_random(&random)};
@@ -466,16 +469,18 @@ static void check_trace(enum recorded how, weft_collective collective, int n, in
 static void test_traces(void **state)
 {
     (void)state;
+    enum { num_shared = 8 };
     static const weft_collective collectives[] = {
         WEFT_ALL_REDUCE,     WEFT_REDUCE,     WEFT_BROADCAST, WEFT_ALL_GATHER,
-        WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL, WEFT_BARRIER, // the last one through slots alone
+        WEFT_REDUCE_SCATTER, WEFT_ALL_TO_ALL, WEFT_GATHER,    WEFT_SCATTER,
+        WEFT_BARRIER, // the last one through slots alone
     };
     for (int n = 1; n <= 9; n++)
         for (size_t c = 0; c < sizeof collectives / sizeof *collectives; c++)
             for (int how = FLAT; how <= MAPPED; how++) {
                 weft_collective collective = collectives[c];
-                bool is_rooted = collective == WEFT_REDUCE || collective == WEFT_BROADCAST;
-                if (how != FLAT && (n == 1 || collective == WEFT_BARRIER))
+                bool is_rooted = weft_collective_is_rooted(collective);
+                if (how != FLAT && (n == 1 || c >= num_shared))
                     continue;
                 for (int root = 0; root < (is_rooted ? n : 1); root++) {
                     check_trace((enum recorded)how, collective, n, root, false);

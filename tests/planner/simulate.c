@@ -74,7 +74,7 @@ static uint64_t block_size(const struct simulation *simulation, const struct wef
 {
     uint64_t me = (uint64_t)shape->rank, count = simulation->count;
     block %= weft_shape_blocks(shape); // an input of spans has one vector for each part
-    if (shape->collective == WEFT_ALL_GATHER_V || shape->collective == WEFT_REDUCE_SCATTER_V)
+    if (weft_collective_has_table(shape->collective))
         return count * ((block * 5 + 3) % 4);
     if (shape->collective != WEFT_ALL_TO_ALL_V)
         return count;
@@ -428,7 +428,12 @@ static int64_t expected(const struct weft_shape *shape, uint32_t block, uint64_t
         return contribution(shape->root, 0, element);
     case WEFT_ALL_GATHER:
     case WEFT_ALL_GATHER_V:
+    case WEFT_GATHER:
+    case WEFT_GATHER_V:
         return contribution((int)block, block, element);
+    case WEFT_SCATTER:
+    case WEFT_SCATTER_V:
+        return contribution(shape->root, block, element);
     case WEFT_ALL_TO_ALL:
     case WEFT_ALL_TO_ALL_V:
         return contribution((int)block, (uint32_t)shape->rank, element);

@@ -89,6 +89,21 @@ static void test_exchange_between_boxes(void **state)
     assert_string_equal(bound.cut, "ranks 0-3 against all others");
 }
 
+// Of 240 MB on the ring, three shares of 60 MB enter the root over two links of 10 GB/s. The slow
+// host takes 4 ms for the 100 MB that it gets, and 12 ms for those of three others.
+static void test_shares_of_a_root(void **state)
+{
+    (void)state;
+    struct weft_bound bound = bound_of(RING_OF_4, 4, WEFT_GATHER, 1);
+    assert_string_equal(bound.label, "cut optimum");
+    assert_time(&bound, 240000000, 9000);
+    bound = bound_of(SLOW_HOST, 4, WEFT_SCATTER, 0);
+    assert_time(&bound, 400000000, 4000);
+    assert_string_equal(bound.cut, "rank 2 against all others");
+    bound = bound_of(SLOW_HOST, 4, WEFT_GATHER_V, 2);
+    assert_time(&bound, 400000000, 12000);
+}
+
 static void test_no_bound(void **state)
 {
     (void)state;
@@ -141,6 +156,7 @@ int main(void)
         cmocka_unit_test(test_ring_of_4),
         cmocka_unit_test(test_slow_host),
         cmocka_unit_test(test_exchange_between_boxes),
+        cmocka_unit_test(test_shares_of_a_root),
         cmocka_unit_test(test_no_bound),
         cmocka_unit_test(test_predictions_stay_above),
     };

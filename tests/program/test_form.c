@@ -82,12 +82,12 @@ static const char *commit(struct weft_program *program, enum breach breach)
         program->num_scratch = 1;
         program->scratch = realloc(program->scratch, sizeof *program->scratch);
         program->scratch[0] = (struct weft_scratch){WEFT_LANE, 0};
-        return "like no buffer cell";
+        return "like no cell of known size";
     case SCRATCH_LIKE_NO_CELL:
         program->num_scratch = 1;
         program->scratch = realloc(program->scratch, sizeof *program->scratch);
         program->scratch[0] = (struct weft_scratch){WEFT_INPUT, 3};
-        return "like no buffer cell";
+        return "like no cell of known size";
     case NO_SOURCE:
         send->num_sources = 0;
         return "step 0: needs 1 to 16";

@@ -125,7 +125,7 @@ static const struct change changes[] = {
     {"results 0", "\"12\"", "results[0]: is not a string of 16 hexadecimal digits"},
     {"results 0", "\"000000000000000G\"", "results[0]"},
     {"scratch 0", "{\"like\": \"lane\", \"cell\": 0}", "scratch[0]: \"like\""},
-    {"scratch 0", "{\"like\": \"input\", \"cell\": 3}", "like no buffer cell"},
+    {"scratch 0", "{\"like\": \"input\", \"cell\": 3}", "like no cell of known size"},
     {"scratch 0", "7", "scratch[0]: is not an object"},
     {"steps", "{}", "\"steps\" is not an array"},
     {"steps 1", "[]", "steps[1]: is not an object"},

@@ -25,8 +25,8 @@ enum { MAX_RANKS = 300, COUNT = 37 };
 /* ---- data ---- */
 
 static const weft_collective collectives[] = {
-    WEFT_ALL_REDUCE, WEFT_ALL_GATHER, WEFT_REDUCE_SCATTER, WEFT_BROADCAST,
-    WEFT_REDUCE,     WEFT_ALL_TO_ALL, WEFT_SEND,
+    WEFT_ALL_REDUCE, WEFT_ALL_GATHER, WEFT_REDUCE_SCATTER, WEFT_BROADCAST, WEFT_REDUCE,
+    WEFT_ALL_TO_ALL, WEFT_GATHER,     WEFT_SCATTER,        WEFT_SEND,
 };
 
 struct world {
@@ -110,8 +110,12 @@ static void run_plainly(struct world *world, int backwards)
             memcpy(recv, world->send[(rank + n - 1) % n], block);
             break;
         case WEFT_ALL_GATHER:
+        case WEFT_GATHER:
             for (int source = 0; source < n; source++)
                 memcpy(recv + (size_t)source * block, world->send[source], block);
+            break;
+        case WEFT_SCATTER:
+            memcpy(recv, world->send[world->cases[0].root] + (size_t)rank * block, block);
             break;
         case WEFT_ALL_TO_ALL:
             for (int source = 0; source < n; source++)
@@ -198,6 +202,10 @@ static void sizes_are_those_of_nccl_tests(void **state)
     assert_int_equal(weft_bench_count_for_bytes(WEFT_ALL_TO_ALL, 8, 4, 4), 0);
     assert_int_equal(weft_bench_total_bytes(WEFT_ALL_GATHER, 60, 4, 4), 960);
     assert_int_equal(weft_bench_total_bytes(WEFT_BROADCAST, 60, 4, 4), 240);
+    assert_int_equal(weft_bench_count_for_bytes(WEFT_GATHER, 1000, 4, 4), 60);
+    assert_int_equal(weft_bench_total_bytes(WEFT_SCATTER, 60, 4, 4), 960);
+    assert_true(weft_bench_bus_factor(WEFT_GATHER, 4) == 0.75);
+    assert_true(weft_bench_bus_factor(WEFT_SCATTER, 4) == 0.75);
     assert_true(weft_bench_bus_factor(WEFT_ALL_REDUCE, 4) == 1.5);
     assert_true(weft_bench_bus_factor(WEFT_ALL_TO_ALL, 4) == 0.75);
     assert_true(weft_bench_bus_factor(WEFT_REDUCE, 4) == 1);

@@ -13,7 +13,8 @@ expect() { # WHAT EXPECTED ACTUAL
 }
 bench() { timeout 60 "$weft" bench "$@" -n 3 -w 1; }
 
-for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all send_recv; do
+for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all gather scatter \
+    send_recv; do
     out=$(bench $collective --ranks 3 -b 48 -e 200K -f 64 2>&1)
     expect "$collective ends well" 0 $?
     rows=$(echo "$out" | grep -v '^#')
@@ -48,6 +49,11 @@ unset WEFT_TRANSPORTS
 all_right 'reproducible' all_reduce --ranks 3 -b 1K -e 1K -d f8e5m2 -o all --order reproducible
 expect 'all roots' '0 1 2' \
     "$(bench broadcast --ranks 3 -b 1K -e 1K -r all | awk '!/^#/ {print $5}' | xargs)"
+for collective in gather scatter; do
+    expect "all roots of $collective, and right" '0 0 0|1 0 0|2 0 0' \
+        "$(bench $collective --ranks 3 -b 1K -e 1K -r all | awk '!/^#/ {print $5, $9, $13}' |
+            paste -sd'|')"
+done
 expect 'steps in bytes' '16 32 48' \
     "$(bench all_reduce --ranks 2 -b 16 -e 48 -i 16 | awk '!/^#/ {print $1}' | xargs)"
 

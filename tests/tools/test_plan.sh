@@ -84,7 +84,7 @@ refuse 'a folder that is not there' '/no/such' --topology "$machine" --dump /no/
 
 expect 'scale check' True "$("$weft" plan --scale-check --ranks 300 --json | query 'j["passed"]')"
 expect 'scale check covers the table' True "$("$weft" plan --scale-check --ranks 3 --json |
-    query 'len({r["algorithm"] for r in j["rows"]}) == 9 and len({r["collective"] for r in j["rows"]}) == 12')"
+    query 'len({r["algorithm"] for r in j["rows"]}) == 9 and len({r["collective"] for r in j["rows"]}) == 16')"
 expect 'scale check on a topology' '32 8 True' "$("$weft" plan --scale-check \
     --topology dgx-h100:4 --json |
     query '"%d %d %s" % (j["ranks"], len(j["requests"]), j["layout_ms"] > 0)')"

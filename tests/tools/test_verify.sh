@@ -43,6 +43,13 @@ expect 'programs from a file' proved "$("$weft" verify --json "$good" | field ve
 expect 'from standard input' proved "$("$weft" verify --json - <"$good" | field verdict)"
 expect '256 ranks' accepted "$("$weft" verify --json -a ring -c all_gather -n 256 | field oracle.verdict)"
 
+for coll in gather gather_v scatter scatter_v; do
+    for algorithm in direct tree hierarchical; do
+        expect "$algorithm $coll" proved "$("$weft" verify --json -a $algorithm -c $coll -n 13 -r 11 \
+            --group 4 | field verdict)"
+    done
+done
+
 edit 'for p in programs: json.dump(p, open("%s.%d" % (sys.argv[3], p["rank"]), "w"))' \
     "$good" "$work/one"
 "$weft" verify "$work"/one.[0-3] >"$work/out"

@@ -318,6 +318,26 @@ static int64_t leaving(const struct weft_network *network, unsigned set, bool re
     return sum;
 }
 
+static void check_scatter(const struct weft_network *network, bool reversed, int root)
+{
+    struct weft_fraction inverse = {0, 1};
+    bool is_in[16];
+    int64_t best_outside = 0, best_leaving = 1;
+    unsigned all = (1u << network->num_terminals) - 1, named = 0;
+    for (unsigned set = 1; set < 1u << network->num_vertices; set++) {
+        int64_t outside = __builtin_popcount(~set & all), out = leaving(network, set, reversed);
+        if (set >> root & 1 && outside * best_leaving > best_outside * out)
+            best_outside = outside, best_leaving = out;
+    }
+    assert_int_equal(weft_optimum_scatter(network, reversed, root, &inverse, is_in, NULL), WEFT_OK);
+    assert_true(inverse.numerator * best_leaving == inverse.denominator * best_outside);
+    for (int v = 0; v < network->num_vertices; v++)
+        named |= (unsigned)is_in[v] << v;
+    assert_true(named >> root & 1);
+    assert_true(leaving(network, named, reversed) * best_outside ==
+                __builtin_popcount(~named & all) * best_leaving);
+}
+
 static void test_every_cut_of_small_graphs(void **state)
 {
     (void)state;
@@ -356,6 +376,7 @@ static void test_every_cut_of_small_graphs(void **state)
             if (set >> root & 1 && (set & all) != all && leaving(network, set, reversed) < least)
                 least = leaving(network, set, reversed);
         assert_true(rate == least);
+        check_scatter(network, reversed, root);
         weft_optimum_free(&optimum);
         machine_network_free(network);
     }
