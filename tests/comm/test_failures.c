@@ -328,14 +328,14 @@ static int nested_timeout(struct rank_process *process)
     if (process->create_status != WEFT_OK)
         return 1;
     if (process->rank == 1) {
-        usleep(900000);
+        usleep(1600000);
         return 0;
     }
     int64_t began_ns = weft_clock_ns();
     weft_status status = which == 0   ? weft_comm_finalize(process->comm, NULL)
                          : which == 1 ? weft_comm_split(process->comm, 0, 0, &child, NULL)
                                       : weft_comm_duplicate(process->comm, &child, NULL);
-    return expect(process, status, WEFT_TIMEOUT, "deadline", began_ns, INT64_C(2000000000));
+    return expect(process, status, WEFT_TIMEOUT, "deadline", began_ns, INT64_C(3000000000));
 }
 
 static void test_nested_timeouts(void **state)
@@ -345,7 +345,7 @@ static void test_nested_timeouts(void **state)
     for (int i = 0; i < 6; i++) {
         int which = i % 3;
         setenv("WEFT_FLAT_BYTES", i < 3 ? "4K" : "0", 1);
-        run_ranks(2, SHORT_NS, 20, nested_timeout, &which, codes);
+        run_ranks(2, INT64_C(2) * SHORT_NS, 20, nested_timeout, &which, codes);
         assert_all_zero(codes, 2, "nested timeout");
     }
     unsetenv("WEFT_FLAT_BYTES");
