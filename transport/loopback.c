@@ -429,6 +429,7 @@ void weft_loopback_seed(struct weft_device *base, uint64_t seed)
 const struct weft_transport weft_loopback_transport = {
     .name = "loopback",
     .capabilities = 0,
+    .eager_bytes = 8 << 10,
     .open = loopback_open,
     .close = loopback_close,
     .address = loopback_address,

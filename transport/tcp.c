@@ -370,6 +370,7 @@ static void link_disconnect(struct weft_connection **connection)
 const struct weft_transport weft_tcp_transport = {
     .name = "tcp",
     .capabilities = 0,
+    .eager_bytes = WEFT_PACKET_PAYLOAD_LIMIT,
     .open = device_open,
     .close = device_close,
     .address = device_address,

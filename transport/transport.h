@@ -109,6 +109,7 @@ struct weft_device_options {
 struct weft_transport {
     const char *name;      // as in WEFT_TRANSPORTS
     unsigned capabilities; // WEFT_TRANSPORT_*
+    size_t eager_bytes;    // what suits it, for options.eager_bytes
 
     /* Errors: UNSUPPORTED (not on this machine, with the reason), SYSTEM, OUT_OF_MEMORY. */
     weft_status (*open)(const struct weft_device_options *options, struct weft_device **device,
