@@ -6,6 +6,7 @@
  * borrowed until epoll finds room.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ enum {
     AHEAD_OF_PLACE_BYTES = 4 << 10,   // read behind a payload that is read into its place
     HEADER_BYTES = sizeof(struct weft_packet),
     KEPT_LEAST = 256,
+    SMALL_BYTES = 1 << 10, // payloads up to this are copied behind their header
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
 
@@ -41,10 +43,19 @@ static void set_blocked(struct tcp_link *link, bool blocked)
     epoll_ctl(device_of(link)->epoll, EPOLL_CTL_MOD, link->socket, &event);
 }
 
-/* Writes what the socket takes of link->out. True when all is written. */
-static bool write_out(struct tcp_link *link)
+/* A small packet in one piece, which the kernel takes faster than two. */
+static ssize_t write_small(struct tcp_link *link)
 {
-    size_t total = HEADER_BYTES + link->out.payload_bytes;
+    unsigned char whole[HEADER_BYTES + SMALL_BYTES];
+    size_t bytes = link->out.payload_bytes;
+    memcpy(whole, &link->out, HEADER_BYTES);
+    if (bytes)
+        memcpy(whole + HEADER_BYTES, link->out_payload, bytes);
+    return send(link->socket, whole, HEADER_BYTES + bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static ssize_t write_rest(struct tcp_link *link)
+{
     size_t header = link->out_done < HEADER_BYTES ? HEADER_BYTES - link->out_done : 0;
     size_t payload_done = header ? 0 : link->out_done - HEADER_BYTES;
     struct iovec pieces[2] = {
@@ -53,7 +64,15 @@ static bool write_out(struct tcp_link *link)
          .iov_len = link->out.payload_bytes - payload_done},
     };
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = link->out.payload_bytes ? 2 : 1};
-    ssize_t sent = sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Writes what the socket takes of link->out. True when all is written. */
+static bool write_out(struct tcp_link *link)
+{
+    size_t total = HEADER_BYTES + link->out.payload_bytes;
+    bool is_small = link->out_done == 0 && link->out.payload_bytes <= SMALL_BYTES;
+    ssize_t sent = is_small ? write_small(link) : write_rest(link);
     if (sent > 0)
         link->out_done += (size_t)sent;
     // Other errors are found by reading, after what the peer sent before is read.
@@ -175,7 +194,8 @@ static bool read_once(struct tcp_link *link, int *count)
     struct iovec pieces[2] = {{.iov_base = place, .iov_len = open},
                               {.iov_base = in + kept, .iov_len = most}};
     struct msghdr message = {.msg_iov = place ? pieces : pieces + 1, .msg_iovlen = place ? 2 : 1};
-    ssize_t got = recvmsg(link->socket, &message, MSG_DONTWAIT);
+    ssize_t got = place ? recvmsg(link->socket, &message, MSG_DONTWAIT)
+                        : recv(link->socket, in + kept, most, MSG_DONTWAIT);
     if (got < 0 && errno == EINTR)
         return true;
     if (got < 0 && errno == EAGAIN)
@@ -214,8 +234,18 @@ void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, u
         weft_tcp_receive(link);
 }
 
+/* Between processes of one machine nothing is congested, and pacing (as BBR does it) only costs
+ * time. The kernel's simplest control is always there and needs no rights. */
+static void choose_congestion_control(struct tcp_device *device, struct tcp_link *link)
+{
+    static const char reno[] = "reno";
+    if (weft_machine_same_network(&link->peer.machine, &device->self.machine))
+        setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, reno, sizeof reno - 1);
+}
+
 void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
 {
+    choose_congestion_control(device, link);
     link->source.ready = weft_tcp_link_ready;
     link->state = TCP_UP;
     device->num_meeting--;

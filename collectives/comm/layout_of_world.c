@@ -14,7 +14,7 @@
 #include "topology/load.h"
 
 // Of one message through sockets of one machine, and of its bytes; seen on a 2-core EPYC VM.
-static const int64_t socket_latency_ps = 8000000, socket_bandwidth = INT64_C(2000000000);
+static const int64_t socket_latency_ps = 10000000, socket_bandwidth = INT64_C(1500000000);
 
 // Two levels, whatever the topology had.
 static void make_two_levels(struct weft_costs *costs)
