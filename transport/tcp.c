@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -196,6 +197,22 @@ static void device_close(struct weft_device **base)
     free(device);
 }
 
+/* A name that the kernel does not take here, or not from this user, is refused now. */
+static weft_status choose_congestion(struct tcp_device *device, const char *name,
+                                     struct weft_error *error)
+{
+    size_t length = name ? strlen(name) : 0;
+    if (length == 0)
+        return WEFT_OK;
+    if (length >= sizeof device->congestion)
+        return weft_fail(error, WEFT_UNSUPPORTED, "tcp: no congestion control '%.32s'", name);
+    if (setsockopt(device->listener, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)length) != 0)
+        return weft_fail(error, WEFT_UNSUPPORTED, "tcp: congestion control '%s': %s", name,
+                         strerror(errno));
+    memcpy(device->congestion, name, length + 1);
+    return WEFT_OK;
+}
+
 static weft_status fill_device(struct tcp_device *device, const struct weft_device_options *options,
                                struct weft_error *error)
 {
@@ -211,7 +228,8 @@ static weft_status fill_device(struct tcp_device *device, const struct weft_devi
     if (device->epoll < 0 || device->timer < 0 ||
         !weft_tcp_watch(device, device->timer, &device->timer_source, EPOLLIN))
         return weft_fail(error, WEFT_SYSTEM, "tcp: cannot make descriptors: %s", strerror(errno));
-    return weft_tcp_listen(device, options->listen_address, error);
+    WEFT_TRY(weft_tcp_listen(device, options->listen_address, error));
+    return choose_congestion(device, options->congestion, error);
 }
 
 static weft_status device_open(const struct weft_device_options *options, struct weft_device **base,

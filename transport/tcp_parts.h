@@ -19,6 +19,7 @@ enum {
     TCP_STRANGERS_LIMIT = 64,     // sockets that have not yet shown that they know the key
     TCP_GUESTS_LIMIT = 4096,      // those that have, while connect is not yet called here
     TCP_BUFFER_BYTES = 128 << 10, // holds an eager packet; sums read it while it is in the cache
+    TCP_CONGESTION_BYTES = 16,    // the kernel's limit of such a name
     TCP_FRAGMENT_BYTES = 256 << 10,
 };
 
@@ -128,6 +129,7 @@ struct tcp_device {
     int listener;
     int timer; // ticks while something has a deadline
     bool ticking;
+    char congestion[TCP_CONGESTION_BYTES]; // empty: what suits the connection
     uint64_t seed;
     unsigned rounds;
     unsigned char *in; // TCP_BUFFER_BYTES, for whichever link is read

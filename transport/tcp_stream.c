@@ -234,13 +234,16 @@ void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, u
         weft_tcp_receive(link);
 }
 
-/* Between processes of one machine nothing is congested, and pacing (as BBR does it) only costs
- * time. The kernel's simplest control is always there and needs no rights. */
+/* What the configuration says, else the system's. But between processes of one machine nothing is
+ * congested, and pacing (as BBR does it) only costs time: there the kernel's simplest control,
+ * which is always there and needs no rights. */
 static void choose_congestion_control(struct tcp_device *device, struct tcp_link *link)
 {
-    static const char reno[] = "reno";
-    if (weft_machine_same_network(&link->peer.machine, &device->self.machine))
-        setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, reno, sizeof reno - 1);
+    const char *name = device->congestion;
+    if (!*name && weft_machine_same_network(&link->peer.machine, &device->self.machine))
+        name = "reno";
+    if (*name)
+        setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 
 void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
