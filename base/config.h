@@ -43,8 +43,12 @@ enum weft_config_type {
       "How long a probe may ask the InfiniBand subnet; 0: not at all")                             \
     X(WEFT_CACHE, cache, const char *, STRING, "",                                                 \
       "Folder of measurements; empty: $XDG_CACHE_HOME/weft or ~/.cache/weft; none: no cache")      \
-    X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "8K",                                         \
-      "Messages up to this size are sent before the receiver has asked for them")                  \
+    X(WEFT_EAGER_BYTES, eager_bytes, int64_t, BYTES, "0",                                          \
+      "Messages up to this size are sent before the receiver has asked for them, at most 64K; 0: " \
+      "8K through shared memory, 64K over TCP")                                                    \
+    X(WEFT_TCP_CONGESTION, tcp_congestion, const char *, STRING, "",                               \
+      "Congestion control of TCP sockets, like cubic; empty: the system's, but reno on one "       \
+      "machine")                                                                                   \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
       "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \

@@ -141,6 +141,19 @@ static void unborrow(struct weft_packet_link *packets)
 
 static const struct weft_packet_port port = {.push = push, .unborrow = unborrow};
 
+static void feed_in_parts(struct loopback_device *device, struct weft_packet_link *packets,
+                          const struct flight *flight)
+{
+    for (size_t fed = 0, end = 0; packets->open_left;) {
+        end += 1 + random_below(device, flight->packet.payload_bytes - (uint32_t)end);
+        const unsigned char *part = flight->copy + fed;
+        unsigned char *place = weft_packet_place(packets);
+        if (place && random_below(device, 2) == 0)
+            part = memcpy(place, part, end - fed);
+        fed += weft_packet_feed(packets, part, end - fed);
+    }
+}
+
 static void deliver_first(struct loopback_link *link)
 {
     struct flight *flight = link->first;
@@ -154,10 +167,9 @@ static void deliver_first(struct loopback_link *link)
         link->last = NULL;
     link->num_flights--;
     struct weft_packet_link *packets = &link->packets;
-    bool land = weft_packet_land(packets, &flight->packet);
-    if (land) {
-        memcpy(packets->landing, flight->copy, flight->packet.payload_bytes);
-        weft_packet_landed(packets, &flight->packet);
+    struct loopback_device *device = (struct loopback_device *)packets->device;
+    if (random_below(device, 2) == 0 && weft_packet_open(packets, &flight->packet)) {
+        feed_in_parts(device, packets, flight);
     } else {
         weft_packet_deliver(packets, &flight->packet, flight->copy);
     }
@@ -417,6 +429,7 @@ void weft_loopback_seed(struct weft_device *base, uint64_t seed)
 const struct weft_transport weft_loopback_transport = {
     .name = "loopback",
     .capabilities = 0,
+    .eager_bytes = 8 << 10,
     .open = loopback_open,
     .close = loopback_close,
     .address = loopback_address,

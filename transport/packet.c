@@ -102,6 +102,7 @@ uint64_t weft_packet_handle_take(struct weft_packet_link *link, enum handle_kind
     struct weft_packet_handle *handle = &link->handles[number - 1];
     link->free_handle = handle->next_free;
     handle->generation++;
+    link->num_busy_handles++;
     handle->kind = (uint8_t)kind;
     handle->unit = 1;
     handle->transfer = transfer;
@@ -129,6 +130,7 @@ void weft_packet_handle_give(struct weft_packet_link *link, uint64_t id)
     struct weft_packet_handle *handle = weft_packet_handle_find(link, id);
     handle->kind = HANDLE_FREE;
     handle->transfer = NULL;
+    link->num_busy_handles--;
     handle->next_free = link->free_handle;
     link->free_handle = (uint32_t)id;
 }
@@ -290,6 +292,11 @@ bool weft_packet_has_pending(const struct weft_packet_link *link)
     return link->control_count || link->eager.first || link->granted.first;
 }
 
+bool weft_packet_is_expecting(const struct weft_packet_link *link)
+{
+    return link->posted.count || link->num_busy_handles;
+}
+
 static weft_status post_announced(struct weft_packet_link *link, struct weft_transfer *transfer)
 {
     if (!weft_packet_reserve(link))
@@ -387,8 +394,6 @@ static void cancel_receive(struct weft_packet_link *link, struct weft_transfer *
     }
     handle->kind = HANDLE_DISCARD;
     handle->transfer = NULL;
-    if (link->landing && link->landing_handle == id)
-        link->landing = NULL;
 }
 
 void weft_packet_cancel(struct weft_connection *connection, struct weft_transfer *transfer)
@@ -439,7 +444,6 @@ void weft_packet_fail(struct weft_packet_link *link, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(link->reason + used, sizeof link->reason - (size_t)used, format, arguments);
     va_end(arguments);
-    link->landing = NULL;
     link->borrower = NULL;
     struct weft_transfer *transfer;
     while ((transfer = link->eager.first)) {

@@ -29,8 +29,9 @@ enum weft_packet_type {
 };
 
 enum {
-    WEFT_PACKET_PAYLOAD_LIMIT = 64 << 10, // most bytes behind any header
-    WEFT_PACKET_FRAGMENT_LEAST = 64,      // fragment_bytes is at least this, and
+    WEFT_PACKET_PAYLOAD_LIMIT = 64 << 10, // most bytes of an eager message
+    WEFT_PACKET_FRAGMENT_LIMIT = 1 << 20, // fragment_bytes is at most this,
+    WEFT_PACKET_FRAGMENT_LEAST = 64,      // at least this, and
     WEFT_PACKET_UNIT_LIMIT = 64,          // a sink's unit is at most this
     WEFT_PACKET_EAGER_BUDGET = 1 << 20,   // of eager bytes not yet credited, per direction
     WEFT_PACKET_EAGER_OVERHEAD = 128,     // what an eager message costs beyond its bytes
@@ -123,14 +124,15 @@ struct weft_packet_link {
     struct weft_transfer *spare_arrivals; // small ones, kept for reuse
     uint32_t num_spare_arrivals;
 
-    unsigned char *landing; // where the rest of a landing payload goes; NULL: nowhere
-    uint64_t landing_handle;
+    uint32_t num_busy_handles;
+    uint64_t open_handle; // of the packet whose payload comes in parts
+    size_t open_left;     // bytes of it that are still to come
 };
 
 void weft_packet_device_init(struct weft_packet_device *device,
                              const struct weft_transport *transport,
                              const struct weft_device_options *options);
-/* `seed` is hard to guess. fragment_bytes is within LEAST .. PAYLOAD_LIMIT. */
+/* `seed` is hard to guess. fragment_bytes is within LEAST .. FRAGMENT_LIMIT. */
 void weft_packet_link_init(struct weft_packet_link *link, struct weft_packet_device *device,
                            const struct weft_packet_port *port, size_t fragment_bytes, void *user,
                            uint64_t seed);
@@ -145,15 +147,22 @@ void weft_packet_leave(struct weft_packet_device *device);
  * can be read at `payload`. False: the link has failed. */
 bool weft_packet_deliver(struct weft_packet_link *link, const struct weft_packet *packet,
                          const void *payload);
-/* Before the payload is there: true if it belongs into link->landing (look again before each write:
- * it becomes NULL when the receive is cancelled, then throw the rest away); call landed at the end.
- * False: collect the payload and deliver. */
-bool weft_packet_land(struct weft_packet_link *link, const struct weft_packet *packet);
-void weft_packet_landed(struct weft_packet_link *link, const struct weft_packet *packet);
+/* Before the whole payload is there: true if it can be taken in parts, of a fragment or of an eager
+ * message that a receive waits for; then feed it until open_left is 0, and deliver nothing
+ * meanwhile. False: collect the payload (if it is not longer than PAYLOAD_LIMIT) and deliver. */
+bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *packet);
+/* Where the next bytes of the open payload go; NULL: they have to be fed from elsewhere. Ask before
+ * each write: the receive may have been cancelled. */
+unsigned char *weft_packet_place(struct weft_packet_link *link);
+/* Takes the next bytes of the open payload, which may be in their place already. Returns how many:
+ * all but the rest of an element that is not whole. */
+size_t weft_packet_feed(struct weft_packet_link *link, const unsigned char *payload, size_t bytes);
 
 /* Pushes what waits, at most `limit` packets; returns how many. */
 int weft_packet_send_pending(struct weft_packet_link *link, int limit);
 bool weft_packet_has_pending(const struct weft_packet_link *link);
+/* Whether something from the peer is waited for. */
+bool weft_packet_is_expecting(const struct weft_packet_link *link);
 /* The borrowed payload is not needed any more. */
 void weft_packet_pushed(struct weft_packet_link *link);
 /* Completes everything with REMOTE and reports the failure, once. */

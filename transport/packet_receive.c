@@ -240,6 +240,16 @@ static bool on_grant(struct weft_packet_link *link, const struct weft_packet *pa
     return true;
 }
 
+/* Whether a DATA packet continues this handle's message. */
+static bool is_in_place(const struct weft_packet_handle *handle, const struct weft_packet *packet)
+{
+    uint64_t left = handle->bytes - handle->offset;
+    return (handle->kind == HANDLE_RECEIVE || handle->kind == HANDLE_DISCARD) &&
+           packet->value == handle->offset && packet->payload_bytes > 0 &&
+           packet->payload_bytes <= WEFT_PACKET_FRAGMENT_LIMIT && packet->payload_bytes <= left &&
+           (packet->payload_bytes == left || packet->payload_bytes % handle->unit == 0);
+}
+
 /* The handle that a DATA packet is for, checked; NULL: violation, reported. */
 static struct weft_packet_handle *data_handle(struct weft_packet_link *link,
                                               const struct weft_packet *packet)
@@ -249,24 +259,21 @@ static struct weft_packet_handle *data_handle(struct weft_packet_link *link,
         violation(link, "data that nobody granted");
         return NULL;
     }
-    uint64_t left = handle->bytes - handle->offset;
-    if (packet->value != handle->offset || packet->payload_bytes == 0 ||
-        packet->payload_bytes > left ||
-        (packet->payload_bytes != left && packet->payload_bytes % handle->unit != 0)) {
+    if (!is_in_place(handle, packet)) {
         violation(link, "data out of place");
         return NULL;
     }
     return handle;
 }
 
-static void advance(struct weft_packet_link *link, struct weft_packet_handle *handle,
-                    const struct weft_packet *packet)
+static void advance(struct weft_packet_link *link, struct weft_packet_handle *handle, uint64_t id,
+                    size_t bytes)
 {
-    handle->offset += packet->payload_bytes;
+    handle->offset += bytes;
     if (handle->offset < handle->bytes)
         return;
     struct weft_transfer *transfer = handle->transfer;
-    weft_packet_handle_give(link, packet->handle);
+    weft_packet_handle_give(link, id);
     if (transfer)
         weft_packet_complete(link, transfer, WEFT_OK);
 }
@@ -279,32 +286,68 @@ static bool on_data(struct weft_packet_link *link, const struct weft_packet *pac
         return false;
     if (handle->transfer)
         place(handle->transfer, handle->offset, payload, packet->payload_bytes);
-    advance(link, handle, packet);
+    advance(link, handle, packet->handle, packet->payload_bytes);
     return true;
 }
 
-bool weft_packet_land(struct weft_packet_link *link, const struct weft_packet *packet)
+/* An eager message whose receive is posted becomes a granted one. False: deliver looks after it. */
+static bool open_eager(struct weft_packet_link *link, const struct weft_packet *packet)
 {
+    struct weft_transfer *transfer = weft_match_find(&link->posted, &packet->key);
+    uint64_t cost = packet->value + WEFT_PACKET_EAGER_OVERHEAD;
+    if (packet->payload_bytes == 0 || packet->payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT ||
+        packet->value != packet->payload_bytes || packet->zero ||
+        link->eager_received + cost > WEFT_PACKET_EAGER_BUDGET || !transfer ||
+        !agree(transfer, packet->call, packet->plan, packet->value) || !weft_packet_reserve(link))
+        return false;
+    link->eager_received += cost;
+    weft_match_remove(&link->posted, transfer);
+    link->open_handle = weft_packet_handle_take(link, HANDLE_RECEIVE, transfer);
+    if (transfer->sink && transfer->sink_unit)
+        weft_packet_handle_find(link, link->open_handle)->unit = (uint8_t)transfer->sink_unit;
+    transfer->private_words[WORD_STATE] = STATE_ACCEPTED;
+    link->open_left = packet->payload_bytes;
+    credit_eager(link, packet->value);
+    return true;
+}
+
+bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *packet)
+{
+    if (link->failed)
+        return false;
+    if (packet->type == WEFT_PACKET_EAGER)
+        return open_eager(link, packet);
     struct weft_packet_handle *handle =
         packet->type == WEFT_PACKET_DATA ? weft_packet_handle_find(link, packet->handle) : NULL;
-    if (link->failed || !handle || handle->kind != HANDLE_RECEIVE || handle->transfer->sink ||
-        packet->zero)
-        return false; // also what is not allowed: deliver will say so
-    uint64_t left = handle->bytes - handle->offset;
-    if (packet->value != handle->offset || packet->payload_bytes == 0 ||
-        packet->payload_bytes > left)
-        return false;
-    link->landing = (unsigned char *)handle->transfer->data + handle->offset;
-    link->landing_handle = packet->handle;
+    if (!handle || packet->zero || !is_in_place(handle, packet))
+        return false; // deliver will say what is wrong
+    link->open_handle = packet->handle;
+    link->open_left = packet->payload_bytes;
     return true;
 }
 
-void weft_packet_landed(struct weft_packet_link *link, const struct weft_packet *packet)
+unsigned char *weft_packet_place(struct weft_packet_link *link)
 {
-    struct weft_packet_handle *handle = weft_packet_handle_find(link, packet->handle);
-    link->landing = NULL;
-    if (handle && !link->failed)
-        advance(link, handle, packet);
+    struct weft_packet_handle *handle = weft_packet_handle_find(link, link->open_handle);
+    if (!link->open_left || !handle || !handle->transfer || handle->transfer->sink)
+        return NULL;
+    return (unsigned char *)handle->transfer->data + handle->offset;
+}
+
+size_t weft_packet_feed(struct weft_packet_link *link, const unsigned char *payload, size_t bytes)
+{
+    struct weft_packet_handle *handle = weft_packet_handle_find(link, link->open_handle);
+    size_t taken = bytes < link->open_left ? bytes : link->open_left;
+    if (link->failed || !handle) {
+        link->open_left -= taken;
+        return taken;
+    }
+    taken -= taken % handle->unit;
+    link->open_left -= taken;
+    if (handle->transfer && payload != weft_packet_place(link))
+        place(handle->transfer, handle->offset, payload, taken);
+    advance(link, handle, link->open_handle, taken);
+    return taken;
 }
 
 static bool on_refuse(struct weft_packet_link *link, const struct weft_packet *packet,
@@ -374,9 +417,11 @@ bool weft_packet_deliver(struct weft_packet_link *link, const struct weft_packet
 {
     if (link->failed)
         return false;
-    bool carries = packet->type == WEFT_PACKET_EAGER || packet->type == WEFT_PACKET_DATA;
+    uint32_t most = packet->type == WEFT_PACKET_EAGER  ? WEFT_PACKET_PAYLOAD_LIMIT
+                    : packet->type == WEFT_PACKET_DATA ? WEFT_PACKET_FRAGMENT_LIMIT
+                                                       : 0;
     if (packet->type == 0 || packet->type >= WEFT_PACKET_NUM_TYPES || packet->zero ||
-        packet->payload_bytes > (carries ? WEFT_PACKET_PAYLOAD_LIMIT : 0))
+        packet->payload_bytes > most)
         return violation(link, "malformed packet");
     return handlers[packet->type](link, packet, payload);
 }

@@ -442,6 +442,7 @@ static weft_status link_connect(struct weft_device *base, const void *address,
 const struct weft_transport weft_shm_transport = {
     .name = "shm",
     .capabilities = WEFT_TRANSPORT_SHARES,
+    .eager_bytes = 8 << 10,
     .open = device_open,
     .close = device_close,
     .address = device_address,

@@ -1,11 +1,12 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * TCP: one socket per connection, packets as header and payload in a row. Payloads are written from
- * the caller's memory and, where there is no sink, read straight into it. A packet that the socket
- * takes only in part keeps its payload borrowed until epoll finds room.
+ * TCP: devices, connections and the round of progress. One socket per connection. Where only a few
+ * sockets matter because something is expected from them, a round reads those; epoll is asked where
+ * there are many, and every so often.
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -24,10 +25,9 @@
 
 enum {
     EVENTS_LIMIT = 16,
-    READS_PER_EVENT = 8,
     PACKETS_PER_VISIT = 16,
-    READ_AHEAD_BYTES = 16 << 10, // behind a header or a landing payload
-    HEADER_BYTES = sizeof(struct weft_packet),
+    ASKED_LIMIT = 4,   // sockets that are read without asking epoll
+    ASKED_ROUNDS = 16, // of them, before epoll is asked again
     TICK_NS = 20000000,
     FLUSH_MS = 100, // close waits at most this long for bytes on their way
 };
@@ -72,214 +72,6 @@ void weft_tcp_link_fail(struct tcp_link *link, const char *reason)
     weft_packet_fail(&link->packets, "%s", reason);
 }
 
-/* ---- sending ---- */
-
-static void set_blocked(struct tcp_link *link, bool blocked)
-{
-    struct epoll_event event = {.events = blocked ? EPOLLIN | EPOLLOUT : EPOLLIN,
-                                .data.ptr = &link->source};
-    if (link->blocked == blocked)
-        return;
-    link->blocked = blocked;
-    epoll_ctl(device_of(link)->epoll, EPOLL_CTL_MOD, link->socket, &event);
-}
-
-/* Writes what the socket takes of link->out. True when all is written. */
-static bool write_out(struct tcp_link *link)
-{
-    size_t total = HEADER_BYTES + link->out.payload_bytes;
-    size_t header = link->out_done < HEADER_BYTES ? HEADER_BYTES - link->out_done : 0;
-    size_t payload_done = header ? 0 : link->out_done - HEADER_BYTES;
-    struct iovec pieces[2] = {
-        {.iov_base = (unsigned char *)&link->out + HEADER_BYTES - header, .iov_len = header},
-        {.iov_base = (unsigned char *)(uintptr_t)link->out_payload + payload_done,
-         .iov_len = link->out.payload_bytes - payload_done},
-    };
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = link->out.payload_bytes ? 2 : 1};
-    ssize_t sent = sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent > 0)
-        link->out_done += (size_t)sent;
-    // Other errors are found by reading, after what the peer sent before is read.
-    if (link->out_done < total)
-        set_blocked(link, true);
-    return link->out_done == total;
-}
-
-static enum weft_push push(struct weft_packet_link *packets, const struct weft_packet *packet,
-                           const void *payload)
-{
-    struct tcp_link *link = (struct tcp_link *)packets;
-    if (link->state != TCP_UP || link->blocked || link->sending)
-        return WEFT_PUSH_BUSY;
-    link->out = *packet;
-    link->out_payload = payload;
-    link->out_done = 0;
-    if (write_out(link))
-        return WEFT_PUSH_DONE;
-    link->sending = link->out_done > 0;
-    return link->sending ? WEFT_PUSH_BORROWED : WEFT_PUSH_BUSY;
-}
-
-static void unborrow(struct weft_packet_link *packets)
-{
-    struct tcp_link *link = (struct tcp_link *)packets;
-    if (!link->out.payload_bytes)
-        return;
-    link->out_copy = malloc(link->out.payload_bytes);
-    if (!link->out_copy) {
-        weft_tcp_link_fail(link, "out of memory");
-        return;
-    }
-    memcpy(link->out_copy, link->out_payload, link->out.payload_bytes);
-    link->out_payload = link->out_copy;
-}
-
-static const struct weft_packet_port port = {.push = push, .unborrow = unborrow};
-
-static void found_room(struct tcp_link *link)
-{
-    set_blocked(link, false);
-    if (!link->sending || !write_out(link))
-        return;
-    link->sending = false;
-    free(link->out_copy);
-    link->out_copy = NULL;
-    weft_packet_pushed(&link->packets);
-}
-
-/* ---- receiving ---- */
-
-/* Puts bytes that have been read ahead where the landing packet belongs. */
-static void land_buffered(struct tcp_link *link)
-{
-    size_t available = link->in_end - link->in_first;
-    size_t bytes = available < link->landing_left ? available : link->landing_left;
-    if (link->packets.landing) {
-        memcpy(link->packets.landing, link->in + link->in_first, bytes);
-        link->packets.landing += bytes;
-    }
-    link->in_first += bytes;
-    link->landing_left -= bytes;
-}
-
-static void finish_landing(struct tcp_link *link)
-{
-    if (!link->landing || link->landing_left)
-        return;
-    link->landing = false;
-    weft_packet_landed(&link->packets, &link->in_packet);
-}
-
-/* Takes one packet, or a part of a landing one, out of the buffer. False: more must be read. */
-static bool parse_one(struct tcp_link *link)
-{
-    if (link->landing) {
-        land_buffered(link);
-        finish_landing(link);
-        return !link->landing;
-    }
-    size_t available = link->in_end - link->in_first;
-    if (available < HEADER_BYTES)
-        return false;
-    struct weft_packet *packet = &link->in_packet;
-    memcpy(packet, link->in + link->in_first, HEADER_BYTES);
-    if (packet->payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT) {
-        weft_tcp_link_fail(link, "peer broke the protocol: packet too long");
-        return false;
-    }
-    if (available < HEADER_BYTES + packet->payload_bytes &&
-        weft_packet_land(&link->packets, packet)) {
-        link->landing = true;
-        link->landing_left = packet->payload_bytes;
-        link->in_first += HEADER_BYTES;
-        return true;
-    }
-    if (available < HEADER_BYTES + packet->payload_bytes)
-        return false;
-    const unsigned char *payload = link->in + link->in_first + HEADER_BYTES;
-    link->in_first += HEADER_BYTES + packet->payload_bytes;
-    if (!weft_packet_deliver(&link->packets, packet, payload)) {
-        weft_tcp_link_fail(link, "");
-        return false;
-    }
-    return true;
-}
-
-/* Reads once: the rest of a landing payload to its place, what follows into the buffer. */
-static ssize_t read_some(struct tcp_link *link)
-{
-    size_t kept = link->in_end - link->in_first;
-    if (kept && link->in_first)
-        memmove(link->in, link->in + link->in_first, kept);
-    link->in_first = 0;
-    link->in_end = kept;
-    // While a packet is being collected read all there is room for, else a little ahead.
-    size_t room = TCP_BUFFER_BYTES - kept;
-    bool collecting = kept >= HEADER_BYTES;
-    struct iovec pieces[2] = {
-        {.iov_base = link->packets.landing, .iov_len = link->landing_left},
-        {.iov_base = link->in + kept,
-         .iov_len = collecting || room < READ_AHEAD_BYTES ? room : READ_AHEAD_BYTES},
-    };
-    bool direct = link->landing && link->packets.landing;
-    struct msghdr message = {.msg_iov = direct ? pieces : pieces + 1, .msg_iovlen = direct ? 2 : 1};
-    ssize_t got = recvmsg(link->socket, &message, MSG_DONTWAIT);
-    if (got <= 0)
-        return got;
-    size_t bytes = (size_t)got;
-    if (direct) {
-        size_t landed = bytes < link->landing_left ? bytes : link->landing_left;
-        link->packets.landing += landed;
-        link->landing_left -= landed;
-        bytes -= landed;
-        finish_landing(link);
-    }
-    link->in_end += bytes;
-    return got;
-}
-
-static int receive(struct tcp_link *link)
-{
-    int count = 0;
-    for (int reads = 0; reads < READS_PER_EVENT && link->state == TCP_UP; reads++) {
-        ssize_t got = read_some(link);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 && errno == EAGAIN)
-            break;
-        if (got <= 0) {
-            weft_tcp_link_fail(link, got == 0 ? "peer has closed or died" : strerror(errno));
-            return count + 1;
-        }
-        count++;
-        while (link->state == TCP_UP && parse_one(link))
-            count++;
-    }
-    return count;
-}
-
-static void link_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
-{
-    (void)device;
-    struct tcp_link *link = (struct tcp_link *)((char *)source - offsetof(struct tcp_link, source));
-    if (link->state == TCP_UP && events & EPOLLOUT)
-        found_room(link);
-    if (link->state == TCP_UP && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        receive(link);
-}
-
-void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
-{
-    link->in = malloc(TCP_BUFFER_BYTES);
-    if (!link->in) {
-        weft_tcp_link_fail(link, "out of memory");
-        return;
-    }
-    link->source.ready = link_ready;
-    link->state = TCP_UP;
-    device->num_meeting--;
-}
-
 /* ---- progress ---- */
 
 static void timer_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
@@ -321,19 +113,43 @@ static void reap_lingering(struct tcp_device *device, int64_t now)
     }
 }
 
-static int device_progress(struct weft_device *base)
+/* Everything that may have happened. Whether something has a deadline: *hurried. */
+static int look_everywhere(struct tcp_device *device, bool *hurried)
 {
-    struct tcp_device *device = (struct tcp_device *)base;
     struct epoll_event events[EVENTS_LIMIT];
-    weft_packet_enter(&device->packets);
     int num_events = epoll_wait(device->epoll, events, EVENTS_LIMIT, 0);
     for (int i = 0; i < num_events; i++) {
         struct tcp_source *source = events[i].data.ptr;
         source->ready(device, source, events[i].events);
     }
-    int count = num_events > 0 ? num_events : 0;
-    bool hurried = weft_tcp_meet(device);
+    *hurried = weft_tcp_meet(device);
+    return num_events > 0 ? num_events : 0;
+}
+
+/* Whether it is enough, and cheaper, to read the few sockets from which something is expected. */
+static bool is_simple(struct tcp_device *device)
+{
+    int num_expecting = 0;
+    if (device->num_meeting || device->num_strangers || device->num_introduced ||
+        ++device->rounds % ASKED_ROUNDS == 0)
+        return false;
     for (struct tcp_link *link = device->links; link; link = link->next) {
+        if (link->blocked || num_expecting > ASKED_LIMIT)
+            return false;
+        num_expecting += weft_packet_is_expecting(&link->packets);
+    }
+    return num_expecting > 0 && num_expecting <= ASKED_LIMIT;
+}
+
+static int device_progress(struct weft_device *base)
+{
+    struct tcp_device *device = (struct tcp_device *)base;
+    bool simple = is_simple(device), hurried = device->ticking;
+    weft_packet_enter(&device->packets);
+    int count = simple ? 0 : look_everywhere(device, &hurried);
+    for (struct tcp_link *link = device->links; link; link = link->next) {
+        if (simple && link->state == TCP_UP && weft_packet_is_expecting(&link->packets))
+            count += weft_tcp_receive(link);
         if (weft_packet_has_pending(&link->packets))
             count += weft_packet_send_pending(&link->packets, PACKETS_PER_VISIT);
         if (link->packets.failed && link->state != TCP_DEAD) // failed above, or in a post
@@ -377,7 +193,24 @@ static void device_close(struct weft_device **base)
         if (descriptors[i] >= 0)
             close(descriptors[i]);
     sodium_memzero(&device->self, sizeof device->self);
+    free(device->in);
     free(device);
+}
+
+/* A name that the kernel does not take here, or not from this user, is refused now. */
+static weft_status choose_congestion(struct tcp_device *device, const char *name,
+                                     struct weft_error *error)
+{
+    size_t length = name ? strlen(name) : 0;
+    if (length == 0)
+        return WEFT_OK;
+    if (length >= sizeof device->congestion)
+        return weft_fail(error, WEFT_UNSUPPORTED, "tcp: no congestion control '%.32s'", name);
+    if (setsockopt(device->listener, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)length) != 0)
+        return weft_fail(error, WEFT_UNSUPPORTED, "tcp: congestion control '%s': %s", name,
+                         strerror(errno));
+    memcpy(device->congestion, name, length + 1);
+    return WEFT_OK;
 }
 
 static weft_status fill_device(struct tcp_device *device, const struct weft_device_options *options,
@@ -395,7 +228,8 @@ static weft_status fill_device(struct tcp_device *device, const struct weft_devi
     if (device->epoll < 0 || device->timer < 0 ||
         !weft_tcp_watch(device, device->timer, &device->timer_source, EPOLLIN))
         return weft_fail(error, WEFT_SYSTEM, "tcp: cannot make descriptors: %s", strerror(errno));
-    return weft_tcp_listen(device, options->listen_address, error);
+    WEFT_TRY(weft_tcp_listen(device, options->listen_address, error));
+    return choose_congestion(device, options->congestion, error);
 }
 
 static weft_status device_open(const struct weft_device_options *options, struct weft_device **base,
@@ -405,6 +239,11 @@ static weft_status device_open(const struct weft_device_options *options, struct
     if (!device)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for a device");
     device->epoll = device->listener = device->timer = -1;
+    device->in = malloc(TCP_BUFFER_BYTES);
+    if (!device->in) {
+        free(device);
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for a buffer");
+    }
     weft_packet_device_init(&device->packets, &weft_tcp_transport, options);
     weft_status status = fill_device(device, options, error);
     struct weft_device *made = &device->packets.base;
@@ -492,11 +331,11 @@ static weft_status link_connect(struct weft_device *base, const void *address,
         free(link);
         return weft_fail(error, WEFT_UNSUPPORTED, "tcp: the address is not the peer's");
     }
-    weft_packet_link_init(&link->packets, &device->packets, &port, WEFT_PACKET_PAYLOAD_LIMIT, user,
-                          device->seed);
+    weft_packet_link_init(&link->packets, &device->packets, &weft_tcp_port, TCP_FRAGMENT_BYTES,
+                          user, device->seed);
     link->tag = tag;
     link->socket = -1;
-    link->source.ready = link_ready;
+    link->source.ready = weft_tcp_link_ready;
     link->state = order < 0 ? TCP_CALLING : TCP_WAITING; // all else happens in progress
     link->deadline_ns = weft_deadline_after(reach_ns);
     device->num_meeting++;
@@ -542,13 +381,14 @@ static void link_disconnect(struct weft_connection **connection)
     weft_packet_link_fini(&link->packets);
     sodium_memzero(&link->peer, sizeof link->peer);
     free(link->out_copy);
-    free(link->in);
+    free(link->kept);
     free(link);
 }
 
 const struct weft_transport weft_tcp_transport = {
     .name = "tcp",
     .capabilities = 0,
+    .eager_bytes = WEFT_PACKET_PAYLOAD_LIMIT,
     .open = device_open,
     .close = device_close,
     .address = device_address,

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * What tcp.c (devices, moving packets) and tcp_meet.c (how two processes come to trust a socket)
- * share. Nobody else includes this.
+ * What tcp.c (devices, connections), tcp_stream.c (packets on a socket) and tcp_meet.c (how two
+ * processes come to trust a socket) share. Nobody else includes this.
  */
 #ifndef WEFT_TRANSPORT_TCP_PARTS_H
 #define WEFT_TRANSPORT_TCP_PARTS_H
@@ -16,9 +16,11 @@ enum {
     TCP_KEY_BYTES = 32,
     TCP_NONCE_BYTES = 32,
     TCP_MAC_BYTES = 32,
-    TCP_STRANGERS_LIMIT = 64, // sockets that have not yet shown that they know the key
-    TCP_GUESTS_LIMIT = 4096,  // those that have, while connect is not yet called here
-    TCP_BUFFER_BYTES = WEFT_PACKET_PAYLOAD_LIMIT + (16 << 10),
+    TCP_STRANGERS_LIMIT = 64,     // sockets that have not yet shown that they know the key
+    TCP_GUESTS_LIMIT = 4096,      // those that have, while connect is not yet called here
+    TCP_BUFFER_BYTES = 128 << 10, // holds an eager packet; sums read it while it is in the cache
+    TCP_CONGESTION_BYTES = 16,    // the kernel's limit of such a name
+    TCP_FRAGMENT_BYTES = 256 << 10,
 };
 
 /* Opaque address: where this process listens, and the key that lets one in. */
@@ -106,12 +108,9 @@ struct tcp_link {
     size_t out_done;         // bytes of header and payload
     unsigned char *out_copy; // payload taken over from a cancelled transfer
 
-    unsigned char *in; // TCP_BUFFER_BYTES: bytes from in_first to in_end are not yet looked at
-    size_t in_first;
-    size_t in_end;
-    bool landing; // payload of in_packet goes straight to its place
-    size_t landing_left;
-    struct weft_packet in_packet;
+    unsigned char *kept; // bytes that were read and are not a whole packet, or element
+    size_t kept_bytes;
+    size_t kept_room;
 };
 
 /* A socket that was disconnected before the peer's kernel had everything. */
@@ -130,7 +129,10 @@ struct tcp_device {
     int listener;
     int timer; // ticks while something has a deadline
     bool ticking;
+    char congestion[TCP_CONGESTION_BYTES]; // empty: what suits the connection
     uint64_t seed;
+    unsigned rounds;
+    unsigned char *in; // TCP_BUFFER_BYTES, for whichever link is read
     struct tcp_link *links;
     struct tcp_guest *guests;
     struct tcp_lingering *lingering;
@@ -141,11 +143,17 @@ struct tcp_device {
 
 /* tcp.c */
 void weft_tcp_link_fail(struct tcp_link *link, const char *reason);
-/* The state becomes UP; the socket is watched by tcp.c. */
-void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link);
 bool weft_tcp_watch(struct tcp_device *device, int descriptor, struct tcp_source *source,
                     uint32_t events);
 void weft_tcp_unwatch(struct tcp_device *device, int descriptor);
+
+/* tcp_stream.c */
+extern const struct weft_packet_port weft_tcp_port;
+/* The state becomes UP; packets may follow. */
+void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link);
+void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events);
+/* Reads what has arrived on a link that is up. Returns how many things happened. */
+int weft_tcp_receive(struct tcp_link *link);
 
 /* tcp_meet.c */
 weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,

@@ -101,6 +101,7 @@ struct weft_device_events {
 struct weft_device_options {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES]; // of this process
     const char *listen_address;                      // numeric IPv4/IPv6 address for TCP
+    const char *congestion; // control of TCP sockets; NULL or empty: what suits the connection
     size_t eager_bytes;
     struct weft_device_events events;
 };
@@ -109,6 +110,7 @@ struct weft_device_options {
 struct weft_transport {
     const char *name;      // as in WEFT_TRANSPORTS
     unsigned capabilities; // WEFT_TRANSPORT_*
+    size_t eager_bytes;    // what suits it, for options.eager_bytes
 
     /* Errors: UNSUPPORTED (not on this machine, with the reason), SYSTEM, OUT_OF_MEMORY. */
     weft_status (*open)(const struct weft_device_options *options, struct weft_device **device,

@@ -12,7 +12,7 @@
 #include "collectives/comm/calibrate_private.h"
 #include "transport/transport.h"
 
-enum { EAGER_BYTES = 8 << 10, IDLE_POLLS = 200 };
+enum { IDLE_POLLS = 200 };
 
 static const int64_t patience_ns = 5000000000; // for one message
 
@@ -112,7 +112,7 @@ static weft_status open_end(struct end *end, struct weft_error *error)
 {
     struct weft_device_options options = {
         .listen_address = "127.0.0.1",
-        .eager_bytes = EAGER_BYTES,
+        .eager_bytes = end->transport->eager_bytes,
         .events = {.unexpected = on_unexpected, .failed = on_failed},
     };
     if (getrandom(end->process_id, sizeof end->process_id, 0) != (ssize_t)sizeof end->process_id)

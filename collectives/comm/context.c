@@ -142,12 +142,14 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
 {
     struct weft_device_options options = {
         .listen_address = context->config.bootstrap_address,
-        .eager_bytes = (size_t)context->config.eager_bytes,
+        .congestion = context->config.tcp_congestion,
         .events = weft_world_device_events_prototype,
     };
     memcpy(options.process_id, context->process_id, sizeof options.process_id);
     for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++) {
         struct weft_error why = {.text = "not in WEFT_TRANSPORTS"};
+        options.eager_bytes = context->config.eager_bytes > 0 ? (size_t)context->config.eager_bytes
+                                                              : weft_transports[i]->eager_bytes;
         if (!is_wanted(context->config.transports, weft_transports[i]->name) ||
             weft_transports[i]->open(&options, &context->devices[i], &why) != WEFT_OK) {
             snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.120s",

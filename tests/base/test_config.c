@@ -178,7 +178,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.bootstrap_port, 0);
     assert_int_equal(config.timeout_ns, INT64_C(30000000000));
     assert_string_equal(config.transports, "");
-    assert_int_equal(config.eager_bytes, 8192);
+    assert_int_equal(config.eager_bytes, 0);
     assert_int_equal(config.flat_bytes, 2048);
     assert_string_equal(config.spin, "auto");
     assert_int_equal(weft_log_level(), WEFT_LOG_WARN);

@@ -262,18 +262,22 @@ static void test_landing(void **state)
         struct bench *bench = bench_make();
         struct weft_packet data = {.type = WEFT_PACKET_DATA, .payload_bytes = 64};
         data.handle = granted(bench);
-        assert_true(weft_packet_land(&bench->link, &data));
-        assert_ptr_equal(bench->link.landing, bench->data);
+        assert_true(weft_packet_open(&bench->link, &data));
+        assert_ptr_equal(weft_packet_place(&bench->link), bench->data);
+        assert_int_equal(weft_packet_feed(&bench->link, bench->data, 16), 16);
+        assert_ptr_equal(weft_packet_place(&bench->link), (unsigned char *)bench->data + 16);
         if (fails)
             weft_packet_fail(&bench->link, "the end");
         else
             weft_packet_cancel(&bench->link.base, &bench->transfer);
-        assert_null(bench->link.landing);
-        weft_packet_landed(&bench->link, &data);
+        assert_null(weft_packet_place(&bench->link));
+        unsigned char rest[48] = {1};
+        assert_int_equal(weft_packet_feed(&bench->link, rest, 48), 48); // thrown away
+        assert_int_equal(bench->link.open_left, 0);
         assert_int_equal(bench->num_completed, fails);
         data.value = 64;
-        assert_false(weft_packet_land(&bench->link, &data)); // nowhere to land
-        assert_int_equal(deliver(bench, data), !fails);      // thrown away
+        assert_int_equal(deliver(bench, data), !fails); // thrown away
+
         bench_free(bench);
     }
 }

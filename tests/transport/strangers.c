@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -507,6 +508,29 @@ static void test_elsewhere(void **state)
     rig_close(&rig);
 }
 
+/* A congestion control that the kernel does not have is refused with its name; every kernel has
+ * reno, for everybody. */
+static void test_tcp_congestion(void **state)
+{
+    (void)state;
+    struct weft_device_options options = {.listen_address = "127.0.0.1", .congestion = "nonsense"};
+    struct weft_device *device = NULL;
+    struct weft_error error = {0};
+    assert_int_equal(weft_tcp_transport.open(&options, &device, &error), WEFT_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "nonsense"));
+    options.congestion = "longer than any name can be";
+    assert_int_equal(weft_tcp_transport.open(&options, &device, &error), WEFT_UNSUPPORTED);
+    options.congestion = "reno";
+    assert_int_equal(weft_tcp_transport.open(&options, &device, &error), WEFT_OK);
+    char name[TCP_CONGESTION_BYTES] = "";
+    socklen_t length = sizeof name;
+    assert_int_equal(getsockopt(((struct tcp_device *)device)->listener, IPPROTO_TCP,
+                                TCP_CONGESTION, name, &length),
+                     0);
+    assert_string_equal(name, "reno");
+    weft_tcp_transport.close(&device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_tcp_addresses),       cmocka_unit_test(test_shm_strangers),
         cmocka_unit_test(test_shm_tricks),          cmocka_unit_test(test_shm_scribbled),
         cmocka_unit_test(test_unreachable),         cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_tcp_congestion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

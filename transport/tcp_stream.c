@@ -1,0 +1,255 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * TCP: packets on a socket, as header and payload in a row. Payloads are written from the caller's
+ * memory and, where there is no sink, read straight into it; sinks are fed from a buffer that stays
+ * in the cache, as the bytes come. A packet that the socket takes only in part keeps its payload
+ * borrowed until epoll finds room.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "transport/tcp_parts.h"
+
+enum {
+    READS_PER_EVENT = 8,
+    AHEAD_OF_HEADER_BYTES = 16 << 10, // read with it: small messages whole
+    AHEAD_OF_PLACE_BYTES = 4 << 10,   // read behind a payload that is read into its place
+    HEADER_BYTES = sizeof(struct weft_packet),
+    KEPT_LEAST = 256,
+    SMALL_BYTES = 1 << 10, // payloads up to this are copied behind their header
+};
+_Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
+
+static struct tcp_device *device_of(struct tcp_link *link)
+{
+    return (struct tcp_device *)link->packets.device;
+}
+
+/* ---- sending ---- */
+
+static void set_blocked(struct tcp_link *link, bool blocked)
+{
+    struct epoll_event event = {.events = blocked ? EPOLLIN | EPOLLOUT : EPOLLIN,
+                                .data.ptr = &link->source};
+    if (link->blocked == blocked)
+        return;
+    link->blocked = blocked;
+    epoll_ctl(device_of(link)->epoll, EPOLL_CTL_MOD, link->socket, &event);
+}
+
+/* A small packet in one piece, which the kernel takes faster than two. */
+static ssize_t write_small(struct tcp_link *link)
+{
+    unsigned char whole[HEADER_BYTES + SMALL_BYTES];
+    size_t bytes = link->out.payload_bytes;
+    memcpy(whole, &link->out, HEADER_BYTES);
+    if (bytes)
+        memcpy(whole + HEADER_BYTES, link->out_payload, bytes);
+    return send(link->socket, whole, HEADER_BYTES + bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static ssize_t write_rest(struct tcp_link *link)
+{
+    size_t header = link->out_done < HEADER_BYTES ? HEADER_BYTES - link->out_done : 0;
+    size_t payload_done = header ? 0 : link->out_done - HEADER_BYTES;
+    struct iovec pieces[2] = {
+        {.iov_base = (unsigned char *)&link->out + HEADER_BYTES - header, .iov_len = header},
+        {.iov_base = (unsigned char *)(uintptr_t)link->out_payload + payload_done,
+         .iov_len = link->out.payload_bytes - payload_done},
+    };
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = link->out.payload_bytes ? 2 : 1};
+    return sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Writes what the socket takes of link->out. True when all is written. */
+static bool write_out(struct tcp_link *link)
+{
+    size_t total = HEADER_BYTES + link->out.payload_bytes;
+    bool is_small = link->out_done == 0 && link->out.payload_bytes <= SMALL_BYTES;
+    ssize_t sent = is_small ? write_small(link) : write_rest(link);
+    if (sent > 0)
+        link->out_done += (size_t)sent;
+    // Other errors are found by reading, after what the peer sent before is read.
+    if (link->out_done < total)
+        set_blocked(link, true);
+    return link->out_done == total;
+}
+
+static enum weft_push push(struct weft_packet_link *packets, const struct weft_packet *packet,
+                           const void *payload)
+{
+    struct tcp_link *link = (struct tcp_link *)packets;
+    if (link->state != TCP_UP || link->blocked || link->sending)
+        return WEFT_PUSH_BUSY;
+    link->out = *packet;
+    link->out_payload = payload;
+    link->out_done = 0;
+    if (write_out(link))
+        return WEFT_PUSH_DONE;
+    link->sending = link->out_done > 0;
+    return link->sending ? WEFT_PUSH_BORROWED : WEFT_PUSH_BUSY;
+}
+
+static void unborrow(struct weft_packet_link *packets)
+{
+    struct tcp_link *link = (struct tcp_link *)packets;
+    if (!link->out.payload_bytes)
+        return;
+    link->out_copy = malloc(link->out.payload_bytes);
+    if (!link->out_copy) {
+        weft_tcp_link_fail(link, "out of memory");
+        return;
+    }
+    memcpy(link->out_copy, link->out_payload, link->out.payload_bytes);
+    link->out_payload = link->out_copy;
+}
+
+const struct weft_packet_port weft_tcp_port = {.push = push, .unborrow = unborrow};
+
+static void found_room(struct tcp_link *link)
+{
+    set_blocked(link, false);
+    if (!link->sending || !write_out(link))
+        return;
+    link->sending = false;
+    free(link->out_copy);
+    link->out_copy = NULL;
+    weft_packet_pushed(&link->packets);
+}
+
+/* ---- receiving ---- */
+
+/* Takes what it can of the bytes: one packet, or a part of an open payload. 0: nothing. */
+static size_t take_one(struct tcp_link *link, const unsigned char *bytes, size_t available)
+{
+    struct weft_packet packet;
+    if (link->packets.open_left)
+        return weft_packet_feed(&link->packets, bytes, available);
+    if (available < HEADER_BYTES)
+        return 0;
+    memcpy(&packet, bytes, HEADER_BYTES);
+    size_t whole = HEADER_BYTES + (size_t)packet.payload_bytes;
+    if (available < whole && weft_packet_open(&link->packets, &packet))
+        return HEADER_BYTES;
+    if (packet.payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT && available < whole)
+        weft_packet_fail(&link->packets, "peer broke the protocol: packet too long");
+    if (available < whole)
+        return 0;
+    weft_packet_deliver(&link->packets, &packet, bytes + HEADER_BYTES);
+    return whole;
+}
+
+static void keep(struct tcp_link *link, const unsigned char *bytes, size_t count)
+{
+    link->kept_bytes = 0;
+    if (count > link->kept_room) {
+        size_t room = count > KEPT_LEAST ? HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT : KEPT_LEAST;
+        free(link->kept);
+        link->kept = malloc(room);
+        link->kept_room = link->kept ? room : 0;
+        if (!link->kept) {
+            weft_tcp_link_fail(link, "out of memory");
+            return;
+        }
+    }
+    if (count)
+        memcpy(link->kept, bytes, count);
+    link->kept_bytes = count;
+}
+
+/* Returns how many things happened. */
+static int take_all(struct tcp_link *link, size_t end)
+{
+    const unsigned char *in = device_of(link)->in;
+    size_t first = 0;
+    int count = 0;
+    for (size_t taken = 1; taken && first < end; first += taken) {
+        taken = take_one(link, in + first, end - first);
+        count += taken > 0;
+        if (link->packets.failed) {
+            weft_tcp_link_fail(link, "");
+            return count + 1;
+        }
+    }
+    keep(link, in + first, end - first);
+    return count;
+}
+
+/* Reads once: the next bytes of an open payload to their place, what follows into the buffer.
+ * Adds to *count what happened. Whether there may be more to read. */
+static bool read_once(struct tcp_link *link, int *count)
+{
+    unsigned char *in = device_of(link)->in;
+    size_t kept = link->kept_bytes, open = link->packets.open_left;
+    unsigned char *place = weft_packet_place(&link->packets); // then nothing is kept
+    size_t most = place                          ? AHEAD_OF_PLACE_BYTES
+                  : open || kept >= HEADER_BYTES ? TCP_BUFFER_BYTES - kept
+                                                 : AHEAD_OF_HEADER_BYTES;
+    struct iovec pieces[2] = {{.iov_base = place, .iov_len = open},
+                              {.iov_base = in + kept, .iov_len = most}};
+    struct msghdr message = {.msg_iov = place ? pieces : pieces + 1, .msg_iovlen = place ? 2 : 1};
+    ssize_t got = place ? recvmsg(link->socket, &message, MSG_DONTWAIT)
+                        : recv(link->socket, in + kept, most, MSG_DONTWAIT);
+    if (got < 0 && errno == EINTR)
+        return true;
+    if (got < 0 && errno == EAGAIN)
+        return false;
+    ++*count;
+    if (got <= 0) {
+        weft_tcp_link_fail(link, got == 0 ? "peer has closed or died" : strerror(errno));
+        return false;
+    }
+    size_t bytes = (size_t)got;
+    bool is_full = bytes == most + (place ? open : 0);
+    if (place)
+        bytes -= weft_packet_feed(&link->packets, place, bytes < open ? bytes : open);
+    if (kept)
+        memcpy(in, link->kept, kept);
+    *count += take_all(link, kept + bytes);
+    return is_full;
+}
+
+int weft_tcp_receive(struct tcp_link *link)
+{
+    int count = 0;
+    for (int reads = 0; reads < READS_PER_EVENT && link->state == TCP_UP; reads++)
+        if (!read_once(link, &count))
+            break;
+    return count;
+}
+
+void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
+{
+    (void)device;
+    struct tcp_link *link = (struct tcp_link *)((char *)source - offsetof(struct tcp_link, source));
+    if (link->state == TCP_UP && events & EPOLLOUT)
+        found_room(link);
+    if (link->state == TCP_UP && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        weft_tcp_receive(link);
+}
+
+/* What the configuration says, else the system's. But between processes of one machine nothing is
+ * congested, and pacing (as BBR does it) only costs time: there the kernel's simplest control,
+ * which is always there and needs no rights. */
+static void choose_congestion_control(struct tcp_device *device, struct tcp_link *link)
+{
+    const char *name = device->congestion;
+    if (!*name && weft_machine_same_network(&link->peer.machine, &device->self.machine))
+        name = "reno";
+    if (*name)
+        setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
+}
+
+void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
+{
+    choose_congestion_control(device, link);
+    link->source.ready = weft_tcp_link_ready;
+    link->state = TCP_UP;
+    device->num_meeting--;
+}
