@@ -145,12 +145,15 @@ static void arrive(struct fuzzed *fuzzed)
     unsigned char *payload = malloc(packet.payload_bytes ? packet.payload_bytes : 1);
     memset(payload, 7, packet.payload_bytes);
     uint8_t landing = next_byte(input);
-    if (landing & 1 && weft_packet_land(&fuzzed->link, &packet)) {
+    if (landing & 1 && weft_packet_open(&fuzzed->link, &packet)) {
         if (landing & 2)
-            post(fuzzed, next_byte(input)); // may cancel the receive that is landing
-        if (fuzzed->link.landing)
-            memcpy(fuzzed->link.landing, payload, packet.payload_bytes);
-        weft_packet_landed(&fuzzed->link, &packet);
+            post(fuzzed, next_byte(input)); // may cancel the receive of the open payload
+        unsigned char *place = weft_packet_place(&fuzzed->link);
+        size_t part = packet.payload_bytes > 1u + landing ? 1u + landing : packet.payload_bytes;
+        if (place)
+            memcpy(place, payload, part);
+        part = weft_packet_feed(&fuzzed->link, place ? place : payload, part);
+        weft_packet_feed(&fuzzed->link, payload + part, packet.payload_bytes - part);
     } else {
         weft_packet_deliver(&fuzzed->link, &packet, payload);
     }
