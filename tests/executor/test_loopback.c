@@ -20,6 +20,12 @@
 #include "collectives/program/oracle.h"
 #include "tests/planner/layouts.h"
 
+// All ranks are one thread here: the thread sanitizer sees nothing that it does not see with few.
+#ifdef __SANITIZE_THREAD__
+enum { MOST_RANKS = 9 };
+#else
+enum { MOST_RANKS = 17 };
+#endif
 enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
 // All sizes of elements. To the executor, other types and operations are other kernels only.
 enum { NUM_DTYPES = WEFT_UINT8 + 1, NUM_OPS = WEFT_MAX + 1 };
@@ -394,7 +400,7 @@ static void test_everything(void **state)
     static const size_t counts[NUM_COUNTS] = {0, 1, 3, 17, 257};
     uint64_t random = 42;
     int num_checked = 0;
-    for (int n = 1; n <= MAX_RANKS; n++) {
+    for (int n = 1; n <= MOST_RANKS; n++) {
         struct rig rig;
         open_rig(&rig, n, (uint64_t)n * 1000);
         for (int a = 0; weft_algorithms[a]; a++)
@@ -427,7 +433,7 @@ static void test_everything(void **state)
             }
         close_rig(&rig);
     }
-    print_message("%d requests on 1 to %d ranks\n", num_checked, MAX_RANKS);
+    print_message("%d requests on 1 to %d ranks\n", num_checked, MOST_RANKS);
 }
 
 // The flat path's own code, and that of exchanges through shared memory, recorded as a program.
