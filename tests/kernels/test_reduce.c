@@ -197,9 +197,11 @@ static uint64_t load(weft_dtype dtype, const unsigned char *base, size_t i)
 
 static void store(weft_dtype dtype, unsigned char *base, size_t i, uint64_t bits)
 {
+    unsigned char value[sizeof bits];
     size_t bytes = weft_dtype_bytes(dtype);
-    for (size_t k = 0; k < bytes; k++)
-        base[i * bytes + k] = (unsigned char)(bits >> 8 * k);
+    for (size_t k = 0; k < sizeof bits; k++)
+        value[k] = (unsigned char)(bits >> 8 * k);
+    memcpy(base + i * bytes, value, bytes);
 }
 
 // One element in four is special, one in four ordinary and close to the others, the rest any bits.
