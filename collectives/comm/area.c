@@ -19,6 +19,7 @@ enum { STAGE_BYTES = 1 << 20, PAGE_BYTES = 4096 };
 
 struct head {
     alignas(128) _Atomic uint32_t departed; // other ranks
+    _Atomic int32_t core;                   // the owner runs on, + 1; written where it changes
 };
 
 struct weft_buried_area {
@@ -150,6 +151,18 @@ static void stop_keeping(const struct weft_comm *comm, int rank)
 static struct head *head_of(const struct weft_comm *comm, int rank)
 {
     return (struct head *)(comm->flat.areas[rank] - sizeof(struct head));
+}
+
+void weft_area_set_core(struct weft_comm *comm, int core)
+{
+    _Atomic int32_t *known = &head_of(comm, comm->rank)->core;
+    if (atomic_load_explicit(known, memory_order_relaxed) != core + 1)
+        atomic_store_explicit(known, core + 1, memory_order_relaxed);
+}
+
+int weft_area_core(const struct weft_comm *comm, int rank)
+{
+    return atomic_load_explicit(&head_of(comm, rank)->core, memory_order_relaxed) - 1;
 }
 
 void weft_area_leave(struct weft_comm *comm)

@@ -421,7 +421,7 @@ static void sleep_until_event(struct weft_context *context, int limit_ms)
     arm(context, false);
 }
 
-static inline void relax(void)
+void weft_context_relax(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -438,7 +438,7 @@ void weft_context_backoff(struct weft_context *context, int idle)
     int spins = may_spin ? SPIN_ROUNDS : 0;
     int yields = strcmp(policy, "sleep") ? YIELD_ROUNDS : 0;
     if (idle < spins || !strcmp(policy, "spin"))
-        relax();
+        weft_context_relax();
     else if (idle < spins + yields)
         sched_yield();
     else

@@ -9,10 +9,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "collectives/comm/even_out.h"
 #include "collectives/comm/trace.h"
 #include "collectives/planner/choice.h"
 
-enum { FLAT_POLLS = 64 };
+enum {
+    FLAT_POLLS = 64,
+    CROWDED_POLLS = 100, // before a yield that brings nobody: a few microseconds
+};
 
 const char *const weft_path_names[] = {"plan", "flat", "direct"};
 
@@ -132,6 +136,8 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
                        struct weft_flat_call *flat)
 {
     struct weft_context *context = comm->context;
+    if (context->is_oversubscribed)
+        weft_even_out(comm);
     uint32_t sequence = flat->sequence = comm->sequence++;
     bool is_traced = *context->config.trace;
     int64_t begin_ns = is_traced ? weft_clock_ns() : 0, deadline_ns = 0;
@@ -141,7 +147,10 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
     weft_status status =
         comm->status == WEFT_OK ? weft_memory_poll(comm, path, flat) : comm->status;
     for (unsigned idle = 1; status == WEFT_IN_PROGRESS; idle++) {
-        if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
+        if (context->is_oversubscribed && idle < CROWDED_POLLS &&
+            !weft_waits_for_own_core(comm, path))
+            weft_context_relax();
+        else if (idle % FLAT_POLLS == 0 || context->is_oversubscribed) {
             context->flat_waiters++;
             unsigned rounds = context->is_oversubscribed ? idle : idle / FLAT_POLLS * 8;
             weft_context_backoff(context, rounds < INT_MAX ? (int)rounds : INT_MAX);

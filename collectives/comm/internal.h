@@ -114,6 +114,8 @@ int weft_context_progress(struct weft_context *context, bool is_thorough);
 weft_status weft_context_wait(struct weft_context *context, weft_request *request);
 /* What to do after `idle` >= 1 rounds in which nothing happened: spin, yield or sleep. */
 void weft_context_backoff(struct weft_context *context, int idle);
+/* Between two looks at memory that another core writes. */
+void weft_context_relax(void);
 /* Adds a descriptor to what wakes the process; removes itself when closed. -1 is ignored. */
 void weft_context_watch(struct weft_context *context, int descriptor);
 /* Bit i: weft_transports[i] is open here and in the list `names` (NULL or "": every one is).
@@ -194,6 +196,9 @@ void weft_area_drop(struct weft_context *context, struct weft_area *area);
  * IN_PROGRESS until all are connected. */
 weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, const uint64_t *offsets,
                              struct weft_error *error);
+/* The core that a rank of a communicator with an area says it runs on; -1: not known. */
+void weft_area_set_core(struct weft_comm *comm, int core);
+int weft_area_core(const struct weft_comm *comm, int rank);
 /* The communicator makes no more use of it. */
 void weft_area_leave(struct weft_comm *comm);
 /* Gives back the areas that all others have left; all that is known of them. */

@@ -346,6 +346,14 @@ int weft_flat_missing(const struct weft_flat *flat)
     return -1;
 }
 
+bool weft_flat_has_come(const struct weft_flat *flat, int rank)
+{
+    if (flat->seen >> rank & 1)
+        return true;
+    uint64_t flag = atomic_load_explicit(&slot_of(flat, rank)->flag, memory_order_acquire);
+    return (uint32_t)flag == flat->generation;
+}
+
 /* ---- recording ---- */
 
 struct recorder {

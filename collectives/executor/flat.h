@@ -57,6 +57,8 @@ weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_ca
 bool weft_flat_peek(const struct weft_flat *flat, int rank, uint32_t sequence, uint64_t *call);
 /* Lowest rank whose contribution is missing; -1: none. */
 int weft_flat_missing(const struct weft_flat *flat);
+/* Whether this rank's operation need not wait for `rank`. */
+bool weft_flat_has_come(const struct weft_flat *flat, int rank);
 
 /* The program that the flat path executes, recorded from the code that executes it. */
 weft_status weft_flat_trace(const struct weft_shape *shape, struct weft_program **program,

@@ -282,18 +282,18 @@ static void end_turn(struct weft_shared *shared)
                           memory_order_release);
 }
 
+bool weft_shared_has_come(const struct weft_shared *shared, int rank)
+{
+    uint64_t turns = atomic_load_explicit(&board_of(shared, rank)->turns, memory_order_acquire);
+    return (int64_t)(turns - shared->turns) >= 0;
+}
+
 // Whether all others have finished the turns that this rank has.
 static bool are_all_here(struct weft_shared *shared)
 {
-    for (; shared->ready < shared->num_ranks; shared->ready++) {
-        if (shared->ready == shared->rank)
-            continue;
-        const struct board *board = board_of(shared, shared->ready);
-        uint64_t turns = atomic_load_explicit(&board->turns, memory_order_acquire);
-        if ((int64_t)(turns - shared->turns) < 0)
-            return false;
-    }
-    return true;
+    while (shared->ready < shared->num_ranks && weft_shared_has_come(shared, shared->ready))
+        shared->ready++;
+    return shared->ready == shared->num_ranks;
 }
 
 static bool find_buffer(const struct weft_shared *shared, const void *memory, size_t bytes,

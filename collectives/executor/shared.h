@@ -68,6 +68,8 @@ bool weft_shared_peek(const struct weft_shared *shared, int rank, uint32_t seque
                       uint64_t *call);
 /* Lowest rank that is waited for; -1: none. */
 int weft_shared_missing(const struct weft_shared *shared);
+/* Whether `rank` has finished the turns that this rank has. */
+bool weft_shared_has_come(const struct weft_shared *shared, int rank);
 
 /* The program that is executed, recorded from the code that executes it: in place, or through
  * stages. Sums are of as many pieces as there are ranks; two ranks at least. */
