@@ -51,11 +51,11 @@ struct launch {
 
 /* ---- starting ---- */
 
-static void set_number(const char *name, int value)
+static void set_number(const char *name, int value, bool replaces)
 {
     char text[16];
     snprintf(text, sizeof text, "%d", value);
-    setenv(name, text, 1);
+    setenv(name, text, replaces);
 }
 
 // The rank-th core this process may run on becomes the rank's own, where there is one for each: two
@@ -71,6 +71,17 @@ static void bind_to_core(const struct weft_local_ranks *options, int rank)
         if (CPU_ISSET(core, &allowed) && rank-- == 0)
             CPU_SET(core, &own);
     sched_setaffinity(0, sizeof own, &own);
+}
+
+// OpenBLAS starts as many threads as there are cores when it is loaded, and they look for work for
+// a while before they sleep: with several ranks, on cores that others need.
+static void share_cores(const struct weft_local_ranks *options)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    int each = CPU_COUNT(&allowed) / options->num_ranks;
+    set_number("OPENBLAS_NUM_THREADS", each > 1 ? each : 1, false);
 }
 
 // Between fork and exec. Never returns; a failure travels as errno through `report`.
@@ -92,8 +103,9 @@ static void become_rank(const struct launch *launch, int rank, pid_t parent, con
         if (streams[i] >= 0 && dup2(streams[i], 1 + i) < 0)
             failure = errno;
     if (!failure) {
-        set_number("WEFT_RANK", rank);
-        set_number("WEFT_NUM_RANKS", launch->options->num_ranks);
+        set_number("WEFT_RANK", rank, true);
+        set_number("WEFT_NUM_RANKS", launch->options->num_ranks, true);
+        share_cores(launch->options);
         setenv("WEFT_ID", launch->id, 1);
         bind_to_core(launch->options, rank);
         sigprocmask(SIG_SETMASK, &launch->old_mask, NULL);

@@ -34,6 +34,12 @@ out=$("$weft" launch -n 3 --label -- sh -c 'echo $WEFT_RANK of $WEFT_NUM_RANKS $
 expect 'exit code' 0 $?
 expect 'variables' $'[0] 0 of 3 256\n[1] 1 of 3 256\n[2] 2 of 3 256' "$out"
 
+# Cores are shared out, but nobody's wish is overruled.
+threads() { "$weft" launch -n "$1" -- sh -c 'echo $OPENBLAS_NUM_THREADS' | sort -u; }
+cores=$(nproc)
+expect 'a share of the cores' $((cores > 1 ? cores / 2 : 1)) "$(unset OPENBLAS_NUM_THREADS; threads 2)"
+expect 'a wish for threads' 7 "$(OPENBLAS_NUM_THREADS=7 threads 2)"
+
 expect 'input goes to rank 0 only' '[0] text' "$(echo text | "$weft" launch -n 2 --label cat)"
 expect 'an unfinished line' '[0] partial' "$("$weft" launch -n 1 --label printf partial)"
 lines=$("$weft" launch -n 4 --label seq 20000 | sed 's/^\[[0-3]\] //' | sort -n | uniq -c |
