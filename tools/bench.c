@@ -10,16 +10,26 @@
 #include "base/config.h"
 #include "base/dtype.h"
 #include "collectives/program/shape.h"
-#include "tools/bench_run.h"
+#include "tools/bench_tune.h"
 #include "tools/command.h"
 #include "tools/local_ranks.h"
 
-enum { KEY_ALGORITHM = 256, KEY_FORMAT, KEY_JSON, KEY_RANKS, KEY_STARTED, KEY_ORDER, KEY_BUFFERS };
+enum {
+    KEY_ALGORITHM = 256,
+    KEY_FORMAT,
+    KEY_JSON,
+    KEY_RANKS,
+    KEY_STARTED,
+    KEY_ORDER,
+    KEY_BUFFERS,
+    KEY_TUNE
+};
 
 struct bench_options {
     struct weft_bench_settings settings;
     bool has_collective;
     bool has_step;
+    bool tunes;
     bool was_started;
     int num_ranks; // 0: the launcher's
 };
@@ -122,6 +132,11 @@ static void check_together(struct bench_options *options, struct argp_state *sta
     else if (settings->order == WEFT_ORDER_REPRODUCIBLE &&
              !weft_collective_reduces(settings->collective))
         argp_error(state, "--order reproducible is for all_reduce, reduce_scatter and reduce");
+    else if (options->tunes && (settings->collective == WEFT_SEND || settings->algorithm))
+        argp_error(state,
+                   "--tune compares algorithms of a collective: no send_recv, no --algorithm");
+    else if (options->tunes && !strcmp(settings->format, "csv"))
+        argp_error(state, "--tune: nccl or json, not csv");
     if (options->has_step && settings->step_factor == 0)
         settings->step_factor = 1;
     else if (settings->step_factor == 0)
@@ -182,6 +197,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_JSON:
         settings->format = "json";
         return 0;
+    case KEY_TUNE:
+        options->tunes = true;
+        return 0;
     case KEY_RANKS:
         options->num_ranks = (int)number(state, "--ranks", argument, 1, WEFT_LOCAL_RANKS_LIMIT);
         return 0;
@@ -222,6 +240,8 @@ static const struct argp_option options_table[] = {
      "free (default), or reproducible: timed in turns with free, whose time is printed too", 0},
     {"buffers", KEY_BUFFERS, "KIND", 0,
      "mem (default): from weft_mem_alloc; malloc: ordinary ones, that other ranks cannot see", 0},
+    {"tune", KEY_TUNE, NULL, 0,
+     "Time every algorithm that can do it, in turns, beside what the planner expects and picks", 0},
     {"format", KEY_FORMAT, "FORMAT", 0, "nccl (default), json or csv", 0},
     {"json", KEY_JSON, NULL, 0, "The same as --format json", 0},
     {"started", KEY_STARTED, NULL, OPTION_HIDDEN, NULL, 0},
@@ -241,9 +261,10 @@ static const struct argp parser = {
 
 /* ---- running ---- */
 
-static weft_status run_as_rank(const struct weft_bench_settings *settings, uint64_t *wrong,
+static weft_status run_as_rank(const struct bench_options *options, uint64_t *wrong,
                                struct weft_error *error)
 {
+    const struct weft_bench_settings *settings = &options->settings;
     weft_context *context = NULL;
     weft_comm *comm = NULL;
     weft_status status = weft_context_create(&context);
@@ -253,7 +274,8 @@ static weft_status run_as_rank(const struct weft_bench_settings *settings, uint6
         const char *text = weft_context_error_text(context); // "": the library has logged why
         weft_fail(error, status, "cannot start: %s", *text ? text : weft_status_text(status));
     } else {
-        status = weft_bench_run(settings, context, comm, wrong, error);
+        status = options->tunes ? weft_bench_tune(settings, context, comm, error)
+                                : weft_bench_run(settings, context, comm, wrong, error);
         // Leaving while another rank still waits for this one would look like a death to it.
         if (status == WEFT_OK && weft_comm_finalize(comm, NULL) != WEFT_OK)
             status = weft_fail(error, weft_comm_async_error(comm), "rank %d: at the end: %s",
@@ -288,7 +310,7 @@ int weft_command_bench(int argc, char **argv)
         return weft_local_ranks_start_self(options.num_ranks, argc, argv);
     }
     uint64_t wrong = 0;
-    if (run_as_rank(&options.settings, &wrong, &error) != WEFT_OK)
+    if (run_as_rank(&options, &wrong, &error) != WEFT_OK)
         return weft_command_fail(argv[0], &error);
     return weft_command_finish(argv[0], wrong ? WEFT_EXIT_FAILED : WEFT_EXIT_OK);
 }

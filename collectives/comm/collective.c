@@ -409,3 +409,21 @@ const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc)
     weft_plans_return(comm, &planned);
     return algorithm;
 }
+
+int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
+                         struct weft_comm_candidate *candidates, int limit)
+{
+    struct weft_call call;
+    struct weft_choice choice = {0};
+    struct weft_error error;
+    if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
+        return 0;
+    weft_status status = weft_choice_make(&call.key, comm->layout, &choice, &error);
+    weft_call_free(&call);
+    int count = status == WEFT_OK ? choice.num_usable : 0;
+    count = count < limit ? count : limit;
+    for (int i = 0; i < count; i++)
+        candidates[i] = (struct weft_comm_candidate){choice.candidates[i].algorithm->name,
+                                                     choice.candidates[i].estimate_ps};
+    return count;
+}

@@ -5,10 +5,20 @@
 #ifndef WEFT_COLLECTIVES_COMM_DESCRIBE_H
 #define WEFT_COLLECTIVES_COMM_DESCRIBE_H
 
+#include <stdint.h>
+
 #include "weft/weft.h"
 
 /* The algorithm that `desc` would run with ("flat": shared-memory slots). */
 const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc);
+/* What could run `desc`, the cheapest by the planner's prices first; names are those that
+ * desc->algorithm takes. Returns how many, at most `limit`; 0 where `desc` is no valid call. */
+struct weft_comm_candidate {
+    const char *algorithm;
+    int64_t predicted_ps;
+};
+int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
+                         struct weft_comm_candidate *candidates, int limit);
 /* The transport of its first connection; "none" while there is none. */
 const char *weft_comm_transport(const weft_comm *comm);
 

@@ -92,5 +92,20 @@ for command in bench\ all_reduce train; do
         "$(WEFT_SPIN=no "$weft" $command 2>&1 | grep -c "^weft ${command%% *}: cannot start: [a-z]")"
 done
 
+# What the planner picks stands beside all that was timed, and the best of that is named.
+verdict=$(bench all_reduce --ranks 2 --tune --json -b 8 -e 64K -f 8192 | python3 -c '
+import json, sys
+for size in json.load(sys.stdin)["sizes"]:
+    times = {a["name"]: a["measured_us"] for a in size["algorithms"]}
+    predicted = [a["predicted_us"] for a in size["algorithms"]]
+    ratio = times[size["pick"]] / times[size["best"]]
+    good = len(times) > 2 and predicted == sorted(predicted) and min(predicted) > 0 and (
+        times[size["best"]] == min(times.values()) > 0 and abs(ratio - size["ratio"]) < 0.01)
+    print(size["bytes"], good)' | xargs)
+expect 'all algorithms in turns' '8 True 65536 True' "$verdict"
+expect 'the table as text' 3 "$(bench all_to_all --ranks 2 --tune -b 1K -e 1K | grep -c '^#')"
+bench send_recv --ranks 2 --tune >/dev/null 2>&1
+expect 'nothing to compare' 2 $?
+
 [ $failures = 0 ] && echo 'bench: all passed'
 exit $((failures > 0))
