@@ -13,7 +13,6 @@
 
 enum {
     LINE_BYTES = 64,
-    LEAST_CHUNK_BYTES = 256 << 10,
     RESULTS = 2,
 };
 
@@ -262,16 +261,14 @@ static struct mover chunk_mover(const struct weft_shared *shared, const struct w
                           .combined = shared->first + chunk + 1};
 }
 
-// Of the blocks of a contribution, so that all fit a stage; short messages in one go.
+// Of the blocks of a contribution, as much as fits a stage: turns cost more than what smaller
+// chunks would have overlap.
 static size_t choose_chunk(const struct weft_shared *shared, const struct weft_flat_call *call)
 {
-    size_t blocks = 1, quarter = call->bytes / 4;
+    size_t blocks = 1;
     if (!weft_shared_is_sliced(call->collective) && !is_one_block(call->collective))
         blocks = (size_t)shared->num_ranks;
-    size_t most = shared->stage_bytes / blocks & ~(size_t)(LINE_BYTES - 1);
-    size_t chunk = quarter < LEAST_CHUNK_BYTES ? LEAST_CHUNK_BYTES : quarter;
-    chunk = chunk < most ? chunk : most;
-    return (chunk + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
+    return shared->stage_bytes / blocks & ~(size_t)(LINE_BYTES - 1);
 }
 
 static void end_turn(struct weft_shared *shared)
