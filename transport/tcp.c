@@ -28,6 +28,7 @@ enum {
     PACKETS_PER_VISIT = 16,
     ASKED_LIMIT = 4,   // sockets that are read without asking epoll
     ASKED_ROUNDS = 16, // of them, before epoll is asked again
+    HOT_RECEIVES = 32, // that came of themselves, before epoll forgets the socket
     TICK_NS = 20000000,
     FLUSH_MS = 100, // close waits at most this long for bytes on their way
 };
@@ -141,6 +142,21 @@ static bool is_simple(struct tcp_device *device)
     return num_expecting > 0 && num_expecting <= ASKED_LIMIT;
 }
 
+/* A socket in epoll makes each packet dearer, at the sender's end if that is on this machine. One
+ * that is read all the time needs no watching, until it is not read any more, or all sleep. */
+static int read_link(struct tcp_link *link, bool simple)
+{
+    bool expecting = weft_packet_is_expecting(&link->packets);
+    if (link->state != TCP_UP || (simple ? !expecting : !link->hot))
+        return 0;
+    int count = weft_tcp_receive(link);
+    if (!expecting)
+        weft_tcp_link_cool(link);
+    else if (simple && count && ++link->heat >= HOT_RECEIVES)
+        weft_tcp_link_heat(link);
+    return count;
+}
+
 static int device_progress(struct weft_device *base)
 {
     struct tcp_device *device = (struct tcp_device *)base;
@@ -148,8 +164,7 @@ static int device_progress(struct weft_device *base)
     weft_packet_enter(&device->packets);
     int count = simple ? 0 : look_everywhere(device, &hurried);
     for (struct tcp_link *link = device->links; link; link = link->next) {
-        if (simple && link->state == TCP_UP && weft_packet_is_expecting(&link->packets))
-            count += weft_tcp_receive(link);
+        count += read_link(link, simple);
         if (weft_packet_has_pending(&link->packets))
             count += weft_packet_send_pending(&link->packets, PACKETS_PER_VISIT);
         if (link->packets.failed && link->state != TCP_DEAD) // failed above, or in a post
@@ -169,8 +184,11 @@ static int device_descriptor(struct weft_device *base)
 
 static void device_arm(struct weft_device *base, bool sleeping)
 {
-    (void)base; // sockets wake whoever polls
-    (void)sleeping;
+    struct tcp_device *device = (struct tcp_device *)base;
+    weft_packet_enter(&device->packets);
+    for (struct tcp_link *link = device->links; link && sleeping; link = link->next)
+        weft_tcp_link_cool(link); // watched sockets wake whoever polls
+    weft_packet_leave(&device->packets);
 }
 
 /* ---- devices ---- */

@@ -101,8 +101,10 @@ struct tcp_link {
     struct tcp_welcome welcome;
     size_t filled; // bytes of what is awaited so far
 
-    bool blocked; // the socket took no more; epoll watches for room
-    bool sending; // the packet below is partly written
+    bool blocked;  // the socket took no more; epoll watches for room
+    bool hot;      // read in every round, so that epoll need not be told of each packet
+    unsigned heat; // receives in a row that came of themselves
+    bool sending;  // the packet below is partly written
     struct weft_packet out;
     const unsigned char *out_payload;
     size_t out_done;         // bytes of header and payload
@@ -154,6 +156,10 @@ void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link);
 void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events);
 /* Reads what has arrived on a link that is up. Returns how many things happened. */
 int weft_tcp_receive(struct tcp_link *link);
+/* Takes a link that is up out of epoll; or back into it, where nothing that came meanwhile is lost:
+ * epoll tells of what is there. */
+void weft_tcp_link_heat(struct tcp_link *link);
+void weft_tcp_link_cool(struct tcp_link *link);
 
 /* tcp_meet.c */
 weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,

@@ -33,14 +33,37 @@ static struct tcp_device *device_of(struct tcp_link *link)
 
 /* ---- sending ---- */
 
+static void watch_anew(struct tcp_link *link)
+{
+    struct epoll_event event = {.events = link->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN,
+                                .data.ptr = &link->source};
+    int operation = link->hot ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    link->hot = false;
+    link->heat = 0;
+    if (epoll_ctl(device_of(link)->epoll, operation, link->socket, &event) != 0)
+        weft_tcp_link_fail(link, "cannot watch the socket");
+}
+
 static void set_blocked(struct tcp_link *link, bool blocked)
 {
-    struct epoll_event event = {.events = blocked ? EPOLLIN | EPOLLOUT : EPOLLIN,
-                                .data.ptr = &link->source};
     if (link->blocked == blocked)
         return;
     link->blocked = blocked;
-    epoll_ctl(device_of(link)->epoll, EPOLL_CTL_MOD, link->socket, &event);
+    watch_anew(link);
+}
+
+void weft_tcp_link_heat(struct tcp_link *link)
+{
+    if (link->hot || link->blocked || link->state != TCP_UP)
+        return;
+    weft_tcp_unwatch(device_of(link), link->socket);
+    link->hot = true;
+}
+
+void weft_tcp_link_cool(struct tcp_link *link)
+{
+    if (link->hot && link->state == TCP_UP)
+        watch_anew(link);
 }
 
 /* A small packet in one piece, which the kernel takes faster than two. */
