@@ -49,6 +49,8 @@ enum weft_config_type {
     X(WEFT_TCP_CONGESTION, tcp_congestion, const char *, STRING, "",                               \
       "Congestion control of TCP sockets, like cubic; empty: the system's, but reno on one "       \
       "machine")                                                                                   \
+    X(WEFT_TCP_CHECKSUM, tcp_checksum, int64_t, INTEGER, "0",                                      \
+      "1: packets over TCP carry checksums, on each connection of which one end says so")          \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
       "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \

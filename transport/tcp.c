@@ -238,6 +238,7 @@ static weft_status fill_device(struct tcp_device *device, const struct weft_devi
         return weft_fail(error, WEFT_SYSTEM, "tcp: libsodium does not start");
     device->self.magic = address_magic;
     memcpy(device->self.process_id, options->process_id, sizeof device->self.process_id);
+    device->self.wants_checks = options->checksums;
     if (weft_machine_identify(&device->self.machine, error) != WEFT_OK)
         return weft_fail_prefix(error, "tcp");
     device->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -257,7 +258,7 @@ static weft_status device_open(const struct weft_device_options *options, struct
     if (!device)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for a device");
     device->epoll = device->listener = device->timer = -1;
-    device->in = malloc(TCP_BUFFER_BYTES);
+    device->in = aligned_alloc(64, TCP_BUFFER_BYTES);
     if (!device->in) {
         free(device);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for a buffer");
@@ -349,6 +350,10 @@ static weft_status link_connect(struct weft_device *base, const void *address,
         free(link);
         return weft_fail(error, WEFT_UNSUPPORTED, "tcp: the address is not the peer's");
     }
+    if ((link->peer.wants_checks || device->self.wants_checks) && !weft_tcp_check_want(link)) {
+        free(link);
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for checksums");
+    }
     weft_packet_link_init(&link->packets, &device->packets, &weft_tcp_port, TCP_FRAGMENT_BYTES,
                           user, device->seed);
     link->tag = tag;
@@ -398,6 +403,7 @@ static void link_disconnect(struct weft_connection **connection)
     close_socket(link);
     weft_packet_link_fini(&link->packets);
     sodium_memzero(&link->peer, sizeof link->peer);
+    weft_tcp_check_free(link);
     free(link->out_copy);
     free(link->kept);
     free(link);

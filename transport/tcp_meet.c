@@ -28,7 +28,7 @@
 _Static_assert(crypto_auth_KEYBYTES == TCP_KEY_BYTES && crypto_auth_BYTES == TCP_MAC_BYTES,
                "sizes of crypto_auth");
 
-static const uint64_t wire_magic = 0x3170637474666577u; // with version and byte order
+static const uint64_t wire_magic = 0x3270637474666577u; // with version and byte order
 static const int64_t stranger_ns = 2000000000;
 static const int64_t retry_ns = 50000000;
 

@@ -32,6 +32,7 @@ struct tcp_address {
     unsigned char key[TCP_KEY_BYTES];
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     struct weft_machine machine;
+    uint64_t wants_checks; // WEFT_TCP_CHECKSUM; one end that does is enough
 };
 _Static_assert(sizeof(struct tcp_address) <= WEFT_ADDRESS_BYTES, "fits");
 
@@ -56,6 +57,15 @@ struct tcp_welcome {
     uint64_t magic;
     unsigned char mac[TCP_MAC_BYTES];
 };
+
+/* What precedes a payload on the wire: a cache line, so that a payload read behind it is aligned.
+ * Sums are 0 where neither end wants them. */
+struct tcp_frame {
+    struct weft_packet packet;
+    uint32_t payload_sum;
+    uint32_t header_sum; // of all that is above
+};
+_Static_assert(sizeof(struct tcp_frame) == 64, "a cache line, without padding");
 
 struct tcp_device;
 
@@ -105,7 +115,7 @@ struct tcp_link {
     bool hot;      // read in every round, so that epoll need not be told of each packet
     unsigned heat; // receives in a row that came of themselves
     bool sending;  // the packet below is partly written
-    struct weft_packet out;
+    struct tcp_frame out;
     const unsigned char *out_payload;
     size_t out_done;         // bytes of header and payload
     unsigned char *out_copy; // payload taken over from a cancelled transfer
@@ -113,6 +123,9 @@ struct tcp_link {
     unsigned char *kept; // bytes that were read and are not a whole packet, or element
     size_t kept_bytes;
     size_t kept_room;
+
+    struct XXH3_state_s *checks; // NULL: no checksums
+    struct tcp_frame checked;    // whose payload is coming in parts
 };
 
 /* A socket that was disconnected before the peer's kernel had everything. */
@@ -160,6 +173,19 @@ int weft_tcp_receive(struct tcp_link *link);
  * epoll tells of what is there. */
 void weft_tcp_link_heat(struct tcp_link *link);
 void weft_tcp_link_cool(struct tcp_link *link);
+
+/* tcp_check.c: checksums. All but `want` do nothing where there are none, and where a sum is wrong
+ * fail the link and answer false. */
+bool weft_tcp_check_want(struct tcp_link *link); // false: no memory
+void weft_tcp_check_free(struct tcp_link *link);
+void weft_tcp_check_seal(const struct tcp_link *link, struct tcp_frame *frame, const void *payload);
+bool weft_tcp_check_header(struct tcp_link *link, const struct tcp_frame *frame);
+bool weft_tcp_check_whole(struct tcp_link *link, const struct tcp_frame *frame,
+                          const void *payload);
+/* A payload in parts: begin, add each part, end with the last one before it is handed on. */
+void weft_tcp_check_begin(struct tcp_link *link, const struct tcp_frame *frame);
+void weft_tcp_check_add(struct tcp_link *link, const void *bytes, size_t count);
+bool weft_tcp_check_end(struct tcp_link *link, const void *bytes, size_t count);
 
 /* tcp_meet.c */
 weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,

@@ -20,9 +20,9 @@ enum {
     READS_PER_EVENT = 8,
     AHEAD_OF_HEADER_BYTES = 16 << 10, // read with it: small messages whole
     AHEAD_OF_PLACE_BYTES = 4 << 10,   // read behind a payload that is read into its place
-    HEADER_BYTES = sizeof(struct weft_packet),
+    HEADER_BYTES = sizeof(struct tcp_frame),
     KEPT_LEAST = 256,
-    SMALL_BYTES = 1 << 10, // payloads up to this are copied behind their header
+    SMALL_BYTES = 4 << 10, // payloads up to this are copied behind their header
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
 
@@ -69,8 +69,8 @@ void weft_tcp_link_cool(struct tcp_link *link)
 /* A small packet in one piece, which the kernel takes faster than two. */
 static ssize_t write_small(struct tcp_link *link)
 {
-    unsigned char whole[HEADER_BYTES + SMALL_BYTES];
-    size_t bytes = link->out.payload_bytes;
+    _Alignas(64) unsigned char whole[HEADER_BYTES + SMALL_BYTES];
+    size_t bytes = link->out.packet.payload_bytes;
     memcpy(whole, &link->out, HEADER_BYTES);
     if (bytes)
         memcpy(whole + HEADER_BYTES, link->out_payload, bytes);
@@ -84,17 +84,18 @@ static ssize_t write_rest(struct tcp_link *link)
     struct iovec pieces[2] = {
         {.iov_base = (unsigned char *)&link->out + HEADER_BYTES - header, .iov_len = header},
         {.iov_base = (unsigned char *)(uintptr_t)link->out_payload + payload_done,
-         .iov_len = link->out.payload_bytes - payload_done},
+         .iov_len = link->out.packet.payload_bytes - payload_done},
     };
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = link->out.payload_bytes ? 2 : 1};
+    struct msghdr message = {.msg_iov = pieces,
+                             .msg_iovlen = link->out.packet.payload_bytes ? 2 : 1};
     return sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Writes what the socket takes of link->out. True when all is written. */
 static bool write_out(struct tcp_link *link)
 {
-    size_t total = HEADER_BYTES + link->out.payload_bytes;
-    bool is_small = link->out_done == 0 && link->out.payload_bytes <= SMALL_BYTES;
+    size_t total = HEADER_BYTES + link->out.packet.payload_bytes;
+    bool is_small = link->out_done == 0 && link->out.packet.payload_bytes <= SMALL_BYTES;
     ssize_t sent = is_small ? write_small(link) : write_rest(link);
     if (sent > 0)
         link->out_done += (size_t)sent;
@@ -110,7 +111,8 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
     struct tcp_link *link = (struct tcp_link *)packets;
     if (link->state != TCP_UP || link->blocked || link->sending)
         return WEFT_PUSH_BUSY;
-    link->out = *packet;
+    link->out.packet = *packet;
+    weft_tcp_check_seal(link, &link->out, payload);
     link->out_payload = payload;
     link->out_done = 0;
     if (write_out(link))
@@ -122,14 +124,14 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
 static void unborrow(struct weft_packet_link *packets)
 {
     struct tcp_link *link = (struct tcp_link *)packets;
-    if (!link->out.payload_bytes)
+    if (!link->out.packet.payload_bytes)
         return;
-    link->out_copy = malloc(link->out.payload_bytes);
+    link->out_copy = malloc(link->out.packet.payload_bytes);
     if (!link->out_copy) {
         weft_tcp_link_fail(link, "out of memory");
         return;
     }
-    memcpy(link->out_copy, link->out_payload, link->out.payload_bytes);
+    memcpy(link->out_copy, link->out_payload, link->out.packet.payload_bytes);
     link->out_payload = link->out_copy;
 }
 
@@ -148,23 +150,39 @@ static void found_room(struct tcp_link *link)
 
 /* ---- receiving ---- */
 
+/* The next bytes of the open payload, which may be in their place already. Returns how many. */
+static size_t take_part(struct tcp_link *link, const unsigned char *bytes, size_t available)
+{
+    size_t left = link->packets.open_left;
+    if (available >= left)
+        return weft_tcp_check_end(link, bytes, left) ? weft_packet_feed(&link->packets, bytes, left)
+                                                     : 0;
+    size_t taken = weft_packet_feed(&link->packets, bytes, available);
+    weft_tcp_check_add(link, bytes, taken);
+    return taken;
+}
+
 /* Takes what it can of the bytes: one packet, or a part of an open payload. 0: nothing. */
 static size_t take_one(struct tcp_link *link, const unsigned char *bytes, size_t available)
 {
-    struct weft_packet packet;
+    struct tcp_frame frame;
     if (link->packets.open_left)
-        return weft_packet_feed(&link->packets, bytes, available);
+        return take_part(link, bytes, available);
     if (available < HEADER_BYTES)
         return 0;
-    memcpy(&packet, bytes, HEADER_BYTES);
-    size_t whole = HEADER_BYTES + (size_t)packet.payload_bytes;
-    if (available < whole && weft_packet_open(&link->packets, &packet))
-        return HEADER_BYTES;
-    if (packet.payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT && available < whole)
-        weft_packet_fail(&link->packets, "peer broke the protocol: packet too long");
-    if (available < whole)
+    memcpy(&frame, bytes, HEADER_BYTES);
+    if (!weft_tcp_check_header(link, &frame))
         return 0;
-    weft_packet_deliver(&link->packets, &packet, bytes + HEADER_BYTES);
+    size_t whole = HEADER_BYTES + (size_t)frame.packet.payload_bytes;
+    if (available < whole && weft_packet_open(&link->packets, &frame.packet)) {
+        weft_tcp_check_begin(link, &frame);
+        return HEADER_BYTES;
+    }
+    if (frame.packet.payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT && available < whole)
+        weft_packet_fail(&link->packets, "peer broke the protocol: packet too long");
+    if (available < whole || !weft_tcp_check_whole(link, &frame, bytes + HEADER_BYTES))
+        return 0;
+    weft_packet_deliver(&link->packets, &frame.packet, bytes + HEADER_BYTES);
     return whole;
 }
 
@@ -231,7 +249,7 @@ static bool read_once(struct tcp_link *link, int *count)
     size_t bytes = (size_t)got;
     bool is_full = bytes == most + (place ? open : 0);
     if (place)
-        bytes -= weft_packet_feed(&link->packets, place, bytes < open ? bytes : open);
+        bytes -= take_part(link, place, bytes < open ? bytes : open);
     if (kept)
         memcpy(in, link->kept, kept);
     *count += take_all(link, kept + bytes);

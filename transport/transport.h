@@ -102,6 +102,7 @@ struct weft_device_options {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES]; // of this process
     const char *listen_address;                      // numeric IPv4/IPv6 address for TCP
     const char *congestion; // control of TCP sockets; NULL or empty: what suits the connection
+    bool checksums;         // over TCP, of every packet, if either end of a connection wants them
     size_t eager_bytes;
     struct weft_device_events events;
 };
