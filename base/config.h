@@ -48,7 +48,7 @@ enum weft_config_type {
       "8K through shared memory, 64K over TCP")                                                    \
     X(WEFT_TCP_CONGESTION, tcp_congestion, const char *, STRING, "",                               \
       "Congestion control of TCP sockets, like cubic; empty: the system's, but reno on one "       \
-      "machine")                                                                                   \
+      "machine, and for bbr between hosts less than 1 ms apart")                                   \
     X(WEFT_TCP_CHECKSUM, tcp_checksum, int64_t, INTEGER, "0",                                      \
       "1: packets over TCP carry checksums, on each connection of which one end says so")          \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \

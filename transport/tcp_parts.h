@@ -169,6 +169,11 @@ void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link);
 void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events);
 /* Reads what has arrived on a link that is up. Returns how many things happened. */
 int weft_tcp_receive(struct tcp_link *link);
+/* What suits a connection where the configuration says nothing; NULL: the system's choice. Between
+ * processes of one machine nothing is congested, and between hosts that are less than 1 ms apart
+ * the pacing and probing of BBR leaves some of the wire idle, in the pauses that collectives have:
+ * there the kernel's simplest control, which is always there and needs no rights. */
+const char *weft_tcp_congestion(const char *system, int64_t shortest_ns, bool is_same_machine);
 /* Takes a link that is up out of epoll; or back into it, where nothing that came meanwhile is lost:
  * epoll tells of what is there. */
 void weft_tcp_link_heat(struct tcp_link *link);

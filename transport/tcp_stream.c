@@ -6,7 +6,7 @@
  * borrowed until epoll finds room.
  */
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h> // tells more than <netinet/tcp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,15 +275,25 @@ void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, u
         weft_tcp_receive(link);
 }
 
-/* What the configuration says, else the system's. But between processes of one machine nothing is
- * congested, and pacing (as BBR does it) only costs time: there the kernel's simplest control,
- * which is always there and needs no rights. */
+const char *weft_tcp_congestion(const char *system, int64_t shortest_ns, bool is_same_machine)
+{
+    enum { NEAR_NS = 1000000 };
+    bool is_near = shortest_ns > 0 && shortest_ns <= NEAR_NS && strncmp(system, "bbr", 3) == 0;
+    return is_same_machine || is_near ? "reno" : NULL;
+}
+
 static void choose_congestion_control(struct tcp_device *device, struct tcp_link *link)
 {
+    char system[TCP_CONGESTION_BYTES + 1] = "";
+    struct tcp_info info = {.tcpi_min_rtt = 0}; // stays 0 where the kernel does not tell
+    socklen_t length = TCP_CONGESTION_BYTES, info_length = sizeof info;
     const char *name = device->congestion;
-    if (!*name && weft_machine_same_network(&link->peer.machine, &device->self.machine))
-        name = "reno";
-    if (*name)
+    if (!*name && getsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, system, &length) == 0 &&
+        getsockopt(link->socket, IPPROTO_TCP, TCP_INFO, &info, &info_length) == 0)
+        name = weft_tcp_congestion(
+            system, (int64_t)info.tcpi_min_rtt * 1000,
+            weft_machine_same_network(&link->peer.machine, &device->self.machine));
+    if (name && *name)
         setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 

@@ -529,6 +529,11 @@ static void test_tcp_congestion(void **state)
                      0);
     assert_string_equal(name, "reno");
     weft_tcp_transport.close(&device);
+    assert_string_equal(weft_tcp_congestion("dctcp", 0, true), "reno");
+    assert_string_equal(weft_tcp_congestion("bbr", 80000, false), "reno");
+    assert_null(weft_tcp_congestion("bbr", 5000000, false));
+    assert_null(weft_tcp_congestion("bbr", 0, false)); // the kernel does not tell
+    assert_null(weft_tcp_congestion("dctcp", 80000, false));
 }
 
 int main(void)
