@@ -28,7 +28,8 @@ enum {
     PACKETS_PER_VISIT = 16,
     ASKED_LIMIT = 4,   // sockets that are read without asking epoll
     ASKED_ROUNDS = 16, // of them, before epoll is asked again
-    HOT_RECEIVES = 32, // that came of themselves, before epoll forgets the socket
+    HOT_RECEIVES = 32, // of messages waited for, before epoll forgets the socket; a pause of so
+                       // many rounds, and it is watched again
     TICK_NS = 20000000,
     FLUSH_MS = 100, // close waits at most this long for bytes on their way
 };
@@ -150,10 +151,10 @@ static int read_link(struct tcp_link *link, bool simple)
     if (link->state != TCP_UP || (simple ? !expecting : !link->hot))
         return 0;
     int count = weft_tcp_receive(link);
-    if (!expecting)
-        weft_tcp_link_cool(link);
-    else if (simple && count && ++link->heat >= HOT_RECEIVES)
+    if (simple && count && link->heat < HOT_RECEIVES && ++link->heat == HOT_RECEIVES)
         weft_tcp_link_heat(link);
+    else if (!expecting && (!link->heat || --link->heat == 0))
+        weft_tcp_link_cool(link);
     return count;
 }
 

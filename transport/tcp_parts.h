@@ -113,7 +113,7 @@ struct tcp_link {
 
     bool blocked;  // the socket took no more; epoll watches for room
     bool hot;      // read in every round, so that epoll need not be told of each packet
-    unsigned heat; // receives in a row that came of themselves
+    unsigned heat; // what is waited for adds to it, rounds that wait for nothing take away
     bool sending;  // the packet below is partly written
     struct tcp_frame out;
     const unsigned char *out_payload;
