@@ -49,6 +49,9 @@ enum weft_config_type {
     X(WEFT_TCP_CONGESTION, tcp_congestion, const char *, STRING, "",                               \
       "Congestion control of TCP sockets, like cubic; empty: the system's, but reno on one "       \
       "machine, and for bbr between hosts less than 1 ms apart")                                   \
+    X(WEFT_TCP_ADDRESSES, tcp_addresses, const char *, STRING, "",                                 \
+      "Up to 3 further addresses, comma separated, on which a rank takes TCP connections; peers "  \
+      "try them in turn")                                                                          \
     X(WEFT_TCP_CHECKSUM, tcp_checksum, int64_t, INTEGER, "0",                                      \
       "1: packets over TCP carry checksums, on each connection of which one end says so")          \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \

@@ -207,10 +207,13 @@ static void device_close(struct weft_device **base)
     }
     reap_lingering(device, INT64_MAX);
     weft_tcp_guests_drop(device);
-    const int descriptors[] = {device->listener, device->timer, device->epoll};
-    for (int i = 0; i < 3; i++)
-        if (descriptors[i] >= 0)
-            close(descriptors[i]);
+    for (int i = 0; i < TCP_DOORS_LIMIT; i++)
+        if (device->listeners[i].socket >= 0)
+            close(device->listeners[i].socket);
+    if (device->timer >= 0)
+        close(device->timer);
+    if (device->epoll >= 0)
+        close(device->epoll);
     sodium_memzero(&device->self, sizeof device->self);
     free(device->in);
     free(device);
@@ -225,7 +228,8 @@ static weft_status choose_congestion(struct tcp_device *device, const char *name
         return WEFT_OK;
     if (length >= sizeof device->congestion)
         return weft_fail(error, WEFT_UNSUPPORTED, "tcp: no congestion control '%.32s'", name);
-    if (setsockopt(device->listener, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)length) != 0)
+    if (setsockopt(device->listeners[0].socket, IPPROTO_TCP, TCP_CONGESTION, name,
+                   (socklen_t)length) != 0)
         return weft_fail(error, WEFT_UNSUPPORTED, "tcp: congestion control '%s': %s", name,
                          strerror(errno));
     memcpy(device->congestion, name, length + 1);
@@ -248,7 +252,7 @@ static weft_status fill_device(struct tcp_device *device, const struct weft_devi
     if (device->epoll < 0 || device->timer < 0 ||
         !weft_tcp_watch(device, device->timer, &device->timer_source, EPOLLIN))
         return weft_fail(error, WEFT_SYSTEM, "tcp: cannot make descriptors: %s", strerror(errno));
-    WEFT_TRY(weft_tcp_listen(device, options->listen_address, error));
+    WEFT_TRY(weft_tcp_listen(device, options->listen_address, options->more_addresses, error));
     return choose_congestion(device, options->congestion, error);
 }
 
@@ -258,7 +262,9 @@ static weft_status device_open(const struct weft_device_options *options, struct
     struct tcp_device *device = calloc(1, sizeof *device);
     if (!device)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for a device");
-    device->epoll = device->listener = device->timer = -1;
+    device->epoll = device->timer = -1;
+    for (int i = 0; i < TCP_DOORS_LIMIT; i++)
+        device->listeners[i].socket = -1;
     device->in = aligned_alloc(64, TCP_BUFFER_BYTES);
     if (!device->in) {
         free(device);
@@ -284,8 +290,17 @@ static void device_address(struct weft_device *base, void *address)
 static bool is_loopback(const struct tcp_address *address)
 {
     static const unsigned char loopback6[16] = {[15] = 1};
-    return address->family == AF_INET ? address->ip[0] == 127
-                                      : memcmp(address->ip, loopback6, sizeof loopback6) == 0;
+    const struct tcp_door *first = &address->doors[0];
+    return first->family == AF_INET ? first->ip[0] == 127
+                                    : memcmp(first->ip, loopback6, sizeof loopback6) == 0;
+}
+
+static bool are_doors(const struct tcp_door *doors, int limit)
+{
+    for (int i = 0; i < limit; i++)
+        if (doors[i].family && doors[i].family != AF_INET && doors[i].family != AF_INET6)
+            return false;
+    return true;
 }
 
 static bool device_reachable(struct weft_device *base, const void *address, const char **reason)
@@ -293,10 +308,11 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     const struct tcp_address *self = &((struct tcp_device *)base)->self;
     struct tcp_address peer;
     memcpy(&peer, address, sizeof peer);
-    if (peer.magic != self->magic || (peer.family != AF_INET && peer.family != AF_INET6) ||
-        peer.port == 0 || peer.port > UINT16_MAX)
+    uint16_t family = peer.doors[0].family;
+    if (peer.magic != self->magic || (family != AF_INET && family != AF_INET6) ||
+        peer.doors[0].port == 0 || !are_doors(peer.doors + 1, TCP_DOORS_LIMIT - 1))
         *reason = "not an address of tcp";
-    else if (peer.family != self->family)
+    else if (family != self->doors[0].family)
         *reason = "one end has an IPv4 address, the other an IPv6 address";
     else if ((is_loopback(&peer) || is_loopback(self)) &&
              !weft_machine_same_network(&peer.machine, &self->machine))

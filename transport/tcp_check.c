@@ -42,8 +42,9 @@ void weft_tcp_check_seal(const struct tcp_link *link, struct tcp_frame *frame, c
 static void peer_text(const struct tcp_link *link, char *text, size_t bytes)
 {
     char ip[INET6_ADDRSTRLEN] = "";
-    inet_ntop((int)link->peer.family, link->peer.ip, ip, sizeof ip);
-    snprintf(text, bytes, "%.*s port %u", (int)sizeof ip, ip, link->peer.port);
+    const struct tcp_door *door = &link->peer.doors[link->door];
+    inet_ntop(door->family, door->ip, ip, sizeof ip);
+    snprintf(text, bytes, "%.*s port %u", (int)sizeof ip, ip, door->port);
 }
 
 static bool fail_payload(struct tcp_link *link, const struct tcp_frame *frame)

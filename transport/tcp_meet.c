@@ -31,6 +31,7 @@ _Static_assert(crypto_auth_KEYBYTES == TCP_KEY_BYTES && crypto_auth_BYTES == TCP
 static const uint64_t wire_magic = 0x3270637474666577u; // with version and byte order
 static const int64_t stranger_ns = 2000000000;
 static const int64_t retry_ns = 50000000;
+static const int64_t door_ns = 1000000000; // for one of several
 
 enum role { ROLE_CALLS = 1, ROLE_ACCEPTS = 2 };
 
@@ -98,37 +99,50 @@ static void prepare_socket(int socket)
     setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
-static socklen_t fill_endpoint(struct sockaddr_storage *endpoint, const struct tcp_address *address)
+static socklen_t fill_endpoint(struct sockaddr_storage *endpoint, const struct tcp_door *door)
 {
     memset(endpoint, 0, sizeof *endpoint);
-    if (address->family == AF_INET) {
+    if (door->family == AF_INET) {
         struct sockaddr_in *in = (struct sockaddr_in *)endpoint;
         in->sin_family = AF_INET;
-        in->sin_port = htons((uint16_t)address->port);
-        memcpy(&in->sin_addr, address->ip, sizeof in->sin_addr);
+        in->sin_port = htons(door->port);
+        memcpy(&in->sin_addr, door->ip, sizeof in->sin_addr);
         return sizeof *in;
     }
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)endpoint;
     in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons((uint16_t)address->port);
-    memcpy(&in6->sin6_addr, address->ip, sizeof in6->sin6_addr);
+    in6->sin6_port = htons(door->port);
+    memcpy(&in6->sin6_addr, door->ip, sizeof in6->sin6_addr);
     return sizeof *in6;
 }
 
 /* ---- the calling end ---- */
 
+static bool has_doors(const struct tcp_link *link)
+{
+    return link->peer.doors[1].family != 0;
+}
+
+/* The next door is tried at once; the first one again after a while. */
 static void hang_up(struct tcp_device *device, struct tcp_link *link)
 {
     weft_tcp_unwatch(device, link->socket);
     close(link->socket);
     link->socket = -1;
     link->state = TCP_CALLING;
-    link->retry_ns = weft_deadline_after(retry_ns);
+    link->door++;
+    if (link->door == TCP_DOORS_LIMIT || !link->peer.doors[link->door].family)
+        link->door = 0;
+    link->retry_ns = link->door ? 0 : weft_deadline_after(retry_ns);
 }
 
 static void take_challenge(struct tcp_device *device, struct tcp_link *link)
 {
     struct tcp_hello *hello = &link->hello;
+    if (link->challenge.magic != wire_magic && has_doors(link)) {
+        hang_up(device, link);
+        return;
+    }
     if (link->challenge.magic != wire_magic) {
         weft_tcp_link_fail(link, "what listens there is not this version of weft");
         return;
@@ -190,7 +204,7 @@ static void calling_ready(struct tcp_device *device, struct tcp_source *source, 
 static void call(struct tcp_device *device, struct tcp_link *link)
 {
     struct sockaddr_storage endpoint;
-    socklen_t length = fill_endpoint(&endpoint, &link->peer);
+    socklen_t length = fill_endpoint(&endpoint, &link->peer.doors[link->door]);
     link->socket = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (link->socket < 0) {
         link->retry_ns = weft_deadline_after(retry_ns);
@@ -199,6 +213,7 @@ static void call(struct tcp_device *device, struct tcp_link *link)
     prepare_socket(link->socket);
     link->source.ready = calling_ready;
     link->state = TCP_CONNECTING;
+    link->door_ns = weft_deadline_after(door_ns);
     int result = connect(link->socket, (struct sockaddr *)&endpoint, length);
     if ((result != 0 && errno != EINPROGRESS) ||
         !weft_tcp_watch(device, link->socket, &link->source, EPOLLOUT))
@@ -211,6 +226,9 @@ static void check_deadline(struct tcp_device *device, struct tcp_link *link, int
         return;
     if (now > link->deadline_ns)
         weft_tcp_link_fail(link, "peer could not be reached within 10 s");
+    else if ((link->state == TCP_CONNECTING || link->state == TCP_CHALLENGED) &&
+             now > link->door_ns && has_doors(link))
+        hang_up(device, link);
     else if (link->state == TCP_CALLING && now >= link->retry_ns)
         call(device, link);
 }
@@ -293,9 +311,10 @@ static void drop_oldest_stranger(struct tcp_device *device)
 
 static void listener_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events)
 {
-    (void)source;
     (void)events;
-    int accepted = accept4(device->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const struct tcp_listener *listener =
+        (struct tcp_listener *)((char *)source - offsetof(struct tcp_listener, source));
+    int accepted = accept4(listener->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (accepted < 0)
         return;
     if (device->num_strangers == TCP_STRANGERS_LIMIT)
@@ -363,43 +382,64 @@ bool weft_tcp_meet(struct tcp_device *device)
 
 /* ---- listening ---- */
 
-static weft_status parse_address(struct tcp_address *address, const char *text,
-                                 struct weft_error *error)
+static weft_status parse_address(struct tcp_door *door, const char *text, struct weft_error *error)
 {
     static const unsigned char any[16];
-    if (text && inet_pton(AF_INET, text, address->ip) == 1)
-        address->family = AF_INET;
-    else if (text && inet_pton(AF_INET6, text, address->ip) == 1)
-        address->family = AF_INET6;
+    if (text && inet_pton(AF_INET, text, door->ip) == 1)
+        door->family = AF_INET;
+    else if (text && inet_pton(AF_INET6, text, door->ip) == 1)
+        door->family = AF_INET6;
     else
         return weft_fail(error, WEFT_UNSUPPORTED, "tcp: '%s' is not a numeric IPv4 or IPv6 address",
                          text ? text : "");
-    if (memcmp(address->ip, any, sizeof any) == 0)
+    if (memcmp(door->ip, any, sizeof any) == 0)
         return weft_fail(error, WEFT_UNSUPPORTED,
                          "tcp: peers cannot connect to '%s': give the address of one interface",
                          text);
     return WEFT_OK;
 }
 
-weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,
-                            struct weft_error *error)
+static weft_status open_door(struct tcp_device *device, int number, const char *address,
+                             struct weft_error *error)
 {
     struct sockaddr_storage endpoint;
-    socklen_t length;
-    WEFT_TRY(parse_address(&device->self, listen_address, error));
-    randombytes_buf(device->self.key, sizeof device->self.key);
-    randombytes_buf(&device->seed, sizeof device->seed);
-    length = fill_endpoint(&endpoint, &device->self);
-    device->listener_source.ready = listener_ready;
-    device->listener = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (device->listener < 0 || bind(device->listener, (struct sockaddr *)&endpoint, length) != 0 ||
-        listen(device->listener, SOMAXCONN) != 0 ||
-        getsockname(device->listener, (struct sockaddr *)&endpoint, &length) != 0 ||
-        !weft_tcp_watch(device, device->listener, &device->listener_source, EPOLLIN))
-        return weft_fail(error, WEFT_SYSTEM, "tcp: cannot listen on %s: %s", listen_address,
+    struct tcp_door door = {.family = 0};
+    struct tcp_listener *listener = &device->listeners[number];
+    WEFT_TRY(parse_address(&door, address, error));
+    socklen_t length = fill_endpoint(&endpoint, &door);
+    listener->source.ready = listener_ready;
+    listener->socket = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listener->socket < 0 || bind(listener->socket, (struct sockaddr *)&endpoint, length) != 0 ||
+        listen(listener->socket, SOMAXCONN) != 0 ||
+        getsockname(listener->socket, (struct sockaddr *)&endpoint, &length) != 0 ||
+        !weft_tcp_watch(device, listener->socket, &listener->source, EPOLLIN))
+        return weft_fail(error, WEFT_SYSTEM, "tcp: cannot listen on %s: %s", address,
                          strerror(errno));
-    device->self.port =
+    door.port =
         ntohs(endpoint.ss_family == AF_INET ? ((struct sockaddr_in *)&endpoint)->sin_port
                                             : ((struct sockaddr_in6 *)&endpoint)->sin6_port);
+    device->self.doors[number] = door;
+    return WEFT_OK;
+}
+
+weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,
+                            const char *others, struct weft_error *error)
+{
+    randombytes_buf(device->self.key, sizeof device->self.key);
+    randombytes_buf(&device->seed, sizeof device->seed);
+    WEFT_TRY(open_door(device, 0, listen_address, error));
+    const char *rest = others ? others : "";
+    for (int number = 1; *rest; number++) {
+        char address[INET6_ADDRSTRLEN];
+        size_t length = strcspn(rest, ",");
+        if (number == TCP_DOORS_LIMIT || length >= sizeof address)
+            return weft_fail(error, WEFT_UNSUPPORTED,
+                             "tcp: '%.64s' is not a list of at most %d addresses", others,
+                             TCP_DOORS_LIMIT - 1);
+        memcpy(address, rest, length);
+        address[length] = '\0';
+        WEFT_TRY(open_door(device, number, address, error));
+        rest += length + (rest[length] == ',');
+    }
     return WEFT_OK;
 }

@@ -21,14 +21,21 @@ enum {
     TCP_BUFFER_BYTES = 128 << 10, // holds an eager packet; sums read it while it is in the cache
     TCP_CONGESTION_BYTES = 16,    // the kernel's limit of such a name
     TCP_FRAGMENT_BYTES = 256 << 10,
+    TCP_DOORS_LIMIT = 4, // addresses of one process
+};
+
+/* Where a process listens. Where it has several, callers try them in turn and keep what connects.
+ */
+struct tcp_door {
+    unsigned char ip[16];
+    uint16_t family; // 0: no door
+    uint16_t port;
 };
 
 /* Opaque address: where this process listens, and the key that lets one in. */
 struct tcp_address {
     uint64_t magic;
-    uint32_t family;
-    uint32_t port;
-    unsigned char ip[16];
+    struct tcp_door doors[TCP_DOORS_LIMIT]; // the first is always there
     unsigned char key[TCP_KEY_BYTES];
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     struct weft_machine machine;
@@ -74,6 +81,11 @@ struct tcp_source {
     void (*ready)(struct tcp_device *device, struct tcp_source *source, uint32_t events);
 };
 
+struct tcp_listener {
+    struct tcp_source source;
+    int socket;
+};
+
 /* An accepted socket without a connection here. */
 struct tcp_guest {
     struct tcp_source source;
@@ -105,6 +117,8 @@ struct tcp_link {
     uint64_t tag;
     struct tcp_address peer;
     int64_t deadline_ns; // for the challenge
+    unsigned door;       // of the peer that is tried
+    int64_t door_ns;     // until when, if there are others
     int64_t retry_ns;    // TCP_CALLING: when
     struct tcp_challenge challenge;
     struct tcp_hello hello;
@@ -137,11 +151,10 @@ struct tcp_lingering {
 
 struct tcp_device {
     struct weft_packet_device packets;
-    struct tcp_source listener_source;
+    struct tcp_listener listeners[TCP_DOORS_LIMIT]; // as the doors of self; -1: none
     struct tcp_source timer_source;
     struct tcp_address self;
     int epoll;
-    int listener;
     int timer; // ticks while something has a deadline
     bool ticking;
     char congestion[TCP_CONGESTION_BYTES]; // empty: what suits the connection
@@ -193,8 +206,9 @@ void weft_tcp_check_add(struct tcp_link *link, const void *bytes, size_t count);
 bool weft_tcp_check_end(struct tcp_link *link, const void *bytes, size_t count);
 
 /* tcp_meet.c */
+/* `others`: further addresses, separated by commas; NULL or empty: none. */
 weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,
-                            struct weft_error *error);
+                            const char *others, struct weft_error *error);
 /* Makes calls, matches guests with connections, lets strangers go. Whether anything has a
  * deadline. */
 bool weft_tcp_meet(struct tcp_device *device);

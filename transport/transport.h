@@ -27,7 +27,7 @@
 #include "base/error.h"
 
 enum {
-    WEFT_ADDRESS_BYTES = 128,       // opaque address of a device, published at the meeting
+    WEFT_ADDRESS_BYTES = 192,       // opaque address of a device, published at the meeting
     WEFT_PROCESS_ID_BYTES = 16,     // random identity of a process
     WEFT_TRANSPORT_SHARES = 1u << 0 // capability: share and map give memory that both ends see
 };
@@ -101,8 +101,9 @@ struct weft_device_events {
 struct weft_device_options {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES]; // of this process
     const char *listen_address;                      // numeric IPv4/IPv6 address for TCP
-    const char *congestion; // control of TCP sockets; NULL or empty: what suits the connection
-    bool checksums;         // over TCP, of every packet, if either end of a connection wants them
+    const char *more_addresses; // further ones, separated by commas; NULL or empty: none
+    const char *congestion;     // control of TCP sockets; NULL or empty: what suits the connection
+    bool checksums; // over TCP, of every packet, if either end of a connection wants them
     size_t eager_bytes;
     struct weft_device_events events;
 };

@@ -142,6 +142,7 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
 {
     struct weft_device_options options = {
         .listen_address = context->config.bootstrap_address,
+        .more_addresses = context->config.tcp_addresses,
         .congestion = context->config.tcp_congestion,
         .checksums = context->config.tcp_checksum != 0,
         .events = weft_world_device_events_prototype,

@@ -61,8 +61,8 @@ static bool is_dropped(struct rig *rig, int socket, int64_t timeout_ns)
 static int call_tcp(const struct tcp_address *address)
 {
     struct sockaddr_in endpoint = {.sin_family = AF_INET,
-                                   .sin_port = htons((uint16_t)address->port)};
-    memcpy(&endpoint.sin_addr, address->ip, sizeof endpoint.sin_addr);
+                                   .sin_port = htons((uint16_t)address->doors[0].port)};
+    memcpy(&endpoint.sin_addr, address->doors[0].ip, sizeof endpoint.sin_addr);
     int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(made >= 0);
     assert_int_equal(connect(made, (struct sockaddr *)&endpoint, sizeof endpoint), 0);
@@ -524,7 +524,7 @@ static void test_tcp_congestion(void **state)
     assert_int_equal(weft_tcp_transport.open(&options, &device, &error), WEFT_OK);
     char name[TCP_CONGESTION_BYTES] = "";
     socklen_t length = sizeof name;
-    assert_int_equal(getsockopt(((struct tcp_device *)device)->listener, IPPROTO_TCP,
+    assert_int_equal(getsockopt(((struct tcp_device *)device)->listeners[0].socket, IPPROTO_TCP,
                                 TCP_CONGESTION, name, &length),
                      0);
     assert_string_equal(name, "reno");
