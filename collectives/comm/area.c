@@ -129,6 +129,7 @@ weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, cons
     }
     comm->flat.rank = comm->shared.rank = comm->rank;
     comm->flat.num_ranks = comm->shared.num_ranks = comm->num_ranks;
+    comm->flat.group = weft_flat_group(comm->num_ranks);
     comm->flat.data_bytes = comm->flat_bytes;
     comm->shared.stage_bytes = STAGE_BYTES;
     comm->shared.device = comm->context->devices[comm->context->sharing_device];
