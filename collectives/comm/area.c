@@ -109,6 +109,20 @@ static weft_status map_area(struct weft_comm *comm, int rank, uint64_t offset, c
                            weft_status_text(status));
 }
 
+// Groups spare transfers between cores at the price of hops. Ranks that take turns on a core find
+// the slots in its cache, and every hop is a turn of all: there, all read all.
+static int choose_group(const struct weft_comm *comm)
+{
+    int cores = 0;
+    for (int i = 0; i < WEFT_CORE_WORDS; i++) {
+        uint64_t word = 0;
+        for (int rank = 0; rank < comm->num_ranks; rank++)
+            word |= comm->world->processes[comm->world_ranks[rank]].cores[i];
+        cores += __builtin_popcountll(word);
+    }
+    return cores < comm->num_ranks ? comm->num_ranks : weft_flat_group(comm->num_ranks);
+}
+
 weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, const uint64_t *offsets,
                              struct weft_error *error)
 {
@@ -129,6 +143,7 @@ weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, cons
     }
     comm->flat.rank = comm->shared.rank = comm->rank;
     comm->flat.num_ranks = comm->shared.num_ranks = comm->num_ranks;
+    comm->flat.group = choose_group(comm);
     comm->flat.data_bytes = comm->flat_bytes;
     comm->shared.stage_bytes = STAGE_BYTES;
     comm->shared.device = comm->context->devices[comm->context->sharing_device];

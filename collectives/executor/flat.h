@@ -7,6 +7,10 @@
  * of operation k + 1, which nobody raises before having read k, may write slot k again. Two would
  * do; with four, the next slot's lines can be fetched back early.
  *
+ * Among many ranks, operations that end in one value go through groups (flat_walk.h), so that not
+ * everybody reads every slot. No rank ends one before all have begun it; what groups and leaders
+ * show lies in slots of its own, and these take turns by the same rule.
+ *
  * It is no exception to "only proved plans run": the same code that moves the data, run with other
  * actions, writes down its accesses as a program, which goes through the check and the oracle.
  */
@@ -21,11 +25,15 @@ enum { WEFT_FLAT_RANKS_LIMIT = 64, WEFT_FLAT_SLOTS = 4, WEFT_FLAT_HEADER_BYTES =
 struct weft_flat {
     int rank;
     int num_ranks;
+    int group;                          // weft_flat_group
     size_t data_bytes;                  // room of a slot
     char *areas[WEFT_FLAT_RANKS_LIMIT]; // by rank; the own one is written, the rest read
     uint32_t generation;                // operations done or begun
     bool is_published;                  // the current one's contribution is out
-    uint64_t seen;                      // bit r: rank r's flag of the current one was seen
+    int stage;                          // of the current one
+    int num_seen;                       // flags of the stage that were seen, in its order
+    int awaited;                        // rank of the next, which shall show something at
+    int awaited_level;                  // this level
 };
 
 /* One operation. */
@@ -45,6 +53,8 @@ struct weft_flat_call {
 
 /* Bytes of memory of one rank for slots of `data_bytes`; must be zero before first use. */
 size_t weft_flat_area_bytes(size_t data_bytes);
+/* Ranks of a group: of all groups the fewest reads one after another. num_ranks: no groups. */
+int weft_flat_group(int num_ranks);
 /* Whether the collective and size can go this way; depends on agreed facts only. */
 bool weft_flat_supports(weft_collective collective, int num_ranks, size_t block_bytes,
                         size_t data_bytes);
@@ -55,13 +65,15 @@ weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_ca
 /* Whether `rank` has last gone through the slots for operation number `sequence`, and with which
  * call: for a rank that made operation `sequence` another way. */
 bool weft_flat_peek(const struct weft_flat *flat, int rank, uint32_t sequence, uint64_t *call);
-/* Lowest rank whose contribution is missing; -1: none. */
+/* Lowest rank that has not begun the current operation; where all have, the one waited for; -1
+ * without an operation. */
 int weft_flat_missing(const struct weft_flat *flat);
 /* Whether this rank's operation need not wait for `rank`. */
 bool weft_flat_has_come(const struct weft_flat *flat, int rank);
 
-/* The program that the flat path executes, recorded from the code that executes it. */
-weft_status weft_flat_trace(const struct weft_shape *shape, struct weft_program **program,
-                            struct weft_error *error);
+/* The program that the flat path executes, recorded from the code that executes it, in groups
+ * of `group` ranks (weft_flat_group, or another power of two; num_ranks: none). */
+weft_status weft_flat_trace(const struct weft_shape *shape, int group,
+                            struct weft_program **program, struct weft_error *error);
 
 #endif

@@ -442,7 +442,7 @@ enum recorded { FLAT, STAGED, MAPPED };
 static weft_status record(enum recorded how, const struct weft_shape *shape,
                           struct weft_program **program, struct weft_error *error)
 {
-    return how == FLAT ? weft_flat_trace(shape, program, error)
+    return how == FLAT ? weft_flat_trace(shape, weft_flat_group(shape->num_ranks), program, error)
                        : weft_shared_trace(shape, how == MAPPED, program, error);
 }
 
