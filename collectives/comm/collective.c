@@ -45,19 +45,16 @@ void weft_collective_fail_mismatch(struct weft_comm *comm, int peer, uint64_t th
                    their_text, comm->rank, our_text);
 }
 
-static struct collective *find_collective(const struct weft_comm *comm, uint32_t sequence);
-
 void weft_collective_unexpected(struct weft_comm *comm, int peer,
                                 const struct weft_message_key *key, uint64_t call)
 {
     if (key->lane >= PAIR_LANE || peer < 0 || comm->status != WEFT_OK)
         return;
-    struct collective *mine = find_collective(comm, key->sequence);
-    bool is_now = comm->flat_now && comm->sequence - 1 == key->sequence;
-    if (mine || is_now) {
-        uint64_t ours = mine ? mine->call.signature : comm->flat_now;
-        if (ours != call)
-            weft_collective_fail_mismatch(comm, peer, call, ours);
+    // It may be over here (whoever only sends does not wait for it), but not for the one who sent.
+    const struct weft_past_call *ours = &comm->past[key->sequence % WEFT_PAST_CALLS];
+    if (ours->call && ours->sequence == key->sequence) {
+        if (ours->call != call)
+            weft_collective_fail_mismatch(comm, peer, call, ours->call);
         return;
     }
     comm->early[comm->num_early++ % WEFT_EARLY_CALLS] =
@@ -67,6 +64,7 @@ void weft_collective_unexpected(struct weft_comm *comm, int peer,
 // What arrived before this rank made call number `sequence`.
 void weft_collective_compare_early(struct weft_comm *comm, uint32_t sequence, uint64_t call)
 {
+    comm->past[sequence % WEFT_PAST_CALLS] = (struct weft_past_call){sequence, call};
     for (unsigned i = 0; i < WEFT_EARLY_CALLS && i < comm->num_early; i++) {
         struct weft_early_call *early = &comm->early[i];
         if (!early->is_valid || early->sequence != sequence)
@@ -296,17 +294,6 @@ static const struct weft_operation_kind collective_kind = {
     .release = collective_release,
     .describe = collective_describe,
 };
-
-static struct collective *find_collective(const struct weft_comm *comm, uint32_t sequence)
-{
-    for (struct weft_operation *o = comm->context->operations; o; o = o->next) {
-        struct collective *collective = (struct collective *)o;
-        if (o->kind == &collective_kind && o->comm == comm && collective->sequence == sequence &&
-            !weft_collective_is_pair(collective->call.desc.collective))
-            return collective;
-    }
-    return NULL;
-}
 
 // Takes `call` on success.
 static weft_status make_collective(struct weft_comm *comm, struct weft_call *call,

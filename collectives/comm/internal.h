@@ -27,7 +27,7 @@
 #include "transport/launcher.h"
 #include "transport/transport.h"
 
-enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8, WEFT_CORE_WORDS = 16 };
+enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8, WEFT_PAST_CALLS = 16, WEFT_CORE_WORDS = 16 };
 
 struct weft_operation;
 struct weft_world;
@@ -214,6 +214,12 @@ struct weft_early_call {
     int peer;
 };
 
+/* A collective that this rank made, ended or not. */
+struct weft_past_call {
+    uint32_t sequence;
+    uint64_t call; // 0: none
+};
+
 struct weft_comm {
     struct weft_context *context;
     struct weft_comm *next;
@@ -235,6 +241,7 @@ struct weft_comm {
     struct weft_plans *plans;
     struct weft_early_call early[WEFT_EARLY_CALLS];
     unsigned num_early;
+    struct weft_past_call past[WEFT_PAST_CALLS]; // number s at s % WEFT_PAST_CALLS
     // Flat slots and shared memory; is_flat is agreed.
     bool is_flat;
     size_t flat_bytes;
@@ -244,7 +251,6 @@ struct weft_comm {
     uint8_t is_direct[WEFT_NUM_COLLECTIVES][2][64]; // by order and size class; see in_memory.c
     uint32_t flat_turns, flat_turns_over;           // of queued operations: begun, ended
     struct weft_memory_last *last; // blocking call through shared memory; NULL: none yet
-    uint64_t flat_now; // signature of the blocking operation, which is no weft_operation; or 0
     struct weft_trace *trace;
 };
 
