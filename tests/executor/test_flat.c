@@ -179,7 +179,8 @@ static void test_running_ahead(void **state)
     uint64_t theirs;
     int peer;
     prepare(rig, WEFT_ALL_REDUCE, 0, 1, false);
-    for (int left = NUM_RANKS; left > 0;) {
+    for (int left = NUM_RANKS, tries = 0; left > 0; tries++) {
+        assert_true(tries < 1 << 24);
         int slow = (int)(done[0] / 8 % NUM_RANKS);
         int r = (int)(next_random(rig) % NUM_RANKS);
         if (done[r] == NUM_OPERATIONS || (r == slow && next_random(rig) % 50))
