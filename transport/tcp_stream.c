@@ -250,6 +250,10 @@ static bool read_once(struct tcp_link *link, int *count)
     bool is_full = bytes == most + (place ? open : 0);
     if (place)
         bytes -= take_part(link, place, bytes < open ? bytes : open);
+    if (link->packets.failed) { // the payload was not what it should be: the buffer holds nothing
+        weft_tcp_link_fail(link, "");
+        return false;
+    }
     if (kept)
         memcpy(in, link->kept, kept);
     *count += take_all(link, kept + bytes);

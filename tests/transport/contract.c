@@ -16,32 +16,6 @@
 
 /* ---- plain messages ---- */
 
-static void exchange(struct rig *rig, uint32_t index, size_t bytes, int order)
-{
-    struct message send, recv;
-    message_init_send(&send, index, bytes);
-    message_init_recv(&recv, index, bytes);
-    int from = order & 1;
-    if (order & 2) {
-        message_post_recv(rig->ends[!from][from].connection, &recv);
-        if (order & 4)
-            rig_settle(rig);
-        message_post_send(rig->ends[from][!from].connection, &send);
-    } else {
-        message_post_send(rig->ends[from][!from].connection, &send);
-        if (order & 4)
-            rig_settle(rig);
-        message_post_recv(rig->ends[!from][from].connection, &recv);
-    }
-    rig_wait(rig, &recv);
-    rig_wait(rig, &send);
-    message_check(&recv);
-    assert_int_equal(send.num_completed, 1);
-    assert_int_equal(send.transfer.status, WEFT_OK);
-    message_free(&send);
-    message_free(&recv);
-}
-
 static void sizes(struct rig *rig)
 {
     static const size_t bytes[] = {0,    1,    7,     64,    193,   4095,  4096,   4097,
@@ -49,16 +23,16 @@ static void sizes(struct rig *rig)
                                    191,  192,  32767, 32769, 98304, 98305, 200001, (1 << 20) + 1};
     for (uint32_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
         for (int order = 0; order < 4; order++)
-            exchange(rig, 8 * i + (uint32_t)order, bytes[i], order);
+            rig_exchange(rig, 8 * i + (uint32_t)order, bytes[i], order);
     for (int order = 4; order < 8; order++) {
-        exchange(rig, 900 + (uint32_t)order, 100, order);
-        exchange(rig, 910 + (uint32_t)order, 100000, order);
+        rig_exchange(rig, 900 + (uint32_t)order, 100, order);
+        rig_exchange(rig, 910 + (uint32_t)order, 100000, order);
     }
 }
 
 static void large(struct rig *rig)
 {
-    exchange(rig, 1, (33 << 20) + 3, 0);
+    rig_exchange(rig, 1, (33 << 20) + 3, 0);
 }
 
 /* Many keys between all devices, posted in random order, polled now and then. */
@@ -132,8 +106,8 @@ static void unmatched(struct rig *rig)
         if (i % 16 == 0)
             rig_poll(rig);
     }
-    exchange(rig, 10000, 10, 0);
-    exchange(rig, 10001, 100000, 2);
+    rig_exchange(rig, 10000, 10, 0);
+    rig_exchange(rig, 10001, 100000, 2);
     rig_settle(rig);
     assert_int_equal(rig->ends[1][0].num_unexpected >= COUNT, 1);
     assert_int_equal(sends[COUNT - 1].num_completed, 0); // announced only
@@ -232,8 +206,8 @@ static void mismatch(struct rig *rig)
         message_free(&send);
         message_free(&recv);
     }
-    exchange(rig, 500, 1000, 0);
-    exchange(rig, 501, 100000, 1);
+    rig_exchange(rig, 500, 1000, 0);
+    rig_exchange(rig, 501, 100000, 1);
 }
 
 /* Cancels one end of a transfer after `polls` polls, frees its buffer, and goes on. */
@@ -253,15 +227,15 @@ static void cancel_after(struct rig *rig, uint32_t index, size_t bytes, int poll
     if (!completed)
         transport->cancel(sender ? from : to, sender ? &send.transfer : &recv.transfer);
     message_free(sender ? &send : &recv); // a touch from now on is a use after free
-    exchange(rig, 5000, 100, 0);
-    exchange(rig, 5001, 70000, 0);
+    rig_exchange(rig, 5000, 100, 0);
+    rig_exchange(rig, 5001, 70000, 0);
     assert_int_equal(sender ? send.num_completed : recv.num_completed, completed);
     struct message *other = sender ? &recv : &send;
     if (!other->num_completed)
         transport->cancel(sender ? to : from, &other->transfer);
     message_free(other);
-    exchange(rig, 5002, 100, 1);
-    exchange(rig, 5003, 70000, 1);
+    rig_exchange(rig, 5002, 100, 1);
+    rig_exchange(rig, 5003, 70000, 1);
 }
 
 static void cancel(struct rig *rig)
@@ -288,7 +262,7 @@ static void cancel_unmatched(struct rig *rig)
         rig->transport->cancel(rig->ends[1][0].connection, &recv.transfer);
         message_free(&send);
         message_free(&recv);
-        exchange(rig, 100 + i, bytes, 0); // neither stale half is met
+        rig_exchange(rig, 100 + i, bytes, 0); // neither stale half is met
     }
 }
 
@@ -367,7 +341,7 @@ static void disconnect(struct rig *rig)
 {
     struct message sent[3], recv[3], lost, late;
     struct weft_connection *to = rig->ends[1][0].connection;
-    exchange(rig, 900, 10, 0);
+    rig_exchange(rig, 900, 10, 0);
     for (uint32_t i = 0; i < 3; i++) {
         message_init_send(&sent[i], i, 100);
         message_init_recv(&recv[i], i, 100);
@@ -406,8 +380,8 @@ static void disconnect_in_flight(struct rig *rig)
 {
     enum { COUNT = 12 };
     struct message sends[COUNT], recvs[COUNT], halves[COUNT];
-    exchange(rig, 900, 10, 0);
-    exchange(rig, 901, 10, 1);
+    rig_exchange(rig, 900, 10, 0);
+    rig_exchange(rig, 901, 10, 1);
     for (uint32_t i = 0; i < COUNT; i++) {
         size_t bytes = i % 3 ? 300000 : 4000;
         message_init_send(&sends[i], i, bytes);
@@ -462,8 +436,8 @@ static void shares(struct rig *rig)
                          WEFT_UNSUPPORTED);
         return;
     }
-    exchange(rig, 1, 1, 0);
-    exchange(rig, 2, 1, 1);
+    rig_exchange(rig, 1, 1, 0);
+    rig_exchange(rig, 2, 1, 1);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(transport->share(rig->devices[i], BYTES, &mine[i], &blocks[i], &error),
                          WEFT_OK);
@@ -543,7 +517,7 @@ static void tags(struct rig *rig)
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++)
             transport->disconnect(&more[i][k]);
-    exchange(rig, 6, 10, 0);
+    rig_exchange(rig, 6, 10, 0);
 }
 
 static bool is_readable(int descriptor, int timeout_ms)
@@ -559,7 +533,7 @@ static void sleeping(struct rig *rig)
     int descriptor = transport->descriptor(rig->devices[1]);
     if (descriptor < 0)
         return;
-    exchange(rig, 1, 1, 0);
+    rig_exchange(rig, 1, 1, 0);
     for (uint32_t i = 0; i < 5; i++) {
         struct message send, recv;
         size_t bytes = i % 2 ? 1000000 : 10;

@@ -273,3 +273,29 @@ int count_descriptors(void)
     closedir(folder);
     return count;
 }
+
+void rig_exchange(struct rig *rig, uint32_t index, size_t bytes, int order)
+{
+    struct message send, recv;
+    message_init_send(&send, index, bytes);
+    message_init_recv(&recv, index, bytes);
+    int from = order & 1;
+    if (order & 2) {
+        message_post_recv(rig->ends[!from][from].connection, &recv);
+        if (order & 4)
+            rig_settle(rig);
+        message_post_send(rig->ends[from][!from].connection, &send);
+    } else {
+        message_post_send(rig->ends[from][!from].connection, &send);
+        if (order & 4)
+            rig_settle(rig);
+        message_post_recv(rig->ends[!from][from].connection, &recv);
+    }
+    rig_wait(rig, &recv);
+    rig_wait(rig, &send);
+    message_check(&recv);
+    assert_int_equal(send.num_completed, 1);
+    assert_int_equal(send.transfer.status, WEFT_OK);
+    message_free(&send);
+    message_free(&recv);
+}

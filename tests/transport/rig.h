@@ -68,4 +68,8 @@ bool message_is_right(const struct message *message);
 
 int count_descriptors(void);
 
+/* A message of ends[from][!from], posted in one of eight orders (bits: the other way, receive
+ * first, a pause between the two), arrives. */
+void rig_exchange(struct rig *rig, uint32_t index, size_t bytes, int order);
+
 #endif

@@ -69,18 +69,10 @@ static void connect_pair(struct rig *rig, const struct tcp_address addresses[2])
 /* A message arrives, through the door at `ip`. */
 static void check_pair(struct rig *rig, const char *ip)
 {
-    struct message send, recv;
     struct sockaddr_in peer;
     socklen_t length = sizeof peer;
     char text[INET_ADDRSTRLEN];
-    message_init_send(&send, 1, 100);
-    message_init_recv(&recv, 1, 100);
-    message_post_send(rig->ends[0][1].connection, &send);
-    message_post_recv(rig->ends[1][0].connection, &recv);
-    rig_wait(rig, &recv);
-    message_check(&recv);
-    message_free(&send);
-    message_free(&recv);
+    rig_exchange(rig, 1, 100, 0);
     int socket = ((struct tcp_link *)rig->ends[0][1].connection)->socket;
     assert_int_equal(getpeername(socket, (struct sockaddr *)&peer, &length), 0);
     assert_string_equal(inet_ntop(AF_INET, &peer.sin_addr, text, sizeof text), ip);
