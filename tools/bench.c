@@ -135,6 +135,8 @@ static void check_together(struct bench_options *options, struct argp_state *sta
     else if (options->tunes && (settings->collective == WEFT_SEND || settings->algorithm))
         argp_error(state,
                    "--tune compares algorithms of a collective: no send_recv, no --algorithm");
+    else if (options->tunes && (settings->dtype < 0 || settings->op < 0 || settings->root < 0))
+        argp_error(state, "--tune takes one type, one operation and one root, not all");
     else if (options->tunes && !strcmp(settings->format, "csv"))
         argp_error(state, "--tune: nccl or json, not csv");
     if (options->has_step && settings->step_factor == 0)
@@ -143,33 +145,46 @@ static void check_together(struct bench_options *options, struct argp_state *sta
         settings->step_factor = 4;
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
+// How large and how often.
+static bool parse_amount(int key, struct argp_state *state, const char *argument,
+                         struct bench_options *options)
 {
-    struct bench_options *options = state->input;
     struct weft_bench_settings *settings = &options->settings;
     switch (key) {
     case 'b':
         settings->min_bytes = bytes_value(state, "-b", argument);
-        return 0;
+        return true;
     case 'e':
         settings->max_bytes = bytes_value(state, "-e", argument);
-        return 0;
+        return true;
     case 'i':
         settings->step_bytes = bytes_value(state, "-i", argument);
         options->has_step = true;
-        return 0;
+        return true;
     case 'f':
         settings->step_factor = number(state, "-f", argument, 1, 1 << 30);
-        return 0;
+        return true;
     case 'n':
         settings->iterations = (int)number(state, "-n", argument, 1, 1 << 24);
-        return 0;
+        return true;
     case 'w':
         settings->warmup_iterations = (int)number(state, "-w", argument, 0, 1 << 24);
-        return 0;
+        return true;
     case 'c':
         settings->check_iterations = (int)number(state, "-c", argument, 0, 1 << 24);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    struct weft_bench_settings *settings = &options->settings;
+    if (parse_amount(key, state, argument, options))
         return 0;
+    switch (key) {
     case 'd':
         set_dtype(settings, state, argument);
         return 0;

@@ -330,19 +330,23 @@ static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype,
     return WEFT_OK;
 }
 
+size_t weft_bench_next_bytes(const struct weft_bench_settings *s, size_t bytes)
+{
+    size_t next;
+    bool overflows = s->step_factor > 1
+                         ? __builtin_mul_overflow(bytes, (size_t)s->step_factor, &next)
+                         : __builtin_add_overflow(bytes, s->step_bytes, &next);
+    return overflows || next <= bytes || next > s->max_bytes ? 0 : next;
+}
+
 static weft_status run_sizes(struct bench *bench, weft_dtype dtype, weft_op op, int root)
 {
     const struct weft_bench_settings *s = bench->settings;
-    for (size_t bytes = s->min_bytes;;) {
+    size_t bytes = s->min_bytes;
+    do
         WEFT_TRY(run_size(bench, bytes, dtype, op, root));
-        size_t next;
-        bool overflows = s->step_factor > 1
-                             ? __builtin_mul_overflow(bytes, (size_t)s->step_factor, &next)
-                             : __builtin_add_overflow(bytes, s->step_bytes, &next);
-        if (overflows || next <= bytes || next > s->max_bytes)
-            return WEFT_OK;
-        bytes = next;
-    }
+    while ((bytes = weft_bench_next_bytes(s, bytes)));
+    return WEFT_OK;
 }
 
 static weft_status run_all(struct bench *bench)
@@ -364,18 +368,20 @@ static weft_status run_all(struct bench *bench)
     return WEFT_OK;
 }
 
-static weft_status allocate_buffer(struct bench *bench, size_t bytes, void **buffer)
+weft_status weft_bench_buffer_make(const struct weft_bench_settings *settings,
+                                   weft_context *context, size_t bytes, void **buffer)
 {
-    if (!bench->settings->ordinary_buffers)
-        return weft_mem_alloc(bench->context, bytes, buffer);
+    if (!settings->ordinary_buffers)
+        return weft_mem_alloc(context, bytes, buffer);
     *buffer = malloc(bytes);
     return *buffer ? WEFT_OK : WEFT_OUT_OF_MEMORY;
 }
 
-static weft_status free_buffer(struct bench *bench, void *buffer)
+weft_status weft_bench_buffer_free(const struct weft_bench_settings *settings,
+                                   weft_context *context, void *buffer)
 {
-    if (!bench->settings->ordinary_buffers)
-        return weft_mem_free(bench->context, buffer);
+    if (!settings->ordinary_buffers)
+        return weft_mem_free(context, buffer);
     free(buffer);
     return WEFT_OK;
 }
@@ -389,10 +395,10 @@ static weft_status allocate(struct bench *bench)
     bench->times_ns = calloc((size_t)bench->settings->iterations, sizeof *bench->times_ns);
     weft_status status = bench->times_ns ? WEFT_OK : WEFT_OUT_OF_MEMORY;
     if (status == WEFT_OK)
-        status = allocate_buffer(bench, bytes, &send);
+        status = weft_bench_buffer_make(bench->settings, bench->context, bytes, &send);
     bench->send = send;
     if (status == WEFT_OK)
-        status = allocate_buffer(bench, bytes, &recv);
+        status = weft_bench_buffer_make(bench->settings, bench->context, bytes, &recv);
     bench->recv = recv;
     if (status == WEFT_OK)
         return WEFT_OK;
@@ -449,7 +455,8 @@ weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_cont
                            bench.wrong);
     if (status == WEFT_OK)
         *wrong = bench.wrong;
-    weft_status freed[2] = {free_buffer(&bench, bench.send), free_buffer(&bench, bench.recv)};
+    weft_status freed[2] = {weft_bench_buffer_free(settings, context, bench.send),
+                            weft_bench_buffer_free(settings, context, bench.recv)};
     if (status == WEFT_OK && (freed[0] != WEFT_OK || freed[1] != WEFT_OK))
         status = weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", bench.rank);
     free(bench.times_ns);

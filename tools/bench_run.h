@@ -23,6 +23,14 @@ struct weft_bench_settings {
     const char *format;
 };
 
+/* The size that follows `bytes`; 0: it is the last. */
+size_t weft_bench_next_bytes(const struct weft_bench_settings *settings, size_t bytes);
+/* A buffer of the kind that the settings ask for. */
+weft_status weft_bench_buffer_make(const struct weft_bench_settings *settings,
+                                   weft_context *context, size_t bytes, void **buffer);
+weft_status weft_bench_buffer_free(const struct weft_bench_settings *settings,
+                                   weft_context *context, void *buffer);
+
 /* Can this be run on so many ranks? INVALID_ARGUMENT (a root that is no rank, no such algorithm)
  * and UNSUPPORTED (the algorithm cannot do it). weft_bench_run asks this first. */
 weft_status weft_bench_check(const struct weft_bench_settings *settings, int num_ranks,

@@ -16,7 +16,7 @@
 #include "collectives/program/shape.h"
 #include "tools/bench_data.h"
 
-enum { ROUNDS = 7, LIMIT = 16, FEWEST = 3, MOST = 2000, SIZES_LIMIT = 256 };
+enum { ROUNDS = 7, LIMIT = 16, FEWEST = 3, MOST = 2000 };
 static const double loop_us = 10000;
 static const int64_t hopeless = 10; // times the cheapest price: not timed
 
@@ -41,8 +41,9 @@ struct tune {
     weft_comm *comm;
     struct weft_bench_case c;
     void *send, *recv;
-    struct row *rows;
-    int num_rows;
+    struct row *rows; // (sizes)
+    double *ratios;   // (sizes)
+    int num_rows;     // done
     struct weft_error *error;
 };
 
@@ -202,15 +203,15 @@ static void print_header(const struct tune *tune)
 
 static void print_summary(const struct tune *tune)
 {
-    double ratios[SIZES_LIMIT], worst = 0, errors = 0;
+    double worst = 0, errors = 0;
     for (int i = 0; i < tune->num_rows; i++) {
-        ratios[i] = ratio_of(&tune->rows[i]);
-        worst = ratios[i] > worst ? ratios[i] : worst;
+        tune->ratios[i] = ratio_of(&tune->rows[i]);
+        worst = tune->ratios[i] > worst ? tune->ratios[i] : worst;
         errors += error_of(&tune->rows[i]) / tune->num_rows;
     }
     printf("# pick / best: median %.3f, worst %.3f; |predicted - measured| / measured: mean %.1f "
            "%%\n",
-           median(ratios, tune->num_rows), worst, 100 * errors);
+           median(tune->ratios, tune->num_rows), worst, 100 * errors);
 }
 
 static void print_json(const struct tune *tune)
@@ -240,16 +241,12 @@ static weft_status run_sizes(struct tune *tune)
     bool is_json = !strcmp(s->format, "json"), speaks = tune->c.rank == 0;
     if (speaks && !is_json)
         print_header(tune);
-    for (size_t bytes = s->min_bytes, next; tune->num_rows < SIZES_LIMIT; bytes = next) {
+    size_t bytes = s->min_bytes;
+    do {
         WEFT_TRY(run_size(tune, bytes));
         if (speaks && !is_json)
             print_row(&tune->rows[tune->num_rows - 1]);
-        bool overflows = s->step_factor > 1
-                             ? __builtin_mul_overflow(bytes, (size_t)s->step_factor, &next)
-                             : __builtin_add_overflow(bytes, s->step_bytes, &next);
-        if (overflows || next <= bytes || next > s->max_bytes)
-            break;
-    }
+    } while ((bytes = weft_bench_next_bytes(s, bytes)));
     if (speaks && is_json)
         print_json(tune);
     else if (speaks)
@@ -259,21 +256,24 @@ static weft_status run_sizes(struct tune *tune)
 
 static weft_status allocate(struct tune *tune)
 {
-    size_t bytes = tune->settings->max_bytes + 64;
-    void **buffers[] = {&tune->send, &tune->recv};
-    weft_status status = WEFT_OK;
-    tune->rows = calloc(SIZES_LIMIT, sizeof *tune->rows);
-    for (int i = 0; i < 2 && status == WEFT_OK; i++)
-        if (!tune->settings->ordinary_buffers)
-            status = weft_mem_alloc(tune->context, bytes, buffers[i]);
-        else if (!(*buffers[i] = malloc(bytes)))
-            status = WEFT_OUT_OF_MEMORY;
-    if (status == WEFT_OK && tune->rows)
+    const struct weft_bench_settings *s = tune->settings;
+    size_t num_sizes = 0;
+    for (size_t bytes = s->min_bytes; num_sizes == 0 || bytes;
+         bytes = weft_bench_next_bytes(s, bytes))
+        num_sizes++;
+    tune->rows = calloc(num_sizes, sizeof *tune->rows);
+    tune->ratios = calloc(num_sizes, sizeof *tune->ratios);
+    weft_status status = tune->rows && tune->ratios ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+    if (status == WEFT_OK)
+        status = weft_bench_buffer_make(s, tune->context, s->max_bytes, &tune->send);
+    if (status == WEFT_OK)
+        status = weft_bench_buffer_make(s, tune->context, s->max_bytes, &tune->recv);
+    if (status == WEFT_OK)
         return WEFT_OK;
-    return weft_fail(tune->error, WEFT_OUT_OF_MEMORY,
-                     "rank %d: no memory for two buffers of %zu "
+    return weft_fail(tune->error, status,
+                     "rank %d: no memory for %zu sizes and two buffers of %zu "
                      "bytes",
-                     tune->c.rank, bytes);
+                     tune->c.rank, num_sizes, s->max_bytes);
 }
 
 weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_context *context,
@@ -284,9 +284,9 @@ weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_con
         .context = context,
         .comm = comm,
         .c = {.collective = settings->collective,
-              .dtype = settings->dtype < 0 ? WEFT_FLOAT32 : (weft_dtype)settings->dtype,
-              .op = settings->op < 0 ? WEFT_SUM : (weft_op)settings->op,
-              .root = settings->root < 0 ? 0 : settings->root,
+              .dtype = (weft_dtype)settings->dtype,
+              .op = (weft_op)settings->op,
+              .root = settings->root,
               .rank = weft_comm_rank(comm),
               .num_ranks = weft_comm_num_ranks(comm)},
         .error = error,
@@ -295,13 +295,11 @@ weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_con
     weft_status status = allocate(&tune);
     if (status == WEFT_OK)
         status = run_sizes(&tune);
-    void *buffers[] = {tune.send, tune.recv};
-    for (int i = 0; i < 2; i++)
-        if (settings->ordinary_buffers)
-            free(buffers[i]);
-        else if (weft_mem_free(context, buffers[i]) != WEFT_OK && status == WEFT_OK)
-            status =
-                weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", tune.c.rank);
+    weft_status freed[2] = {weft_bench_buffer_free(settings, context, tune.send),
+                            weft_bench_buffer_free(settings, context, tune.recv)};
+    if (status == WEFT_OK && (freed[0] != WEFT_OK || freed[1] != WEFT_OK))
+        status = weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", tune.c.rank);
     free(tune.rows);
+    free(tune.ratios);
     return status;
 }

@@ -8,7 +8,8 @@
 
 #include "tools/bench_run.h"
 
-/* Of settings->collective (not WEFT_SEND), one type, operation and root; rank 0 prints, as text or
+/* Of settings->collective (not WEFT_SEND), one type, operation and root (none is -1), in free or
+ * reproducible order; how often follows from time, not from the settings. Rank 0 prints, as text or
  * (format "json") JSON. Errors: those of the operations, OUT_OF_MEMORY, those of weft_bench_check,
  * and INTERNAL for a wrong element. */
 weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_context *context,

@@ -113,14 +113,11 @@ static weft_status map_area(struct weft_comm *comm, int rank, uint64_t offset, c
 // the slots in its cache, and every hop is a turn of all: there, all read all.
 static int choose_group(const struct weft_comm *comm)
 {
-    int cores = 0;
-    for (int i = 0; i < WEFT_CORE_WORDS; i++) {
-        uint64_t word = 0;
-        for (int rank = 0; rank < comm->num_ranks; rank++)
-            word |= comm->world->processes[comm->world_ranks[rank]].cores[i];
-        cores += __builtin_popcountll(word);
-    }
-    return cores < comm->num_ranks ? comm->num_ranks : weft_flat_group(comm->num_ranks);
+    uint64_t cores[WEFT_CORE_WORDS] = {0};
+    for (int rank = 0; rank < comm->num_ranks; rank++)
+        weft_cores_add(cores, comm->world->processes[comm->world_ranks[rank]].cores);
+    return weft_cores_count(cores) < comm->num_ranks ? comm->num_ranks
+                                                     : weft_flat_group(comm->num_ranks);
 }
 
 weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, const uint64_t *offsets,

@@ -61,8 +61,7 @@ void weft_collective_unexpected(struct weft_comm *comm, int peer,
         (struct weft_early_call){true, key->sequence, call, peer};
 }
 
-// What arrived before this rank made call number `sequence`.
-void weft_collective_compare_early(struct weft_comm *comm, uint32_t sequence, uint64_t call)
+void weft_collective_note(struct weft_comm *comm, uint32_t sequence, uint64_t call)
 {
     comm->past[sequence % WEFT_PAST_CALLS] = (struct weft_past_call){sequence, call};
     for (unsigned i = 0; i < WEFT_EARLY_CALLS && i < comm->num_early; i++) {
@@ -165,7 +164,7 @@ static weft_status collective_start(struct weft_operation *operation)
     collective->begin_ns = *comm->context->config.trace ? weft_clock_ns() : 0;
     weft_context_fault_point(operation->context, "collective", comm->rank);
     if (!weft_collective_is_pair(collective->call.desc.collective))
-        weft_collective_compare_early(comm, collective->sequence, collective->call.signature);
+        weft_collective_note(comm, collective->sequence, collective->call.signature);
     weft_call_multiply(&collective->call);
     if (collective->path != WEFT_PATH_PLAN) {
         collective->flat = weft_memory_call(&collective->call, collective->sequence);

@@ -18,9 +18,7 @@ static bool is_allowed(const uint64_t *allowed, int core)
 int weft_even_out_choose(const int *cores, int num_ranks, int rank,
                          const uint64_t allowed[WEFT_CORE_WORDS])
 {
-    int counts[CORES] = {0}, num_cores = 0, before = 0;
-    for (int i = 0; i < WEFT_CORE_WORDS; i++)
-        num_cores += __builtin_popcountll(allowed[i]);
+    int counts[CORES] = {0}, num_cores = weft_cores_count(allowed), before = 0;
     int share = num_cores ? (num_ranks + num_cores - 1) / num_cores : num_ranks;
     for (int r = 0; r < num_ranks; r++) {
         if (cores[r] < 0 || cores[r] >= CORES)

@@ -142,7 +142,7 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
     bool is_traced = *context->config.trace;
     int64_t begin_ns = is_traced ? weft_clock_ns() : 0, deadline_ns = 0;
     weft_context_fault_point(context, "collective", comm->rank);
-    weft_collective_compare_early(comm, sequence, call->signature);
+    weft_collective_note(comm, sequence, call->signature);
     weft_status status =
         comm->status == WEFT_OK ? weft_memory_poll(comm, path, flat) : comm->status;
     for (unsigned idle = 1; status == WEFT_IN_PROGRESS; idle++) {

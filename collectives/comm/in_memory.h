@@ -39,8 +39,9 @@ bool weft_memory_repeat(struct weft_comm *comm, const weft_op_desc *desc, weft_s
 /* collective.c */
 void weft_collective_fail_mismatch(struct weft_comm *comm, int peer, uint64_t theirs,
                                    uint64_t ours);
-/* What arrived before this rank made call number `sequence`. */
-void weft_collective_compare_early(struct weft_comm *comm, uint32_t sequence, uint64_t call);
+/* This rank makes call number `sequence`: holds it against what has arrived for that number, and
+ * keeps it for what comes later. */
+void weft_collective_note(struct weft_comm *comm, uint32_t sequence, uint64_t call);
 /* What is left to do with the output: averages divide; logical results are 0 or 1, of a single
  * contribution too. */
 void weft_collective_finish(const struct weft_call *call);

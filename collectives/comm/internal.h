@@ -107,6 +107,20 @@ struct weft_context {
     void *memory;     // of weft_mem_alloc
 };
 
+/* Sets of cores. */
+static inline void weft_cores_add(uint64_t cores[WEFT_CORE_WORDS],
+                                  const uint64_t more[WEFT_CORE_WORDS])
+{
+    for (int i = 0; i < WEFT_CORE_WORDS; i++)
+        cores[i] |= more[i];
+}
+static inline int weft_cores_count(const uint64_t cores[WEFT_CORE_WORDS])
+{
+    int count = 0;
+    for (int i = 0; i < WEFT_CORE_WORDS; i++)
+        count += __builtin_popcountll(cores[i]);
+    return count;
+}
 /* One round over connected transports and operations; thorough: also over listening transports,
  * control planes, deadlines and aborts. Returns how much happened. */
 int weft_context_progress(struct weft_context *context, bool is_thorough);

@@ -101,22 +101,17 @@ static bool is_crowded(const struct weft_world *world)
 {
     const struct weft_context *context = world->context;
     uint64_t all[WEFT_CORE_WORDS] = {0};
-    int ranks = 0, cores = 0, own = 0;
+    int ranks = 0;
     for (int rank = 0; rank < world->num_ranks; rank++) {
         const struct weft_process *process = &world->processes[rank];
         if (process->machine_id != context->machine_id)
             continue;
         ranks++;
-        for (int i = 0; i < WEFT_CORE_WORDS; i++)
-            all[i] |= process->cores[i];
-    }
-    for (int i = 0; i < WEFT_CORE_WORDS; i++) {
-        cores += __builtin_popcountll(all[i]);
-        own += __builtin_popcountll(context->cores[i]);
+        weft_cores_add(all, process->cores);
     }
     // A quota shows as fewer cores than the affinity has.
-    bool has_quota = context->num_cores < own;
-    return ranks > (has_quota ? context->num_cores : cores);
+    bool has_quota = context->num_cores < weft_cores_count(context->cores);
+    return ranks > (has_quota ? context->num_cores : weft_cores_count(all));
 }
 
 static weft_status fill_world(struct weft_world *world, const weft_unique_id *id,

@@ -59,7 +59,7 @@ struct death {
     int collective; // called when the victim dies
 };
 
-enum { NUM_CALLS = 9, NUM_MISMATCHES = 9 };
+enum { NUM_CALLS = 9, NUM_MISMATCHES = 10 };
 
 // One of the collectives on blocks of `count` elements.
 static weft_status call_one(struct rank_process *process, int which, float *data, size_t count)
@@ -201,6 +201,9 @@ static weft_status call(struct rank_process *process, int which, float *data)
     case 8: // tables of counts
         return weft_scatter_v(data, data + 50000, is_odd_one ? odd_counts : counts, WEFT_FLOAT32, 0,
                               comm, NULL);
+    case 9: // the same, when whoever is sent to has only sent, and goes on: 1 before 2 before 3
+        usleep(process->rank > 1 ? (unsigned)(process->rank - 1) * 200000 : 0);
+        return weft_gather(data, data + 50000, 10000, WEFT_FLOAT32, is_odd_one ? 1 : 0, comm, NULL);
     default:
         return WEFT_OK;
     }

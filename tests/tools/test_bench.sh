@@ -106,6 +106,9 @@ expect 'all algorithms in turns' '8 True 65536 True' "$verdict"
 expect 'the table as text' 3 "$(bench all_to_all --ranks 2 --tune -b 1K -e 1K | grep -c '^#')"
 bench send_recv --ranks 2 --tune >/dev/null 2>&1
 expect 'nothing to compare' 2 $?
+bench all_reduce --ranks 2 --tune -d all >/dev/null 2>&1
+expect 'one type at a time' 2 $?
+expect 'many sizes' 300 "$(bench all_reduce --ranks 1 --tune -b 4 -e 1200 -i 4 -f 1 | grep -vc '^#')"
 
 [ $failures = 0 ] && echo 'bench: all passed'
 exit $((failures > 0))
