@@ -14,7 +14,7 @@
 #ifndef WEFT_KERNELS_REDUCE_H
 #define WEFT_KERNELS_REDUCE_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "weft/weft.h"
 
@@ -24,13 +24,14 @@ typedef void (*weft_reduce_fn)(void *destination, const void *a, const void *b, 
 /* Every destination[i] = ((sources[0][i] op sources[1][i]) op sources[2][i]) ..., with the bits of
  * pairwise reductions, reading each source and writing each destination once; of one source, a
  * copy. 1 to 64 sources and destinations. Any alignment, also different ones. A destination may
- * equal a source exactly; other overlaps are forbidden, those of two destinations too. With
- * `streams`, writes go around the caches where the machine can: right for results that are not read
- * again before the caches have turned over. They are visible to others, in order, when it returns.
+ * equal a source exactly; other overlaps are forbidden, those of two destinations too. Bit i of
+ * `streams`: destination i is written around the caches where the machine can, which is right for
+ * results that are not read again before the caches have turned over. They are visible to others,
+ * in order, when it returns.
  */
 typedef void (*weft_reduce_all_fn)(void *const *destinations, int num_destinations,
                                    const void *const *sources, int num_sources, size_t count,
-                                   bool streams);
+                                   uint64_t streams);
 /* data[i] /= divisor, in place, for the end of AVG; integers truncate toward zero. divisor >= 1. */
 typedef void (*weft_scale_fn)(void *data, size_t count, int divisor);
 

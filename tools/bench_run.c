@@ -101,13 +101,19 @@ static size_t count_damaged_guards(const struct placement *placement)
     return damaged;
 }
 
-static weft_status check_once(struct bench *bench, struct weft_bench_case *c,
-                              const struct weft_op_desc *desc, const struct placement *placement,
-                              uint64_t *wrong)
+static void write_input(struct bench *bench, struct weft_bench_case *c,
+                        const struct placement *placement)
 {
     c->salt = ++bench->salt;
     memset(placement->region - GUARD_BYTES, POISON, placement->region_bytes + 2 * GUARD_BYTES);
     weft_bench_fill(c, placement->send);
+}
+
+static weft_status check_once(struct bench *bench, struct weft_bench_case *c,
+                              const struct weft_op_desc *desc, const struct placement *placement,
+                              uint64_t *wrong)
+{
+    write_input(bench, c, placement);
     WEFT_TRY(submit(bench, c, desc));
     *wrong += weft_bench_count_wrong(c, placement->recv) + count_damaged_guards(placement);
     return WEFT_OK;
@@ -213,6 +219,8 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     };
     int64_t wrong = 0, total = 0;
     uint64_t mine = 0;
+    // Without it, pages that nobody has written would all be the same one, in the first cache.
+    write_input(bench, c, &placement);
     for (int i = 0; i < bench->settings->check_iterations; i++)
         WEFT_TRY(check_once(bench, c, &desc, &placement, &mine));
     wrong = (int64_t)mine;

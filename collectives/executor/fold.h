@@ -7,6 +7,7 @@
 #define WEFT_COLLECTIVES_EXECUTOR_FOLD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "kernels/reduce.h"
 
@@ -17,7 +18,7 @@ struct weft_fold {
     weft_reduce_all_fn reduce_all; // the same operation; of copies any
     size_t element_bytes;
     bool is_canonical; // source i is leaf i of the tree over all
-    bool streams;      // writes past the caches
+    uint64_t streams;  // bit i: destination i is written past the caches
     int num_sources;
     const void *sources[WEFT_FOLD_LIMIT];
     int num_destinations; // at least 1; each may be one of the sources exactly

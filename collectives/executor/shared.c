@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "collectives/executor/fold.h"
 #include "collectives/executor/shared_walk.h"
 
@@ -163,30 +164,46 @@ static const char *input_of(const struct mover *mover, int rank, int block)
 
 /* ---- moving ---- */
 
+static void copy(const struct mover *mover, void *into, const void *source, size_t bytes,
+                 bool past_caches)
+{
+    const struct weft_flat_call *call = mover->call;
+    if (past_caches)
+        call->reduce_all(&into, 1, &source, 1, bytes / call->element_bytes, 1);
+    else
+        memcpy(into, source, bytes);
+}
+
 static void move_show(void *argument, int block)
 {
     const struct mover *mover = argument;
     const struct weft_shared *shared = mover->shared;
     bool is_sliced = weft_shared_is_sliced(mover->call->collective);
-    memcpy(stage_of(shared, shared->rank, mover->staged) + stage_offset(mover, block),
-           own_input(mover, block), is_sliced ? slice_bytes(mover, block) : mover->bytes);
+    copy(mover, stage_of(shared, shared->rank, mover->staged) + stage_offset(mover, block),
+         own_input(mover, block), is_sliced ? slice_bytes(mover, block) : mover->bytes,
+         shared->stretch.past);
 }
 
-// Where the slice goes that this rank combines. Returns how many places.
-static int find_destinations(const struct mover *mover, void **destinations)
+// Where the slice goes that this rank combines. Returns how many places; bit i of *streams: place i
+// is written past the caches.
+static int find_destinations(const struct mover *mover, void **destinations, uint64_t *streams)
 {
     const struct weft_shared *shared = mover->shared;
     const struct weft_flat_call *call = mover->call;
     int me = shared->rank, count = 0;
     bool is_sum_for_all = call->collective == WEFT_ALL_REDUCE;
     size_t place = mover->begin + slice_begin(mover, me);
+    *streams = shared->streams ? UINT64_MAX : 0;
     if (call->collective != WEFT_REDUCE || call->root == me)
         destinations[count++] = own_output(mover, me);
     if (!weft_shared_is_sliced(call->collective))
         return count;
     if (!shared->is_mapped) {
-        if (count == 0 || is_sum_for_all)
+        if (count == 0 || is_sum_for_all) {
+            uint64_t bit = UINT64_C(1) << count;
+            *streams = (*streams & ~bit) | (shared->stretch.past ? bit : 0);
             destinations[count++] = result_of(shared, me, mover->combined);
+        }
         return count;
     }
     for (int rank = 0; rank < shared->num_ranks; rank++)
@@ -205,23 +222,12 @@ static void move_fold(void *argument)
                              .reduce_all = call->reduce_all,
                              .element_bytes = call->element_bytes,
                              .is_canonical = call->is_canonical,
-                             .streams = shared->streams,
                              .num_sources = shared->num_ranks,
                              .bytes = is_sliced ? slice_bytes(mover, shared->rank) : mover->bytes};
-    fold.num_destinations = find_destinations(mover, fold.destinations);
+    fold.num_destinations = find_destinations(mover, fold.destinations, &fold.streams);
     for (int rank = 0; rank < shared->num_ranks; rank++)
         fold.sources[rank] = input_of(mover, rank, shared->rank);
     weft_fold(&fold);
-}
-
-// Into the caller's buffer.
-static void copy(const struct mover *mover, void *into, const void *source, size_t bytes)
-{
-    const struct weft_flat_call *call = mover->call;
-    if (mover->shared->streams)
-        call->reduce_all(&into, 1, &source, 1, bytes / call->element_bytes, true);
-    else
-        memcpy(into, source, bytes);
 }
 
 static void move_copy(void *argument, int peer, int from, int to)
@@ -230,14 +236,14 @@ static void move_copy(void *argument, int peer, int from, int to)
     char *into = own_output(mover, to);
     const char *source = input_of(mover, peer, from);
     if (into != source)
-        copy(mover, into, source, mover->bytes);
+        copy(mover, into, source, mover->bytes, mover->shared->streams);
 }
 
 static void move_fetch(void *argument, int peer)
 {
     const struct mover *mover = argument;
     copy(mover, own_output(mover, peer), result_of(mover->shared, peer, mover->combined),
-         slice_bytes(mover, peer));
+         slice_bytes(mover, peer), mover->shared->streams);
 }
 
 static const struct weft_shared_actions moves = {move_show, move_fold, move_copy, move_fetch};
@@ -261,14 +267,17 @@ static struct mover chunk_mover(const struct weft_shared *shared, const struct w
                           .combined = shared->first + chunk + 1};
 }
 
+static size_t num_staged_blocks(const struct weft_shared *shared, const struct weft_flat_call *call)
+{
+    bool is_one = weft_shared_is_sliced(call->collective) || is_one_block(call->collective);
+    return is_one ? 1 : (size_t)shared->num_ranks;
+}
+
 // Of the blocks of a contribution, as much as fits a stage: turns cost more than what smaller
 // chunks would have overlap.
 static size_t choose_chunk(const struct weft_shared *shared, const struct weft_flat_call *call)
 {
-    size_t blocks = 1;
-    if (!weft_shared_is_sliced(call->collective) && !is_one_block(call->collective))
-        blocks = (size_t)shared->num_ranks;
-    return shared->stage_bytes / blocks & ~(size_t)(LINE_BYTES - 1);
+    return shared->stage_bytes / num_staged_blocks(shared, call) & ~(size_t)(LINE_BYTES - 1);
 }
 
 static void end_turn(struct weft_shared *shared)
@@ -392,28 +401,62 @@ static weft_status compare_headers(const struct weft_shared *shared,
     return WEFT_OK;
 }
 
-/* Shows chunk t, combines chunk t - 1, collects chunk t - 2. Whether that was all. */
-static bool take_staged_turn(struct weft_shared *shared, const struct weft_flat_call *call)
+static void begin_stretch(struct weft_shared *shared, const struct weft_flat_call *call)
+{
+    size_t bytes = call->bytes < shared->chunk_bytes ? call->bytes : shared->chunk_bytes;
+    shared->stretch =
+        weft_spill_begin(shared->spills[call->collective], bytes * num_staged_blocks(shared, call));
+}
+
+// Collects chunk t - 2, shows chunk t, combines chunk t - 1. In this order as much as possible lies
+// between what one rank writes and another reads of it: it has left the writer's own cache for the
+// one that both share. Returns how many bytes of chunks that were.
+static size_t move_chunks(struct weft_shared *shared, const struct weft_flat_call *call, uint64_t t)
 {
     const struct weft_shared_form form = {call->collective, call->root, shared->rank,
                                           shared->num_ranks};
-    uint64_t chunks = num_chunks(shared, call), t = shared->turns - shared->first;
-    uint64_t depth = weft_shared_is_sliced(call->collective) ? 2 : 1;
+    uint64_t chunks = num_chunks(shared, call);
+    size_t bytes = 0;
     struct mover mover;
-    if (t >= 1 && t - 1 < chunks) {
-        mover = chunk_mover(shared, call, t - 1);
-        weft_shared_combine(&form, &moves, &mover);
+    if (weft_shared_is_sliced(call->collective) && t >= 2) {
+        mover = chunk_mover(shared, call, t - 2);
+        weft_shared_collect(&form, &moves, &mover);
+        bytes += mover.bytes;
     }
     if (t < chunks) {
         mover = chunk_mover(shared, call, t);
         weft_shared_show(&form, &moves, &mover);
+        bytes += mover.bytes;
     }
-    if (depth == 2 && t >= 2) {
-        mover = chunk_mover(shared, call, t - 2);
-        weft_shared_collect(&form, &moves, &mover);
+    if (t >= 1 && t - 1 < chunks) {
+        mover = chunk_mover(shared, call, t - 1);
+        weft_shared_combine(&form, &moves, &mover);
+        bytes += mover.bytes;
     }
+    return bytes;
+}
+
+/* One turn; whether it was the last. What is read in the first turn of a later stretch was written
+ * in the one before, so that turn is not timed. */
+static bool take_staged_turn(struct weft_shared *shared, const struct weft_flat_call *call)
+{
+    struct weft_spill_stretch *stretch = &shared->stretch;
+    uint64_t t = shared->turns - shared->first;
+    uint64_t depth = weft_shared_is_sliced(call->collective) ? 2 : 1;
+    bool is_last = t + 1 == num_chunks(shared, call) + depth;
+    if (t % WEFT_SPILL_TURNS == 0)
+        begin_stretch(shared, call);
+    bool is_timed = stretch->spill && (t == 0 || t % WEFT_SPILL_TURNS != 0);
+    int64_t begin_ns = is_timed ? weft_clock_ns() : 0;
+    size_t bytes = move_chunks(shared, call, t);
+    if (is_timed) {
+        stretch->ns += weft_clock_ns() - begin_ns;
+        stretch->bytes += bytes;
+    }
+    if (is_last || (t + 1) % WEFT_SPILL_TURNS == 0)
+        weft_spill_end(stretch);
     end_turn(shared);
-    return t + 1 == chunks + depth;
+    return is_last;
 }
 
 static void take_mapped_turn(struct weft_shared *shared, const struct weft_flat_call *call)

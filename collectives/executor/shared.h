@@ -10,7 +10,7 @@
  * Turns. A rank counts the turns it has finished in a word of its own area; a turn begins when all
  * others have finished the one before. What is staged in a turn is read in the next one, so of
  * three stages none is written while somebody may still read it; the first turn of an operation
- * waits for nobody.
+ * waits for nobody. What is staged is written into the caches or past them (spill.h).
  *
  * As with the flat path, the code that moves the data also writes down what it does as a program,
  * which goes through the check and the oracle.
@@ -18,7 +18,9 @@
 #ifndef WEFT_COLLECTIVES_EXECUTOR_SHARED_H
 #define WEFT_COLLECTIVES_EXECUTOR_SHARED_H
 
+#include "base/dtype.h"
 #include "collectives/executor/flat.h"
+#include "collectives/executor/spill.h"
 #include "transport/transport.h"
 
 enum { WEFT_SHARED_STAGES = 3 };
@@ -44,9 +46,11 @@ struct weft_shared {
     size_t cache_bytes; // what moves more than this is written past the cache
     uint64_t turns;     // finished
     uint32_t operations;
+    struct weft_spill spills[WEFT_NUM_COLLECTIVES][WEFT_SPILL_CLASSES];
     // The operation under way.
     enum weft_shared_state state;
     bool is_mapped, streams;
+    struct weft_spill_stretch stretch; // staged
     int ready;          // ranks that are known to have finished the turn before: 0 ... ready - 1
     uint64_t first;     // turn of the operation
     size_t chunk_bytes; // of a block

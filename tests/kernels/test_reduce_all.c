@@ -41,7 +41,7 @@ struct trial {
     int num_sources, num_destinations;
     const void *sources[MAX_BUFFERS];
     void *destinations[MAX_BUFFERS];
-    bool streams;
+    uint64_t streams;
 };
 
 // Few buffers are more likely than many; buffers start anywhere in a cache line or, as often, at
@@ -139,7 +139,7 @@ static void results_are_those_of_pairwise_reductions(void **state)
                     trial.bytes = trial.count * weft_dtype_bytes(trial.dtype);
                     trial.num_sources = random_number();
                     trial.num_destinations = random_number();
-                    trial.streams = random_bits() % 2;
+                    trial.streams = random_bits() % 2 ? random_bits() : 0;
                     place_buffers(&trial, m);
                     check_trial(&trial, m);
                 }
