@@ -339,8 +339,8 @@ static void open_operation(struct weft_shared *shared, const struct weft_flat_ca
     shared->is_mapped = header->is_mapped;
     shared->first = shared->turns;
     shared->chunk_bytes = choose_chunk(shared, call);
-    // All ranks' buffers together: what does not fit the cache is not worth keeping there.
-    shared->streams = 2 * call->bytes * (size_t)shared->num_ranks > shared->cache_bytes;
+    // All ranks' buffers together: of what fills half the cache, little would be found there again.
+    shared->streams = 4 * call->bytes * (size_t)shared->num_ranks > shared->cache_bytes;
 }
 
 static const struct header *header_of(const struct weft_shared *shared, int rank)
