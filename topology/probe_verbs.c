@@ -14,12 +14,12 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "base/sysfs.h"
 #include "base/verbs.h"
 #include "topology/apart.h"
 #include "topology/gpudirect.h"
 #include "topology/guid.h"
 #include "topology/probe.h"
-#include "topology/sysfs.h"
 
 enum {
     MAX_DEVICES = 1024,

@@ -140,11 +140,22 @@ weft_status weft_context_transports(const struct weft_context *context, const ch
 
 static weft_status open_devices(struct weft_context *context, struct weft_error *error)
 {
+    const struct weft_config *config = &context->config;
+    const struct weft_verbs_options verbs = {
+        .hca = config->ib_hca,
+        .pkey = config->ib_pkey,
+        .gid_index = config->ib_gid_index,
+        .service_level = config->ib_service_level,
+        .traffic_class = config->ib_traffic_class,
+        .timeout = config->ib_timeout,
+        .retry = config->ib_retry,
+    };
     struct weft_device_options options = {
-        .listen_address = context->config.bootstrap_address,
-        .more_addresses = context->config.tcp_addresses,
-        .congestion = context->config.tcp_congestion,
-        .checksums = context->config.tcp_checksum != 0,
+        .listen_address = config->bootstrap_address,
+        .more_addresses = config->tcp_addresses,
+        .congestion = config->tcp_congestion,
+        .checksums = config->tcp_checksum != 0,
+        .verbs = &verbs,
         .events = weft_world_device_events_prototype,
     };
     memcpy(options.process_id, context->process_id, sizeof options.process_id);
