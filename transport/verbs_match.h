@@ -22,7 +22,7 @@ struct weft_verbs_end {
     unsigned char gid[16];
     uint16_t lid;
     uint16_t pkey;
-    uint32_t rate_mbps; // in steps of 100
+    uint32_t rate_mbps; // in steps of 100; 0: unknown
     uint8_t kind;       // enum weft_gid_kind
     uint8_t mtu;        // enum ibv_mtu
     uint8_t prefix_bits;
@@ -37,11 +37,11 @@ struct weft_verbs_description {
 /* A pair of ports and what a QP over it needs. */
 struct weft_verbs_path {
     int own, peer;  // indices of ports
-    bool is_near;   // near at both ends: what data should take first
+    int num_near;   // at how many ends the port is near: data takes the paths with most
     bool is_spare;  // shares a port with an earlier path: for when that fails
     bool is_routed; // the ports are on different subnets
     enum ibv_mtu mtu;
-    uint32_t rate_mbps; // of the slower end
+    uint32_t rate_mbps; // of the slower end; 0: unknown
     uint16_t pkey_index;
     struct ibv_ah_attr address; // with static_rate 0: what the network allows
 };
@@ -64,15 +64,16 @@ bool weft_verbs_reaches(const struct weft_verbs_end *a, const struct weft_verbs_
 /* The pairs of `own` ports with those of `peer`: port i with port i where both have equally many
  * and every such pair is on one subnet; else the k-th of a subnet with the k-th of that subnet;
  * between different subnets only where no two ports share one, and routers can forward. Ports left
- * over on a shared subnet follow as spares. Paths are ordered (near first), in the same way at both
- * ends: the k-th path here is the k-th of the peer. Errors: UNSUPPORTED when no pair can talk, with
- * both ports and the reason. */
+ * over follow as spares. Paths are ordered (nearest first), in the same way at both ends: the k-th
+ * path here is the k-th of the peer. `described`: `own` as the peer got it. Errors: UNSUPPORTED
+ * when no pair can talk, with two ports and the reason. */
 weft_status weft_verbs_match(const struct weft_verbs_ports *own,
+                             const struct weft_verbs_description *described,
                              const struct weft_verbs_description *peer,
                              struct weft_verbs_path paths[WEFT_VERBS_MAX_PATHS], int *num_paths,
                              struct weft_error *error);
 
-/* "mlx5_0:1 10.0.0.1 to 10.0.0.2, RoCE v2, MTU 1024 (the peer's; own 4096), 100 Gb/s" */
+/* "mlx5_0:1 10.0.0.1 to 10.0.0.2, RoCE v2, MTU 1024 (here 4096, there 1024), 100 Gb/s" */
 const char *weft_verbs_path_text(const struct weft_verbs_ports *own,
                                  const struct weft_verbs_description *peer,
                                  const struct weft_verbs_path *path,

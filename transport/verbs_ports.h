@@ -15,11 +15,11 @@
 
 #include "base/verbs_gids.h"
 #include "transport/verbs_options.h"
+#include "transport/verbs_place.h"
 
 enum {
-    WEFT_VERBS_MAX_PORTS = 8,      // that are used
-    WEFT_VERBS_NAME_BYTES = 64,    // of a device
-    WEFT_VERBS_DISTANCE_FAR = 255, // nothing is known about where the device is
+    WEFT_VERBS_MAX_PORTS = 8,  // that are used
+    WEFT_VERBS_NAME_BYTES = 64 // of a device
 };
 
 /* An opened device. */
@@ -39,14 +39,15 @@ struct weft_verbs_port {
     struct ibv_port_attr attributes; // link layer never unspecified
     int64_t rate_mbps;
     struct weft_gid gid; // the chosen one
-    int prefix_bits;     // of the chosen address' subnet; 64 on InfiniBand
+    int prefix_bits;     // of all 128, that name the address' subnet
     uint16_t pkey;       // the chosen one, with its membership bit (0x8000)
     uint16_t pkey_index;
 };
 
 struct weft_verbs_ports {
     const struct weft_verbs *verbs;
-    struct weft_verbs_options options;                      // strings are not kept
+    struct weft_verbs_options options;                      // its strings are NULL
+    int pkey;                                               // the wanted one; -1: the default
     struct weft_verbs_device devices[WEFT_VERBS_MAX_PORTS]; // those with a port below
     struct weft_verbs_port ports[WEFT_VERBS_MAX_PORTS];
     int num_devices, num_ports;
