@@ -17,7 +17,7 @@
 struct weft_verbs_memory; // of one protection domain
 
 struct weft_verbs_memory_limits {
-    int max_regions;    // kept ones, in use or not; 0: 1024
+    int max_regions;    // of kept ones; 0: 1024
     uint64_t max_bytes; // of them; 0: no limit but the system's
 };
 
@@ -33,7 +33,8 @@ struct weft_verbs_range {
     void *start;
     uint64_t bytes;         // not 0
     int access;             // IBV_ACCESS_*
-    bool is_kept;           // Weft will say when the memory goes: keep it registered after use
+    bool is_kept;           // Weft will say when the memory goes: keep it registered after use,
+                            // if there is room for it
     bool is_gpu;            // start is an address of GPU memory
     int dmabuf;             // GPU memory: its descriptor; -1: none
     uint64_t dmabuf_offset; // of start in it
@@ -73,6 +74,7 @@ int weft_verbs_memory_forget(struct weft_verbs_memory *memory, const void *start
 weft_status weft_verbs_memory_allocate(struct weft_verbs_memory *memory, uint64_t bytes, int access,
                                        void **start, const struct weft_verbs_region **region,
                                        struct weft_error *error);
+/* Others that acquired it must have released it. NULL is allowed. */
 void weft_verbs_memory_free(struct weft_verbs_memory *memory, void *start);
 
 struct weft_verbs_memory_counts {
