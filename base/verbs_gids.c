@@ -116,15 +116,19 @@ const char *weft_gid_kind_name(enum weft_gid_kind kind)
     return names[kind];
 }
 
-const char *weft_gid_text(const unsigned char raw[16], char text[WEFT_GID_TEXT_BYTES])
+const char *weft_gid_digits(const unsigned char raw[16], char text[WEFT_GID_TEXT_BYTES])
 {
-    if (weft_gid_scope(raw) == WEFT_GID_IPV4) {
-        snprintf(text, WEFT_GID_TEXT_BYTES, "%u.%u.%u.%u", raw[12], raw[13], raw[14], raw[15]);
-        return text;
-    }
     size_t used = 0;
     for (int i = 0; i < 16; i += 2)
         used += (size_t)snprintf(text + used, WEFT_GID_TEXT_BYTES - used, "%s%02x%02x",
                                  i ? ":" : "", raw[i], raw[i + 1]);
+    return text;
+}
+
+const char *weft_gid_text(const unsigned char raw[16], char text[WEFT_GID_TEXT_BYTES])
+{
+    if (weft_gid_scope(raw) != WEFT_GID_IPV4)
+        return weft_gid_digits(raw, text);
+    snprintf(text, WEFT_GID_TEXT_BYTES, "%u.%u.%u.%u", raw[12], raw[13], raw[14], raw[15]);
     return text;
 }

@@ -43,7 +43,9 @@ int weft_verbs_gids(const struct weft_verbs *verbs, const struct weft_sysfs *fil
 enum weft_gid_scope weft_gid_scope(const unsigned char raw[16]);
 /* "InfiniBand", "RoCE v2", ... */
 const char *weft_gid_kind_name(enum weft_gid_kind kind);
-/* "10.0.0.1" for IPv4, else 8 groups of 4 hexadecimal digits; returns `text`. */
+/* 8 groups of 4 hexadecimal digits, as sysfs has it; returns `text`. */
+const char *weft_gid_digits(const unsigned char raw[16], char text[WEFT_GID_TEXT_BYTES]);
+/* "10.0.0.1" for IPv4, else as weft_gid_digits. */
 const char *weft_gid_text(const unsigned char raw[16], char text[WEFT_GID_TEXT_BYTES]);
 
 #endif

@@ -149,9 +149,12 @@ static bool is_ipv4(const struct weft_verbs_end *end)
     return weft_gid_scope(end->gid) == WEFT_GID_IPV4;
 }
 
+/* An address whose subnet is nothing but itself is on none: all it reaches is behind routers. */
 static bool share_subnet(const struct weft_verbs_end *a, const struct weft_verbs_end *b)
 {
     int bits = a->prefix_bits < b->prefix_bits ? a->prefix_bits : b->prefix_bits;
+    if (a->prefix_bits == 128 || b->prefix_bits == 128)
+        return false;
     int bytes = bits / 8, rest = bits % 8;
     if (memcmp(a->gid, b->gid, (size_t)bytes) != 0)
         return false;
@@ -171,7 +174,7 @@ bool weft_verbs_reaches(const struct weft_verbs_end *a, const struct weft_verbs_
                         const char **why)
 {
     bool is_infiniband = a->kind == WEFT_GID_INFINIBAND;
-    bool is_near_by = share_subnet(a, b);
+    bool is_near_by = share_subnet(a, b) || memcmp(a->gid, b->gid, sizeof a->gid) == 0;
     const char *reason = NULL;
     if (is_infiniband != (b->kind == WEFT_GID_INFINIBAND))
         reason = "one is on InfiniBand, the other on Ethernet";
@@ -397,7 +400,7 @@ const char *weft_verbs_path_text(const struct weft_verbs_ports *own,
     snprintf(text, WEFT_VERBS_PATH_TEXT_BYTES, "%s %s to %s%s, %s, MTU %d%s, %.4g Gb/s%s",
              weft_verbs_port_name(own, path->own, name, sizeof name),
              weft_gid_text(port->gid.raw, from), weft_gid_text(there->gid, to),
-             path->is_routed ? " through routers" : "",
+             path->is_routed ? " (another subnet)" : "",
              weft_gid_kind_name((enum weft_gid_kind)there->kind), weft_mtu_bytes(path->mtu), mtus,
              path->rate_mbps / 1000.0, path->is_spare ? ", spare" : "");
     return text;

@@ -39,7 +39,7 @@ struct weft_verbs_path {
     int own, peer;  // indices of ports
     int num_near;   // at how many ends the port is near: data takes the paths with most
     bool is_spare;  // shares a port with an earlier path: for when that fails
-    bool is_routed; // the ports are on different subnets
+    bool is_routed; // the ports are not on one subnet
     enum ibv_mtu mtu;
     uint32_t rate_mbps; // of the slower end; 0: unknown
     uint16_t pkey_index;

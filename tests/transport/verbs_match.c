@@ -76,6 +76,9 @@ static void test_who_reaches_whom(void **state)
     b = roce(1, 7);
     b.kind = WEFT_GID_ROCE_V1;
     assert_true(weft_verbs_reaches(&a, &b, NULL));
+    a = b; // the same port
+    a.prefix_bits = b.prefix_bits = 128;
+    assert_true(weft_verbs_reaches(&a, &b, NULL));
     must_not_reach(ipv6(0xfe, 0, 1), ipv6(0x20, 0, 1),
                    "an address that is valid on its own link only is on another subnet");
     a = ipv6(0xfe, 0, 1), b = ipv6(0xfe, 0, 2);
@@ -128,6 +131,16 @@ static void test_pairs(void **state)
     must_pair(&rails, &flat, "0-0 0-1s 0-2s");
     must_pair(&rails, &others, "0-0 1-1"); // through routers
     must_pair(&more, &rails, "0-0 1-1 2-0s");
+    // hosts that are routed to: no address is on a subnet with another
+    struct weft_verbs_description hosts = {2, {roce(1, 1), roce(1, 2)}},
+                                  next = {2, {roce(1, 2), roce(1, 3)}};
+    must_pair(&hosts, &next, "0-0 1-1");
+    for (int i = 0; i < 2; i++)
+        hosts.ports[i].prefix_bits = next.ports[i].prefix_bits = 128;
+    must_pair(&hosts, &next, "0-0 1-1");
+    must_pair(&hosts, &hosts, "0-0 1-1");
+    hosts.num_ports = 1;
+    must_pair(&hosts, &next, "0-0 0-1s");
 }
 
 /* The nearest ports carry data first, whoever they are at the two ends. */
@@ -179,7 +192,7 @@ static void test_path_attributes(void **state)
     assert_int_equal(path[0].address.grh.traffic_class, 106);
     assert_int_equal(path[0].address.grh.hop_limit, 64);
     assert_string_equal(weft_verbs_path_text(&ports, &b, &path[0], text),
-                        "rdma0:1 10.0.1.1 to 10.0.2.2 through routers, RoCE v2, MTU 1024 (here "
+                        "rdma0:1 10.0.1.1 to 10.0.2.2 (another subnet), RoCE v2, MTU 1024 (here "
                         "4096, there 1024), 25 Gb/s");
     a.ports[0] = ib(0, 5), b.ports[0] = ib(0, 9);
     ports_of(&a, &ports);
