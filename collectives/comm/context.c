@@ -163,8 +163,12 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
         struct weft_error why = {.text = "not in WEFT_TRANSPORTS"};
         options.eager_bytes = context->config.eager_bytes > 0 ? (size_t)context->config.eager_bytes
                                                               : weft_transports[i]->eager_bytes;
-        if (!is_wanted(context->config.transports, weft_transports[i]->name) ||
-            weft_transports[i]->open(&options, &context->devices[i], &why) != WEFT_OK) {
+        weft_status status = is_wanted(config->transports, weft_transports[i]->name)
+                                 ? weft_transports[i]->open(&options, &context->devices[i], &why)
+                                 : WEFT_UNSUPPORTED;
+        if (status == WEFT_INVALID_ARGUMENT) // a variable asks for what is not there
+            return weft_fail(error, status, "%s", why.text);
+        if (status != WEFT_OK) {
             snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.120s",
                      why.text);
             WEFT_LOG(WEFT_LOG_INFO, "transport %s: %s", weft_transports[i]->name, why.text);
