@@ -148,6 +148,25 @@ static weft_status look_at_device(struct search *s, struct ibv_device *listed)
     return status;
 }
 
+/* A container shows the devices of the whole host, but not the files through which they are used.
+ */
+static weft_status explain_none(struct search *s)
+{
+    DIR *folder = weft_sysfs_list(&s->files, "sys/class/infiniband");
+    for (const struct dirent *entry; folder && (entry = readdir(folder));)
+        if (entry->d_name[0] != '.')
+            note(&s->names, "%.63s", entry->d_name);
+    if (folder)
+        closedir(folder);
+    weft_make_printable(s->names.text);
+    if (!s->names.bytes)
+        return weft_fail(s->error, WEFT_UNSUPPORTED, "there is no RDMA device");
+    return weft_fail(s->error, WEFT_UNSUPPORTED,
+                     "the kernel has RDMA devices (%s), but libibverbs lists none: no "
+                     "/dev/infiniband/uverbs, or no driver for them",
+                     s->names.text);
+}
+
 static weft_status look_at_all(struct search *s)
 {
     int count = 0;
@@ -166,7 +185,7 @@ static weft_status look_at_all(struct search *s)
     WEFT_TRY(status);
     char name[96];
     if (!list || count <= 0)
-        return weft_fail(s->error, WEFT_UNSUPPORTED, "there is no RDMA device");
+        return explain_none(s);
     if (weft_verbs_filter_unused(&s->filter, name, sizeof name))
         return weft_fail(s->error, WEFT_INVALID_ARGUMENT,
                          "WEFT_IB_HCA: nothing here is called '%s'; there is: %s", name,

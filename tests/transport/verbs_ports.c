@@ -274,6 +274,10 @@ static void test_nothing_usable(void **state)
                 "error)");
     m->rdma.count = 0;
     must_refuse(m, WEFT_UNSUPPORTED, "there is no RDMA device");
+    fake_tree_file(&m->tree, "sys/class/infiniband/mlx5_7/ports/1/state", "4: ACTIVE\n");
+    must_refuse(m, WEFT_UNSUPPORTED,
+                "the kernel has RDMA devices (mlx5_7), but libibverbs lists none: no "
+                "/dev/infiniband/uverbs, or no driver for them");
     m->rdma.list_errno = ENOSYS;
     must_refuse(m, WEFT_UNSUPPORTED, "the kernel has no RDMA");
     m->rdma.list_errno = EPERM;
