@@ -54,6 +54,21 @@ enum weft_config_type {
       "try them in turn")                                                                          \
     X(WEFT_TCP_CHECKSUM, tcp_checksum, int64_t, INTEGER, "0",                                      \
       "1: packets over TCP carry checksums, on each connection of which one end says so")          \
+    X(WEFT_IB_HCA, ib_hca, const char *, STRING, "",                                               \
+      "RDMA devices and ports to use, like mlx5_0,mlx5_1:1 (names may be cut short; = in front: "  \
+      "exact names; ^: all but these); empty: all")                                                \
+    X(WEFT_IB_GID_INDEX, ib_gid_index, int64_t, INTEGER, "-1",                                     \
+      "Entry of an RDMA port's GID table to use; -1: the best (RoCE v2 with IPv4 first)")          \
+    X(WEFT_IB_PKEY, ib_pkey, const char *, STRING, "",                                             \
+      "Partition of RDMA traffic, like 0x8001; empty: the default partition, else a port's first") \
+    X(WEFT_IB_SL, ib_service_level, int64_t, INTEGER, "0",                                         \
+      "Service level of RDMA traffic, 0 to 15")                                                    \
+    X(WEFT_IB_TC, ib_traffic_class, int64_t, INTEGER, "0",                                         \
+      "Traffic class of RDMA traffic over RoCE, 0 to 255")                                         \
+    X(WEFT_IB_TIMEOUT, ib_timeout, int64_t, INTEGER, "16",                                         \
+      "Wait for an RDMA acknowledgement: 4.096 us * 2^it, 1 to 31 (16: 0.27 s)")                   \
+    X(WEFT_IB_RETRY, ib_retry, int64_t, INTEGER, "7",                                              \
+      "Repetitions of an RDMA packet that is not acknowledged, 0 to 7")                            \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
       "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \

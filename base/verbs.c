@@ -20,11 +20,30 @@ static const struct weft_symbol symbols[] = {
     {"ibv_query_device@IBVERBS_1.1", offsetof(struct weft_verbs, query_device)},
     {"ibv_query_port@IBVERBS_1.1", offsetof(struct weft_verbs, query_port)},
     {"ibv_query_gid@IBVERBS_1.1", offsetof(struct weft_verbs, query_gid)},
+    {"ibv_query_pkey@IBVERBS_1.1", offsetof(struct weft_verbs, query_pkey)},
+    {"ibv_get_async_event@IBVERBS_1.1", offsetof(struct weft_verbs, get_async_event)},
+    {"ibv_ack_async_event@IBVERBS_1.1", offsetof(struct weft_verbs, ack_async_event)},
+    {"ibv_alloc_pd@IBVERBS_1.1", offsetof(struct weft_verbs, alloc_pd)},
+    {"ibv_dealloc_pd@IBVERBS_1.1", offsetof(struct weft_verbs, dealloc_pd)},
+    {"ibv_reg_mr@IBVERBS_1.1", offsetof(struct weft_verbs, reg_mr)},
+    {"ibv_dereg_mr@IBVERBS_1.1", offsetof(struct weft_verbs, dereg_mr)},
+    {"ibv_create_comp_channel@IBVERBS_1.0", offsetof(struct weft_verbs, create_comp_channel)},
+    {"ibv_destroy_comp_channel@IBVERBS_1.0", offsetof(struct weft_verbs, destroy_comp_channel)},
+    {"ibv_create_cq@IBVERBS_1.1", offsetof(struct weft_verbs, create_cq)},
+    {"ibv_destroy_cq@IBVERBS_1.1", offsetof(struct weft_verbs, destroy_cq)},
+    {"ibv_get_cq_event@IBVERBS_1.1", offsetof(struct weft_verbs, get_cq_event)},
+    {"ibv_ack_cq_events@IBVERBS_1.1", offsetof(struct weft_verbs, ack_cq_events)},
+    {"ibv_create_qp@IBVERBS_1.1", offsetof(struct weft_verbs, create_qp)},
+    {"ibv_modify_qp@IBVERBS_1.1", offsetof(struct weft_verbs, modify_qp)},
+    {"ibv_query_qp@IBVERBS_1.1", offsetof(struct weft_verbs, query_qp)},
+    {"ibv_destroy_qp@IBVERBS_1.1", offsetof(struct weft_verbs, destroy_qp)},
     // optional
+    {"_ibv_query_gid_table@IBVERBS_1.11", offsetof(struct weft_verbs, query_gid_table)},
+    {"ibv_reg_mr_iova2@IBVERBS_1.8", offsetof(struct weft_verbs, reg_mr_iova2)},
     {"ibv_reg_dmabuf_mr@IBVERBS_1.12", offsetof(struct weft_verbs, reg_dmabuf_mr)},
 };
 
-enum { NUM_REQUIRED = 8, NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
+enum { NUM_REQUIRED = 25, NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
 static const struct weft_library library = {"libibverbs.so.1", "the RDMA verbs library", symbols,
                                             NUM_SYMBOLS, NUM_REQUIRED};
 

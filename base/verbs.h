@@ -24,8 +24,33 @@ struct weft_verbs {
     int (*query_port)(struct ibv_context *context, uint8_t port,
                       struct _compat_ibv_port_attr *attributes); // see weft_verbs_query_port
     int (*query_gid)(struct ibv_context *context, uint8_t port, int index, union ibv_gid *gid);
+    int (*query_pkey)(struct ibv_context *context, uint8_t port, int index, __be16 *pkey);
+    int (*get_async_event)(struct ibv_context *context, struct ibv_async_event *event);
+    void (*ack_async_event)(struct ibv_async_event *event);
+    struct ibv_pd *(*alloc_pd)(struct ibv_context *context);
+    int (*dealloc_pd)(struct ibv_pd *pd);
+    struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *address, size_t length, int access);
+    int (*dereg_mr)(struct ibv_mr *mr);
+    struct ibv_comp_channel *(*create_comp_channel)(struct ibv_context *context);
+    int (*destroy_comp_channel)(struct ibv_comp_channel *channel);
+    struct ibv_cq *(*create_cq)(struct ibv_context *context, int entries, void *cq_context,
+                                struct ibv_comp_channel *channel, int vector);
+    int (*destroy_cq)(struct ibv_cq *cq);
+    int (*get_cq_event)(struct ibv_comp_channel *channel, struct ibv_cq **cq, void **cq_context);
+    void (*ack_cq_events)(struct ibv_cq *cq, unsigned int count);
+    struct ibv_qp *(*create_qp)(struct ibv_pd *pd, struct ibv_qp_init_attr *attributes);
+    int (*modify_qp)(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask);
+    int (*query_qp)(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask,
+                    struct ibv_qp_init_attr *initial);
+    int (*destroy_qp)(struct ibv_qp *qp);
+    /* Posting and polling go through the context's own table (ibv_post_send, ibv_poll_cq). */
 
     /* optional */
+    ssize_t (*query_gid_table)(struct ibv_context *context, struct ibv_gid_entry *entries,
+                               size_t max_entries, uint32_t flags, size_t entry_size);
+    /* drops what the device does not know of the optional access flags, such as relaxed order */
+    struct ibv_mr *(*reg_mr_iova2)(struct ibv_pd *pd, void *address, size_t length, uint64_t iova,
+                                   unsigned int access);
     struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset, size_t length,
                                     uint64_t iova, int file, int access);
 };

@@ -73,11 +73,25 @@ static void row_nccl(FILE *stream, const struct weft_bench_row *row, bool is_fir
     fflush(stream);
 }
 
-static void end_nccl(FILE *stream, double average_bus_gbps, uint64_t wrong)
+static void end_nccl(FILE *stream, const struct weft_bench_end *end)
 {
-    fprintf(stream, "# Out of bounds values : %llu %s\n", (unsigned long long)wrong,
-            wrong ? "FAILED" : "OK");
-    fprintf(stream, "# Avg bus bandwidth    : %g\n#\n", average_bus_gbps);
+    for (int i = 0; i < end->num_nics; i++) {
+        const struct weft_nic_counts *nic = &end->nics[i];
+        fprintf(stream, "# NIC %s of rank 0's host:", nic->name);
+        if (nic->has_bytes)
+            fprintf(stream, " sent %.6g MB, received %.6g MB;", (double)nic->sent_bytes / 1e6,
+                    (double)nic->received_bytes / 1e6);
+        if (nic->has_packets)
+            fprintf(stream, " %llu and %llu packets;", (unsigned long long)nic->sent_packets,
+                    (unsigned long long)nic->received_packets);
+        if (nic->has_retransmits)
+            fprintf(stream, " %llu retransmissions\n", (unsigned long long)nic->retransmits);
+        else
+            fputs(" retransmissions not told\n", stream);
+    }
+    fprintf(stream, "# Out of bounds values : %llu %s\n", (unsigned long long)end->wrong,
+            end->wrong ? "FAILED" : "OK");
+    fprintf(stream, "# Avg bus bandwidth    : %g\n#\n", end->average_bus_gbps);
 }
 
 /* ---- JSON ---- */
@@ -139,10 +153,28 @@ static void row_json(FILE *stream, const struct weft_bench_row *row, bool is_fir
     fflush(stream);
 }
 
-static void end_json(FILE *stream, double average_bus_gbps, uint64_t wrong)
+static void print_json_count(FILE *stream, const char *key, bool is_told, uint64_t count)
 {
-    fprintf(stream, "],\n \"average_busbw_gbps\": %.6f, \"wrong\": %llu}\n", average_bus_gbps,
-            (unsigned long long)wrong);
+    if (is_told)
+        fprintf(stream, ", \"%s\": %llu", key, (unsigned long long)count);
+}
+
+static void end_json(FILE *stream, const struct weft_bench_end *end)
+{
+    fputs("],\n \"nics\": [", stream);
+    for (int i = 0; i < end->num_nics; i++) {
+        const struct weft_nic_counts *nic = &end->nics[i];
+        fprintf(stream, "%s\n  {\"port\": ", i ? "," : "");
+        print_json_string(stream, nic->name);
+        print_json_count(stream, "sent_bytes", nic->has_bytes, nic->sent_bytes);
+        print_json_count(stream, "received_bytes", nic->has_bytes, nic->received_bytes);
+        print_json_count(stream, "sent_packets", nic->has_packets, nic->sent_packets);
+        print_json_count(stream, "received_packets", nic->has_packets, nic->received_packets);
+        print_json_count(stream, "retransmissions", nic->has_retransmits, nic->retransmits);
+        fputs("}", stream);
+    }
+    fprintf(stream, "],\n \"average_busbw_gbps\": %.6f, \"wrong\": %llu}\n", end->average_bus_gbps,
+            (unsigned long long)end->wrong);
 }
 
 /* ---- CSV ---- */
@@ -172,11 +204,10 @@ static void row_csv(FILE *stream, const struct weft_bench_row *row, bool is_firs
     fflush(stream);
 }
 
-static void end_csv(FILE *stream, double average_bus_gbps, uint64_t wrong)
+static void end_csv(FILE *stream, const struct weft_bench_end *end)
 {
     (void)stream;
-    (void)average_bus_gbps;
-    (void)wrong;
+    (void)end;
 }
 
 struct named_printer {

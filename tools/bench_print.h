@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/nic_counters.h"
 #include "weft/weft.h"
 
 /* One placement (out of place, in place) of one size. */
@@ -48,10 +49,17 @@ struct weft_bench_header {
     int warmup_iterations, iterations, check_iterations;
 };
 
+struct weft_bench_end {
+    double average_bus_gbps;
+    uint64_t wrong;
+    const struct weft_nic_counts *nics; // of rank 0's host: RDMA ports that moved something
+    int num_nics;
+};
+
 struct weft_bench_printer {
     void (*begin)(FILE *stream, const struct weft_bench_header *header);
     void (*row)(FILE *stream, const struct weft_bench_row *row, bool is_first);
-    void (*end)(FILE *stream, double average_bus_gbps, uint64_t wrong);
+    void (*end)(FILE *stream, const struct weft_bench_end *end);
 };
 
 /* "nccl", "json" or "csv"; NULL for any other name. */

@@ -33,6 +33,8 @@ struct bench {
     double bus_sum;
     int num_timings;
     int num_rows;
+    struct weft_nic_counts nics[WEFT_NIC_COUNTERS]; // before the run
+    int num_nics;
     struct weft_error *error;
 };
 
@@ -415,6 +417,28 @@ static weft_status allocate(struct bench *bench)
                      bench->rank, bytes, *text ? text : weft_status_text(status));
 }
 
+static int read_nics(struct weft_nic_counts counts[WEFT_NIC_COUNTERS])
+{
+    struct weft_sysfs files;
+    if (weft_sysfs_open("/", &files, NULL) != WEFT_OK)
+        return 0;
+    int count = weft_nic_counts_read(&files, counts);
+    weft_sysfs_close(&files);
+    return count;
+}
+
+static void print_end(const struct bench *bench)
+{
+    struct weft_nic_counts nics[WEFT_NIC_COUNTERS];
+    struct weft_bench_end end = {
+        .average_bus_gbps = bench->num_timings ? bench->bus_sum / bench->num_timings : 0,
+        .wrong = bench->wrong,
+        .nics = nics,
+        .num_nics = weft_nic_counts_since(bench->nics, bench->num_nics, nics, read_nics(nics)),
+    };
+    bench->printer->end(stdout, &end);
+}
+
 weft_status weft_bench_check(const struct weft_bench_settings *settings, int num_ranks,
                              struct weft_error *error)
 {
@@ -455,12 +479,12 @@ weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_cont
         .error = error,
     };
     WEFT_TRY(weft_bench_check(settings, bench.num_ranks, error));
+    bench.num_nics = read_nics(bench.nics);
     weft_status status = allocate(&bench);
     if (status == WEFT_OK)
         status = run_all(&bench);
     if (status == WEFT_OK && bench.rank == 0)
-        bench.printer->end(stdout, bench.num_timings ? bench.bus_sum / bench.num_timings : 0,
-                           bench.wrong);
+        print_end(&bench);
     if (status == WEFT_OK)
         *wrong = bench.wrong;
     weft_status freed[2] = {weft_bench_buffer_free(settings, context, bench.send),

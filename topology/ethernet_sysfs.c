@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sysfs.h"
 #include "topology/ethernet.h"
-#include "topology/sysfs.h"
 
 /* sysfs names a few kinds only; the rest shows in what is there. */
 static void read_kind(const struct weft_sysfs *sysfs, struct weft_interface *interface)

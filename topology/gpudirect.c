@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sysfs.h"
 #include "topology/pcie.h"
-#include "topology/sysfs.h"
 
 enum {
     MAX_HOPS = 32,

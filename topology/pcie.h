@@ -6,8 +6,8 @@
 #ifndef WEFT_TOPOLOGY_PCIE_H
 #define WEFT_TOPOLOGY_PCIE_H
 
+#include "base/sysfs.h"
 #include "topology/graph.h"
-#include "topology/sysfs.h"
 
 /* Transfers per second and lane, in millions: "8 GT/s" and "Gen3" are 8000. A number without unit
  * is taken as GT/s. -1: says nothing ("", "Unknown"), or PCI Express has no such rate. */

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sysfs.h"
 #include "topology/pcie.h"
 #include "topology/probe.h"
-#include "topology/sysfs.h"
 
 enum {
     MAX_CHAIN = 40, // bridges above a device

@@ -14,19 +14,18 @@
 #include <string.h>
 
 #include "base/format.h"
-#include "base/verbs.h"
+#include "base/sysfs.h"
+#include "base/verbs_gids.h"
+#include "base/verbs_words.h"
 #include "topology/apart.h"
 #include "topology/gpudirect.h"
 #include "topology/guid.h"
 #include "topology/probe.h"
-#include "topology/sysfs.h"
 
 enum {
     MAX_DEVICES = 1024,
     MAX_PORTS = 8,      // of one device
-    MAX_GIDS = 256,     // of one port, that are looked at
     MAX_KEPT_GIDS = 32, // of one device: a node has room for so many attributes only
-    GID_TEXT_BYTES = 40,
     KEY_BYTES = 48,
 };
 static const int64_t timeout_ns = 15000000000;
@@ -161,16 +160,10 @@ static weft_status read_rate(struct verbs_import *im, const struct rdma *rdma)
 
 static weft_status read_state(struct verbs_import *im, const struct rdma *rdma)
 {
-    static const char *const states[] = {"none",  "down",   "initializing",
-                                         "armed", "active", "active (deferred)"};
-    static const char *const physical[] = {"unknown",  "sleeping", "polling",  "disabled",
-                                           "training", "up",       "recovery", "testing"};
     char key[KEY_BYTES];
-    unsigned state = (unsigned)rdma->attributes.state, physical_state = rdma->attributes.phys_state;
-    const char *name = state < sizeof states / sizeof states[0] ? states[state] : "unknown";
-    const char *physical_name = physical_state < sizeof physical / sizeof physical[0]
-                                    ? physical[physical_state]
-                                    : "unknown";
+    unsigned state = (unsigned)rdma->attributes.state;
+    const char *name = weft_port_state_name(state);
+    const char *physical_name = weft_port_physical_state_name(rdma->attributes.phys_state);
     WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "process.port_state", key), name));
     WEFT_TRY(
         set_text(im, rdma->node, port_key(rdma, "process.physical_state", key), physical_name));
@@ -182,75 +175,42 @@ static weft_status read_state(struct verbs_import *im, const struct rdma *rdma)
                                     physical_name);
 }
 
-static void write_gid(const unsigned char *raw, char *text)
+/* One entry: kept as text, and as the port's address where it is one. *has_ip: already found. */
+static weft_status keep_gid(struct verbs_import *im, const struct rdma *rdma,
+                            const struct weft_gid *gid, bool *has_ip)
 {
-    size_t used = 0;
-    for (int i = 0; i < 16; i += 2)
-        used += (size_t)snprintf(text + used, GID_TEXT_BYTES - used, "%s%02x%02x", i ? ":" : "",
-                                 raw[i], raw[i + 1]);
-}
-
-/* "::ffff:10.0.0.1" is how an IPv4 address is written as a GID. */
-static bool is_ipv4(const unsigned char *raw)
-{
-    static const unsigned char prefix[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(raw, prefix, sizeof prefix) == 0;
-}
-
-/* One entry: kept as text, and as the port's address where it is one. *is_ip: already found. */
-static weft_status keep_gid(struct verbs_import *im, const struct rdma *rdma, int index,
-                            const union ibv_gid *gid, bool *has_ip)
-{
-    char text[GID_TEXT_BYTES], type[32], interface[32], word[32], key[KEY_BYTES], all[128];
-    write_gid(gid->raw, text);
-    weft_sysfs_text(&im->files, type, sizeof type,
-                    "sys/class/infiniband/%s/ports/%d/gid_attrs/types/%d", rdma->name, rdma->port,
-                    index);
-    weft_sysfs_text(&im->files, interface, sizeof interface,
-                    "sys/class/infiniband/%s/ports/%d/gid_attrs/ndevs/%d", rdma->name, rdma->port,
-                    index);
-    bool is_ethernet = rdma->attributes.link_layer == IBV_LINK_LAYER_ETHERNET;
-    const char *kind = !is_ethernet ? "InfiniBand" : strstr(type, "v2") ? "RoCE v2" : "RoCE v1";
-    if (is_ethernet && !type[0])
-        kind = "RoCE of unknown version";
-    snprintf(all, sizeof all, "%s, %s%s%s", text, kind, interface[0] ? ", " : "", interface);
-    snprintf(word, sizeof word, "process.gid%d", index);
+    char text[WEFT_GID_TEXT_BYTES], word[32], key[KEY_BYTES], all[128];
+    snprintf(all, sizeof all, "%s, %s%s%s", weft_gid_digits(gid->raw, text),
+             weft_gid_kind_name(gid->kind), gid->interface[0] ? ", " : "", gid->interface);
+    snprintf(word, sizeof word, "process.gid%d", gid->index);
     WEFT_TRY(set_text(im, rdma->node, port_key(rdma, word, key), all));
-    if (!is_ethernet || !is_ipv4(gid->raw) || *has_ip || !strstr(type, "v2"))
+    if (gid->kind != WEFT_GID_ROCE_V2 || weft_gid_scope(gid->raw) != WEFT_GID_IPV4 || *has_ip)
         return WEFT_OK;
     *has_ip = true;
-    snprintf(all, sizeof all, "%u.%u.%u.%u", gid->raw[12], gid->raw[13], gid->raw[14],
-             gid->raw[15]);
-    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "process.roce_ip", key), all));
+    WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "process.roce_ip", key),
+                      weft_gid_text(gid->raw, text)));
     WEFT_TRY(set_text(im, rdma->node, port_key(rdma, "roce", key), "v2"));
-    return set_number(im, rdma->node, port_key(rdma, "process.roce_gid_index", key), index);
-}
-
-static bool is_empty(const union ibv_gid *gid)
-{
-    static const unsigned char nothing[8];
-    return memcmp(gid->raw + 8, nothing, sizeof nothing) == 0; // an empty one has its prefix still
+    return set_number(im, rdma->node, port_key(rdma, "process.roce_gid_index", key), gid->index);
 }
 
 static weft_status read_gids(struct verbs_import *im, struct rdma *rdma)
 {
-    int count = rdma->attributes.gid_tbl_len, kept = 0;
+    struct weft_gid gids[MAX_KEPT_GIDS];
     bool has_ip = false;
     char key[KEY_BYTES];
-    for (int i = 0; i < count && i < MAX_GIDS && rdma->num_gids < MAX_KEPT_GIDS; i++) {
-        union ibv_gid gid = {0};
-        if (im->verbs->query_gid(rdma->context, (uint8_t)rdma->port, i, &gid) != 0)
-            break;
-        if (is_empty(&gid))
-            continue;
-        kept++;
-        rdma->num_gids++;
-        WEFT_TRY(keep_gid(im, rdma, i, &gid, &has_ip));
-        if (i == 0 && rdma->attributes.link_layer == IBV_LINK_LAYER_INFINIBAND)
+    int count =
+        weft_verbs_gids(im->verbs, &im->files, rdma->context, rdma->name, (uint8_t)rdma->port,
+                        &rdma->attributes, gids, MAX_KEPT_GIDS - rdma->num_gids);
+    rdma->num_gids += count;
+    for (int i = 0; i < count; i++) {
+        union ibv_gid gid;
+        memcpy(gid.raw, gids[i].raw, sizeof gid.raw);
+        WEFT_TRY(keep_gid(im, rdma, &gids[i], &has_ip));
+        if (gids[i].index == 0 && gids[i].kind == WEFT_GID_INFINIBAND)
             WEFT_TRY(set_guid(im, rdma->node, port_key(rdma, "port_guid", key),
                               gid.global.interface_id));
     }
-    if (rdma->attributes.link_layer == IBV_LINK_LAYER_ETHERNET && kept > 0 && !has_ip)
+    if (rdma->attributes.link_layer == IBV_LINK_LAYER_ETHERNET && count > 0 && !has_ip)
         WEFT_TRY(weft_topology_add_remark(
             im->topology, WEFT_REMARK_HIDDEN, WEFT_SOURCE_VERBS, rdma->node, im->error,
             "port %d of %.60s has no RoCE v2 address with an IPv4 address", rdma->port,

@@ -20,7 +20,7 @@ enum {
 
 /* ---- which attributes a line shows, in this order; how; and which tell twins apart ---- */
 
-enum attribute_form { FORM_TEXT, FORM_BYTES, FORM_NUMBER, FORM_THREADS };
+enum attribute_form { FORM_TEXT, FORM_BYTES, FORM_NUMBER, FORM_THREADS, FORM_MBPS };
 
 static const struct {
     const char *key;
@@ -35,7 +35,9 @@ static const struct {
     {"threads", FORM_THREADS, "thread"},
     {"l2_bytes", FORM_BYTES, "L2 "},
     {"l3_bytes", FORM_BYTES, "L3 "},
+    {"rate_mbps", FORM_MBPS, ""},
     {"interface", FORM_TEXT, ""},
+    {"rdma_device", FORM_TEXT, ""},
     {"pci_address", FORM_TEXT, ""},
 };
 
@@ -109,6 +111,10 @@ static const char *show_attribute(const struct weft_attribute *a, enum attribute
         return a->text;
     if (form == FORM_BYTES)
         return weft_format_bytes(a->number, text, size);
+    if (form == FORM_MBPS) { // in bits, as networks are sold
+        snprintf(text, size, "%.4g Gb/s", (double)a->number / 1000);
+        return text;
+    }
     snprintf(text, size, form == FORM_THREADS ? "%lld %s%s" : "%lld", (long long)a->number,
              "thread", a->number == 1 ? "" : "s");
     return text;

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "transport/verbs_options.h"
 
 enum {
     WEFT_ADDRESS_BYTES = 192,       // opaque address of a device, published at the meeting
@@ -104,6 +105,7 @@ struct weft_device_options {
     const char *more_addresses; // further ones, separated by commas; NULL or empty: none
     const char *congestion;     // control of TCP sockets; NULL or empty: what suits the connection
     bool checksums; // over TCP, of every packet, if either end of a connection wants them
+    const struct weft_verbs_options *verbs; // RDMA; NULL: defaults
     size_t eager_bytes;
     struct weft_device_events events;
 };

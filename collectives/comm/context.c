@@ -140,11 +140,22 @@ weft_status weft_context_transports(const struct weft_context *context, const ch
 
 static weft_status open_devices(struct weft_context *context, struct weft_error *error)
 {
+    const struct weft_config *config = &context->config;
+    const struct weft_verbs_options verbs = {
+        .hca = config->ib_hca,
+        .pkey = config->ib_pkey,
+        .gid_index = config->ib_gid_index,
+        .service_level = config->ib_service_level,
+        .traffic_class = config->ib_traffic_class,
+        .timeout = config->ib_timeout,
+        .retry = config->ib_retry,
+    };
     struct weft_device_options options = {
-        .listen_address = context->config.bootstrap_address,
-        .more_addresses = context->config.tcp_addresses,
-        .congestion = context->config.tcp_congestion,
-        .checksums = context->config.tcp_checksum != 0,
+        .listen_address = config->bootstrap_address,
+        .more_addresses = config->tcp_addresses,
+        .congestion = config->tcp_congestion,
+        .checksums = config->tcp_checksum != 0,
+        .verbs = &verbs,
         .events = weft_world_device_events_prototype,
     };
     memcpy(options.process_id, context->process_id, sizeof options.process_id);
@@ -152,8 +163,12 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
         struct weft_error why = {.text = "not in WEFT_TRANSPORTS"};
         options.eager_bytes = context->config.eager_bytes > 0 ? (size_t)context->config.eager_bytes
                                                               : weft_transports[i]->eager_bytes;
-        if (!is_wanted(context->config.transports, weft_transports[i]->name) ||
-            weft_transports[i]->open(&options, &context->devices[i], &why) != WEFT_OK) {
+        weft_status status = is_wanted(config->transports, weft_transports[i]->name)
+                                 ? weft_transports[i]->open(&options, &context->devices[i], &why)
+                                 : WEFT_UNSUPPORTED;
+        if (status == WEFT_INVALID_ARGUMENT) // a variable asks for what is not there
+            return weft_fail(error, status, "%s", why.text);
+        if (status != WEFT_OK) {
             snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.120s",
                      why.text);
             WEFT_LOG(WEFT_LOG_INFO, "transport %s: %s", weft_transports[i]->name, why.text);

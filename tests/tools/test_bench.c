@@ -256,7 +256,13 @@ static char *print(const char *format)
     printer->begin(stream, &header);
     printer->row(stream, &rows[0], true);
     printer->row(stream, &rows[1], false);
-    printer->end(stream, 1.5, 3);
+    const struct weft_nic_counts nics[] = {
+        {"mlx5_0:1", true, true, true, 2000000, 3000000, 20, 30, 4},
+        {.name = "x:1", .has_bytes = true, .sent_bytes = 5},
+    };
+    const struct weft_bench_end end = {
+        .average_bus_gbps = 1.5, .wrong = 3, .nics = nics, .num_nics = 2};
+    printer->end(stream, &end);
     fclose(stream);
     return text;
 }
@@ -271,6 +277,11 @@ static void table_is_that_of_nccl_tests(void **state)
     assert_non_null(strstr(text, lines));
     assert_non_null(strstr(text, "    33554432      8388608 bfloat16   none      0    12346   12.34"
                                  "   56.78       3      N/A     N/A     N/A     N/A\n"));
+    assert_non_null(strstr(text,
+                           "# NIC mlx5_0:1 of rank 0's host: sent 2 MB, received 3 MB; 20 and "
+                           "30 packets; 4 retransmissions\n"
+                           "# NIC x:1 of rank 0's host: sent 5e-06 MB, received 0 MB; "
+                           "retransmissions not told\n"));
     assert_non_null(strstr(text, "# Out of bounds values : 3 FAILED\n"));
     assert_non_null(strstr(text, "# Avg bus bandwidth    : 1.5\n"));
     assert_non_null(strstr(text, "buffers: mem; plan: ring over shm\n"));
@@ -295,6 +306,11 @@ static void json_is_json(void **state)
         fail_msg("%s in %s", error.text, text);
     json_t *results = json_object_get(json, "results");
     assert_int_equal(json_array_size(results), 2);
+    json_t *nics = json_object_get(json, "nics"), *nic = json_array_get(nics, 0);
+    assert_int_equal(json_array_size(nics), 2);
+    assert_string_equal(json_string_value(json_object_get(nic, "port")), "mlx5_0:1");
+    assert_int_equal(json_integer_value(json_object_get(nic, "retransmissions")), 4);
+    assert_null(json_object_get(json_array_get(nics, 1), "retransmissions"));
     json_t *second = json_array_get(results, 1);
     assert_int_equal(json_integer_value(json_object_get(second, "bytes")), 33554432);
     assert_true(json_is_null(json_object_get(second, "in_place")));

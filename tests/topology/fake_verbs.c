@@ -4,6 +4,7 @@
  */
 #include "tests/topology/fake_verbs.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -99,11 +100,97 @@ static int query_gid(struct ibv_context *context, uint8_t port, int index, union
     return 0;
 }
 
+static int query_pkey(struct ibv_context *context, uint8_t port, int index, __be16 *pkey)
+{
+    if (index >= FAKE_MAX_PKEYS)
+        return -1;
+    *pkey = htobe16(of_context(context)->ports[port - 1].pkeys[index]);
+    return 0;
+}
+
+static ssize_t query_gid_table(struct ibv_context *context, struct ibv_gid_entry *entries,
+                               size_t max_entries, uint32_t flags, size_t entry_size)
+{
+    static const union ibv_gid nothing;
+    size_t count = 0;
+    (void)flags, (void)entry_size;
+    // backwards: nobody promises an order
+    for (int port = of_context(context)->attributes.phys_port_cnt - 1; port >= 0; port--)
+        for (int i = FAKE_MAX_GIDS - 1; i >= 0 && count < max_entries; i--) {
+            const struct fake_port *from = &of_context(context)->ports[port];
+            if (memcmp(&from->gids[i], &nothing, sizeof nothing) == 0)
+                continue;
+            entries[count++] = (struct ibv_gid_entry){.gid = from->gids[i],
+                                                      .gid_index = (uint32_t)i,
+                                                      .port_num = (uint32_t)port + 1,
+                                                      .gid_type = from->kinds[i]};
+        }
+    return (ssize_t)count;
+}
+
+/* ---- memory ---- */
+
+static struct ibv_pd *alloc_pd(struct ibv_context *context)
+{
+    struct ibv_pd *pd = calloc(1, sizeof *pd);
+    pd->context = context;
+    return pd;
+}
+
+static int dealloc_pd(struct ibv_pd *pd)
+{
+    free(pd);
+    return 0;
+}
+
+static struct ibv_mr *register_bytes(struct ibv_pd *pd, void *address, size_t length)
+{
+    if ((rdma->locked_limit && rdma->region_bytes + length > rdma->locked_limit) ||
+        (rdma->max_regions && rdma->num_regions == rdma->max_regions)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    struct ibv_mr *mr = calloc(1, sizeof *mr);
+    rdma->num_regions++;
+    rdma->num_registrations++;
+    rdma->region_bytes += length;
+    *mr = (struct ibv_mr){.context = pd->context,
+                          .pd = pd,
+                          .addr = address,
+                          .length = length,
+                          .lkey = (uint32_t)rdma->num_registrations,
+                          .rkey = (uint32_t)rdma->num_registrations + 1000};
+    return mr;
+}
+
+static struct ibv_mr *reg_mr(struct ibv_pd *pd, void *address, size_t length, int access)
+{
+    uint64_t start = (uint64_t)(uintptr_t)address;
+    (void)access;
+    if (rdma->gpu_errno && start >= rdma->gpu_start && start < rdma->gpu_end) {
+        errno = rdma->gpu_errno;
+        return NULL;
+    }
+    return register_bytes(pd, address, length);
+}
+
+static int dereg_mr(struct ibv_mr *mr)
+{
+    rdma->num_regions--;
+    rdma->region_bytes -= mr->length;
+    free(mr);
+    return 0;
+}
+
 static struct ibv_mr *reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length,
                                     uint64_t iova, int file, int access)
 {
-    (void)pd, (void)offset, (void)length, (void)iova, (void)file, (void)access;
-    return NULL;
+    (void)offset, (void)file, (void)access;
+    if (rdma->dmabuf_errno) {
+        errno = rdma->dmabuf_errno;
+        return NULL;
+    }
+    return register_bytes(pd, (void *)(uintptr_t)iova, length);
 }
 
 struct weft_verbs fake_verbs(struct fake_rdma *used)
@@ -118,6 +205,12 @@ struct weft_verbs fake_verbs(struct fake_rdma *used)
         .query_device = query_device,
         .query_port = query_port,
         .query_gid = query_gid,
+        .query_pkey = query_pkey,
+        .query_gid_table = used->has_gid_table ? query_gid_table : NULL,
+        .alloc_pd = alloc_pd,
+        .dealloc_pd = dealloc_pd,
+        .reg_mr = reg_mr,
+        .dereg_mr = dereg_mr,
         .reg_dmabuf_mr = used->has_dmabuf ? reg_dmabuf_mr : NULL,
     };
 }
@@ -128,12 +221,14 @@ void fake_port_up(struct fake_port *port, bool is_infiniband, uint8_t speed, uin
         .state = IBV_PORT_ACTIVE,
         .active_mtu = IBV_MTU_4096,
         .gid_tbl_len = FAKE_MAX_GIDS,
+        .pkey_tbl_len = FAKE_MAX_PKEYS,
         .lid = is_infiniband ? 42 : 0,
         .active_width = 2,
         .active_speed = speed,
         .phys_state = 5,
         .link_layer = is_infiniband ? IBV_LINK_LAYER_INFINIBAND : IBV_LINK_LAYER_ETHERNET,
     };
+    port->pkeys[0] = 0xffff;
     port->gids[0].raw[0] = 0xfe;
     port->gids[0].raw[1] = 0x80;
     for (int i = 0; i < 8; i++)

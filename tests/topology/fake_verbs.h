@@ -10,13 +10,15 @@
 
 #include "base/verbs.h"
 
-enum { FAKE_MAX_DEVICES = 8, FAKE_MAX_PORTS = 8, FAKE_MAX_GIDS = 4 };
+enum { FAKE_MAX_DEVICES = 10, FAKE_MAX_PORTS = 8, FAKE_MAX_GIDS = 4, FAKE_MAX_PKEYS = 4 };
 
 struct fake_port {
     int status; // of the query
     struct ibv_port_attr attributes;
     uint32_t speed; // beyond 8 bits: told by libraries that know
     union ibv_gid gids[FAKE_MAX_GIDS];
+    uint32_t kinds[FAKE_MAX_GIDS]; // enum ibv_gid_type, told where the library has a table
+    uint16_t pkeys[FAKE_MAX_PKEYS];
 };
 
 struct fake_device {
@@ -33,7 +35,13 @@ struct fake_rdma {
     int count;
     int list_errno;
     int num_open; // contexts, at the end
-    bool has_dmabuf;
+    bool has_dmabuf, has_gid_table;
+    /* registered memory */
+    int num_regions, max_regions;        // now; 0: no limit
+    uint64_t region_bytes, locked_limit; // now; 0: no limit
+    int num_registrations;               // ever
+    int dmabuf_errno, gpu_errno;         // why a registration fails; 0: it does not
+    uint64_t gpu_start, gpu_end;         // addresses of GPU memory
     struct fake_device devices[FAKE_MAX_DEVICES];
 };
 

@@ -4,8 +4,8 @@
  * never leave it, whatever links a copied tree holds; only plain files are read, and never more
  * than the caller's buffer.
  */
-#ifndef WEFT_TOPOLOGY_SYSFS_H
-#define WEFT_TOPOLOGY_SYSFS_H
+#ifndef WEFT_BASE_SYSFS_H
+#define WEFT_BASE_SYSFS_H
 
 #include <dirent.h>
 #include <stdbool.h>

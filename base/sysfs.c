@@ -3,7 +3,7 @@
  * See sysfs.h. openat2 keeps every step of a path below the root; kernels before 5.6 have none, and
  * there links are followed as the kernel does.
  */
-#include "topology/sysfs.h"
+#include "base/sysfs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,421 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * See verbs_memory.h. Regions that can be found are in an array, ordered by start; those that were
+ * forgotten while in use wait for their last release in a list.
+ */
+#include "transport/verbs_memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "transport/verbs_register.h"
+
+enum { MANY_REGIONS = 1024, HUGE_BYTES = 2 << 20 };
+
+struct entry {
+    struct weft_verbs_region region; // first: what callers hold
+    int access;
+    int num_uses;
+    bool is_kept;
+    bool is_allocated; // by weft_verbs_memory_allocate
+    bool is_forgotten;
+    uint64_t used; // when last, by the clock
+    struct entry *next_forgotten;
+};
+
+struct weft_verbs_memory {
+    struct weft_verbs_registrar registrar;
+    struct weft_verbs_memory_limits limits;
+    struct entry **entries; // by start
+    int num_entries, room;
+    int last_found;
+    uint64_t longest; // of the entries, at least
+    struct entry *forgotten;
+    int num_kept;
+    uint64_t kept_bytes;
+    uint64_t clock;
+    struct weft_verbs_memory_counts counts;
+};
+
+weft_status weft_verbs_memory_create(const struct weft_verbs *verbs, struct ibv_pd *pd,
+                                     const struct weft_verbs_memory_limits *limits,
+                                     const char *root, struct weft_verbs_memory **memory,
+                                     struct weft_error *error)
+{
+    struct weft_verbs_memory *made = calloc(1, sizeof *made);
+    if (!made)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for registrations");
+    made->limits = *limits;
+    if (made->limits.max_regions <= 0)
+        made->limits.max_regions = MANY_REGIONS;
+    if (made->limits.max_bytes == 0)
+        made->limits.max_bytes = UINT64_MAX;
+    weft_status status = weft_verbs_registrar_open(&made->registrar, verbs, pd, root, error);
+    if (status != WEFT_OK) {
+        free(made);
+        return status;
+    }
+    *memory = made;
+    return WEFT_OK;
+}
+
+/* ---- the array ---- */
+
+static uint64_t end_of(const struct entry *entry)
+{
+    return entry->region.start + entry->region.bytes;
+}
+
+/* The first entry that starts behind `start`. */
+static int place_behind(const struct weft_verbs_memory *memory, uint64_t start)
+{
+    int low = 0, high = memory->num_entries;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (memory->entries[middle]->region.start > start)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static bool make_room(struct weft_verbs_memory *memory)
+{
+    if (memory->num_entries < memory->room)
+        return true;
+    int room = memory->room ? memory->room * 2 : 64;
+    struct entry **larger = realloc(memory->entries, (size_t)room * sizeof(struct entry *));
+    if (!larger)
+        return false;
+    memory->entries = larger;
+    memory->room = room;
+    return true;
+}
+
+static void insert(struct weft_verbs_memory *memory, struct entry *entry)
+{
+    int place = place_behind(memory, entry->region.start);
+    memmove(memory->entries + place + 1, memory->entries + place,
+            (size_t)(memory->num_entries - place) * sizeof(struct entry *));
+    memory->entries[place] = entry;
+    memory->num_entries++;
+    if (entry->region.bytes > memory->longest)
+        memory->longest = entry->region.bytes;
+    memory->num_kept += entry->is_kept;
+    memory->kept_bytes += entry->is_kept ? entry->region.bytes : 0;
+}
+
+/* Takes it out of the array; it stays registered. */
+static struct entry *take_out(struct weft_verbs_memory *memory, int place)
+{
+    struct entry *entry = memory->entries[place];
+    memory->num_entries--;
+    memmove(memory->entries + place, memory->entries + place + 1,
+            (size_t)(memory->num_entries - place) * sizeof(struct entry *));
+    memory->num_kept -= entry->is_kept;
+    memory->kept_bytes -= entry->is_kept ? entry->region.bytes : 0;
+    if (memory->num_entries == 0)
+        memory->longest = 0;
+    return entry;
+}
+
+static int place_of(const struct weft_verbs_memory *memory, const struct entry *entry)
+{
+    int place = place_behind(memory, entry->region.start) - 1;
+    while (place >= 0 && memory->entries[place] != entry)
+        place--;
+    return place;
+}
+
+static void end_registration(struct weft_verbs_memory *memory, struct entry *entry)
+{
+    int failure = memory->registrar.verbs->dereg_mr(entry->region.mr);
+    if (failure)
+        WEFT_LOG(WEFT_LOG_WARN, "%llu bytes of memory cannot be deregistered: %s",
+                 (unsigned long long)entry->region.bytes, strerror(failure > 0 ? failure : errno));
+    memory->counts.num_regions--;
+    memory->counts.bytes -= entry->region.bytes;
+    free(entry);
+}
+
+void weft_verbs_memory_destroy(struct weft_verbs_memory **memory)
+{
+    if (!*memory)
+        return;
+    struct weft_verbs_memory *m = *memory;
+    while (m->num_entries > 0) {
+        struct entry *entry = take_out(m, m->num_entries - 1);
+        void *mapping = entry->is_allocated ? (void *)(uintptr_t)entry->region.start : NULL;
+        size_t bytes = entry->region.bytes;
+        end_registration(m, entry);
+        if (mapping)
+            munmap(mapping, bytes);
+    }
+    while (m->forgotten) {
+        struct entry *entry = m->forgotten;
+        m->forgotten = entry->next_forgotten;
+        end_registration(m, entry);
+    }
+    weft_verbs_registrar_close(&m->registrar);
+    free(m->entries);
+    free(m);
+    *memory = NULL;
+}
+
+/* ---- finding ---- */
+
+static bool holds(const struct entry *entry, uint64_t start, uint64_t bytes, int access)
+{
+    return entry->region.start <= start && bytes <= entry->region.bytes &&
+           start - entry->region.start <= entry->region.bytes - bytes &&
+           (access & ~entry->access) == 0;
+}
+
+static struct entry *find(struct weft_verbs_memory *memory, uint64_t start, uint64_t bytes,
+                          int access)
+{
+    if (memory->last_found < memory->num_entries &&
+        holds(memory->entries[memory->last_found], start, bytes, access))
+        return memory->entries[memory->last_found];
+    for (int i = place_behind(memory, start) - 1; i >= 0; i--) {
+        const struct entry *entry = memory->entries[i];
+        if (start - entry->region.start >= memory->longest)
+            break;
+        if (!holds(entry, start, bytes, access))
+            continue;
+        memory->last_found = i;
+        return memory->entries[i];
+    }
+    return NULL;
+}
+
+const struct weft_verbs_region *weft_verbs_memory_find(struct weft_verbs_memory *memory,
+                                                       const void *start, uint64_t bytes,
+                                                       int access)
+{
+    struct entry *entry = find(memory, (uint64_t)(uintptr_t)start, bytes, access);
+    return entry ? &entry->region : NULL;
+}
+
+/* ---- registering ---- */
+
+/* Ends the registration that is unused for longest; false: all are in use. */
+static bool evict(struct weft_verbs_memory *memory)
+{
+    int oldest = -1;
+    for (int i = 0; i < memory->num_entries; i++)
+        if (memory->entries[i]->num_uses == 0 &&
+            (oldest < 0 || memory->entries[i]->used < memory->entries[oldest]->used))
+            oldest = i;
+    if (oldest < 0)
+        return false;
+    end_registration(memory, take_out(memory, oldest));
+    memory->counts.num_evicted++;
+    return true;
+}
+
+/* Whether one more kept region of so many bytes is within the limits, after evictions. */
+static bool may_keep(struct weft_verbs_memory *memory, uint64_t bytes)
+{
+    const struct weft_verbs_memory_limits *limits = &memory->limits;
+    if (bytes > limits->max_bytes)
+        return false;
+    while (memory->num_kept >= limits->max_regions ||
+           memory->kept_bytes > limits->max_bytes - bytes)
+        if (!evict(memory))
+            return false;
+    return true;
+}
+
+/* Unused regions that the new one makes superfluous. */
+static void drop_covered(struct weft_verbs_memory *memory, const struct entry *cover)
+{
+    for (int i = memory->num_entries - 1; i >= 0; i--) {
+        const struct entry *entry = memory->entries[i];
+        if (entry != cover && entry->num_uses == 0 &&
+            holds(cover, entry->region.start, entry->region.bytes, entry->access))
+            end_registration(memory, take_out(memory, i));
+    }
+}
+
+static weft_status add(struct weft_verbs_memory *memory, const struct weft_verbs_range *range,
+                       struct entry **added, struct weft_error *error)
+{
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (!entry || !make_room(memory)) {
+        free(entry);
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a registration");
+    }
+    bool is_kept = range->is_kept && may_keep(memory, range->bytes);
+    struct ibv_mr *mr = NULL;
+    weft_status status;
+    do // what is not in use gives its place to what will be
+        status = weft_verbs_registrar_try(&memory->registrar, range, &mr, error);
+    while (status == WEFT_OUT_OF_MEMORY && evict(memory));
+    if (status != WEFT_OK) {
+        free(entry);
+        return status;
+    }
+    *entry = (struct entry){
+        .region = {(uint64_t)(uintptr_t)range->start, range->bytes, mr->lkey, mr->rkey, mr},
+        .access = range->access,
+        .is_kept = is_kept,
+    };
+    insert(memory, entry);
+    memory->counts.num_registered++;
+    memory->counts.num_regions++;
+    memory->counts.bytes += range->bytes;
+    drop_covered(memory, entry);
+    *added = entry;
+    return WEFT_OK;
+}
+
+static void use(struct weft_verbs_memory *memory, struct entry *entry)
+{
+    memory->counts.num_in_use += entry->num_uses == 0;
+    entry->num_uses++;
+    entry->used = ++memory->clock;
+}
+
+weft_status weft_verbs_memory_acquire(struct weft_verbs_memory *memory,
+                                      const struct weft_verbs_range *range,
+                                      const struct weft_verbs_region **region,
+                                      struct weft_error *error)
+{
+    uint64_t start = (uint64_t)(uintptr_t)range->start;
+    if (range->bytes == 0 || range->bytes > UINT64_MAX - start)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%llu bytes at %p are no memory",
+                         (unsigned long long)range->bytes, range->start);
+    struct entry *entry = find(memory, start, range->bytes, range->access);
+    if (entry)
+        memory->counts.num_found++;
+    else
+        WEFT_TRY(add(memory, range, &entry, error));
+    use(memory, entry);
+    *region = &entry->region;
+    return WEFT_OK;
+}
+
+static void unlink_forgotten(struct weft_verbs_memory *memory, struct entry *entry)
+{
+    struct entry **link = &memory->forgotten;
+    while (*link != entry)
+        link = &(*link)->next_forgotten;
+    *link = entry->next_forgotten;
+}
+
+void weft_verbs_memory_release(struct weft_verbs_memory *memory,
+                               const struct weft_verbs_region *region)
+{
+    struct entry *entry = (struct entry *)(uintptr_t)region; // its first member
+    if (--entry->num_uses > 0)
+        return;
+    memory->counts.num_in_use--;
+    if (entry->is_forgotten)
+        unlink_forgotten(memory, entry);
+    else if (!entry->is_kept)
+        take_out(memory, place_of(memory, entry));
+    else
+        return;
+    end_registration(memory, entry);
+}
+
+int weft_verbs_memory_forget(struct weft_verbs_memory *memory, const void *start, uint64_t bytes)
+{
+    uint64_t first = (uint64_t)(uintptr_t)start;
+    uint64_t end = bytes > UINT64_MAX - first ? UINT64_MAX : first + bytes;
+    int num_in_use = 0;
+    for (int i = memory->num_entries - 1; i >= 0; i--) {
+        if (memory->entries[i]->region.start >= end || end_of(memory->entries[i]) <= first)
+            continue;
+        struct entry *entry = take_out(memory, i);
+        if (entry->num_uses == 0) {
+            end_registration(memory, entry);
+            continue;
+        }
+        entry->is_forgotten = true;
+        entry->next_forgotten = memory->forgotten;
+        memory->forgotten = entry;
+        num_in_use++;
+    }
+    return num_in_use;
+}
+
+/* ---- memory of Weft's own ---- */
+
+/* Pages at a multiple of `alignment`. */
+static void *map_aligned(size_t bytes, size_t alignment)
+{
+    size_t room = bytes + alignment;
+    char *mapped = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return NULL;
+    size_t before = (alignment - (uintptr_t)mapped % alignment) % alignment;
+    if (before)
+        munmap(mapped, before);
+    if (room - before > bytes)
+        munmap(mapped + before + bytes, room - before - bytes);
+    return mapped + before;
+}
+
+weft_status weft_verbs_memory_allocate(struct weft_verbs_memory *memory, uint64_t bytes, int access,
+                                       void **start, const struct weft_verbs_region **region,
+                                       struct weft_error *error)
+{
+    bool is_large = bytes >= HUGE_BYTES;
+    uint64_t unit = is_large ? HUGE_BYTES : (uint64_t)sysconf(_SC_PAGESIZE);
+    if (bytes == 0 || bytes > SIZE_MAX / 2)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%llu bytes are no memory",
+                         (unsigned long long)bytes);
+    size_t rounded = (size_t)((bytes + unit - 1) / unit * unit);
+    struct weft_verbs_range range = {.start = map_aligned(rounded, (size_t)unit),
+                                     .bytes = rounded,
+                                     .access = access,
+                                     .dmabuf = -1};
+    if (!range.start)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %zu bytes: %s", rounded,
+                         strerror(errno));
+    // a hint, and one that a kernel may not know; then pages are small
+    if (is_large)
+        (void)madvise(range.start, rounded, MADV_HUGEPAGE);
+    // a child's writes would make this process's pages other ones than the device's
+    (void)madvise(range.start, rounded, MADV_DONTFORK);
+    weft_verbs_memory_forget(memory, range.start, rounded); // of whoever had the address before
+    struct entry *entry = NULL;
+    weft_status status = add(memory, &range, &entry, error);
+    if (status != WEFT_OK) {
+        munmap(range.start, rounded);
+        return status;
+    }
+    entry->is_allocated = true;
+    use(memory, entry);
+    *start = range.start;
+    *region = &entry->region;
+    return WEFT_OK;
+}
+
+void weft_verbs_memory_free(struct weft_verbs_memory *memory, void *start)
+{
+    for (int i = 0; start && i < memory->num_entries; i++) {
+        struct entry *entry = memory->entries[i];
+        if (!entry->is_allocated || entry->region.start != (uint64_t)(uintptr_t)start)
+            continue;
+        size_t bytes = entry->region.bytes;
+        memory->counts.num_in_use--;
+        end_registration(memory, take_out(memory, i));
+        weft_verbs_memory_forget(memory, start, bytes);
+        munmap(start, bytes);
+        return;
+    }
+}
+
+void weft_verbs_memory_count(const struct weft_verbs_memory *memory,
+                             struct weft_verbs_memory_counts *counts)
+{
+    *counts = memory->counts;
+}
