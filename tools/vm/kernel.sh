@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # The kernel that virtual machines boot: Debian's own package, downloaded with apt and unpacked into
 # a cache, never installed; and a small first file system that mounts the host's. Sourced by vm.sh.
 #
@@ -60,7 +61,7 @@ vm_make_kernel() { # FOLDER: gets vmlinux, lib/modules, version
     version=$(cd "$1/lib/modules" && echo *)
     depmod -b "$1" "$version" || vm_refuse 77 'depmod failed on the kernel package'
     vm_unpack_kernel "$1/boot/vmlinuz-$version" "$1/vmlinux"
-    rm -rf "$1"/boot "$1"/*.deb "$1"/apt.log
+    rm -rf "${1:?}"/boot "$1"/*.deb "$1"/apt.log
     echo "$version" >"$1/version"
 }
 
@@ -84,7 +85,7 @@ vm_make_first_files() { # FOLDER INIT: gets files.cpio
     (cd "$root" && find . | cpio -o -H newc --quiet) >"$1/files.cpio"
 }
 
-# Sets vm_cache, vm_first_files and vm_kernel_version; makes what is missing.
+# Sets vm_cache and vm_first_files; makes what is missing.
 vm_prepare_kernel() { # INIT
     local init=$1 work
     vm_choose_cache
@@ -110,5 +111,4 @@ vm_prepare_kernel() { # INIT
         }
         exec 8>&-
     fi
-    read -r vm_kernel_version <"$vm_cache/kernel/version"
 }

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034 # names are for those who source this
 # Runs a command in a virtual machine that sees the host's files: what tools/rdma-vm and
 # tools/numa-vm share. Sourced by them; they set vm_name and may add modules, a set-up command and
 # options of qemu, and call vm_take_option for each option that is not theirs, then vm_run COMMAND.
@@ -70,7 +71,7 @@ vm_take_option() { # OPTION VALUE; the caller shifts both
 vm_check_tools() {
     local tool lacking=()
     for tool in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static modprobe:kmod cpio:cpio \
-        xz:xz-utils ip:iproute2 setpriv:util-linux "$@"; do
+        xz:xz-utils ip:iproute2 setpriv:util-linux; do
         PATH=$PATH:/usr/sbin:/sbin command -v "${tool%:*}" >/dev/null || lacking+=("${tool#*:}")
     done
     [ ${#lacking[@]} -eq 0 ] || vm_refuse 77 "not installed: ${lacking[*]}"
@@ -92,7 +93,7 @@ vm_write_job() { # COMMAND...
     printf '%s\0' "$@" >"$vm_job/command"
     printf '%s\0' "${vm_environment[@]}" >"$vm_job/environment"
     printf '%s\0' "$PWD" "$vm_memlock" "$vm_cache/kernel" "${vm_modules[*]}" >"$vm_job/settings"
-    : >"$vm_job/folders" >"$vm_job/setup"
+    touch "$vm_job/folders" "$vm_job/setup"
     [ ${#vm_out[@]} -eq 0 ] || printf '%s\n' "${vm_out[@]}" >"$vm_job/folders"
     [ ${#vm_set_up[@]} -eq 0 ] || printf '%s\0' "${vm_set_up[@]}" >"$vm_job/setup"
     cp "$vm_folder/start" "$vm_job/start"
@@ -124,8 +125,9 @@ vm_run() { # COMMAND...: does not return
         vm_share "out$number" "$folder" multidevs=remap
         number=$((number + 1))
     done
-    cat "$vm_job/out.out" &
-    cat "$vm_job/err.out" >&2 &
+    # Where nobody reads on, the command shall not wait for it.
+    { cat || cat >/dev/null; } <"$vm_job/out.out" &
+    { cat >&2 || cat >/dev/null; } <"$vm_job/err.out" &
     exec 6>"$vm_job/out.out" 7>"$vm_job/err.out"
     # Whatever ends this script, also SIGKILL, ends the machine.
     setpriv --pdeathsig KILL timeout -k 2 "$vm_seconds" setpriv --pdeathsig KILL \
