@@ -134,7 +134,7 @@ vm_run() { # COMMAND...: does not return
         qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -M q35 \
         -accel tcg,thread=multi -cpu max -m "$vm_megabytes" -smp "$vm_processors" \
         -kernel "$vm_cache/kernel/vmlinux" -initrd "$vm_first_files" \
-        -append "console=ttyS0 panic=-1 nokaslr mitigations=off random.trust_cpu=on cryptomgr.notests audit=0 rcupdate.rcu_expedited=1 $speak" \
+        -append "console=ttyS0 panic=-1 nokaslr mitigations=off random.trust_cpu=on cryptomgr.notests audit=0 tsc=reliable rcupdate.rcu_expedited=1 $speak" \
         -serial "file:${vm_job//,/,,}/log" -device virtio-serial-pci \
         -chardev "pipe,id=out,path=${vm_job//,/,,}/out" -device virtserialport,chardev=out,nr=1 \
         -chardev "pipe,id=err,path=${vm_job//,/,,}/err" -device virtserialport,chardev=err,nr=2 \
