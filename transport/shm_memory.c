@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/mempolicy.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const uint64_t page_bytes = 4096, huge_bytes = 2 << 20, pool_limit = UINT64_C(1) << 46;
@@ -23,6 +26,21 @@ static weft_status make_file(int *descriptor, struct weft_error *error)
         return weft_fail(error, WEFT_UNSUPPORTED, "shm: no anonymous shared memory: %s",
                          strerror(errno));
     return WEFT_OK;
+}
+
+/* Pages shall lie with who makes the memory, also those that a peer touches first, and a look is a
+ * touch: peers that wait for a word would otherwise draw it to their node. The wish belongs to the
+ * file, whoever has it mapped. Where the system takes none (containers), who touches first decides.
+ */
+static void wish_for_this_node(void *memory, size_t bytes)
+{
+    unsigned long mask[16] = {0};
+    const unsigned bits = 8 * sizeof mask[0];
+    unsigned node;
+    if (getcpu(NULL, &node) != 0 || node >= 16 * bits)
+        return;
+    mask[node / bits] = 1ul << node % bits;
+    (void)!syscall(SYS_mbind, memory, bytes, MPOL_PREFERRED, mask, 16 * bits, 0);
 }
 
 weft_status weft_shm_memory_make(size_t bytes, int *descriptor, void **memory,
@@ -40,6 +58,7 @@ weft_status weft_shm_memory_make(size_t bytes, int *descriptor, void **memory,
         return weft_fail(error, WEFT_SYSTEM, "shm: cannot make %zu bytes of shared memory: %s",
                          bytes, strerror(reason));
     }
+    wish_for_this_node(mapped, bytes);
     *descriptor = made;
     *memory = mapped;
     return WEFT_OK;
@@ -131,6 +150,7 @@ weft_status weft_shm_pool_share(struct weft_shm_pool *pool, size_t bytes, void *
                          strerror(errno));
     if (rounded >= huge_bytes)
         (void)!madvise(mapped, rounded, MADV_HUGEPAGE); // where the system offers them
+    wish_for_this_node(mapped, rounded);
     memmove(&pool->blocks[at + 1], &pool->blocks[at],
             (pool->num_blocks - at) * sizeof *pool->blocks);
     pool->blocks[at] = (struct weft_shm_block){{offset, rounded}, mapped};

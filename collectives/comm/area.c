@@ -51,9 +51,11 @@ struct weft_area weft_area_make(struct weft_context *context)
     struct weft_device *device = context->devices[context->sharing_device];
     weft_areas_tidy(context);
     if (device->transport->share(device, area_bytes(flat_bytes), &area.memory, &block, &why) ==
-        WEFT_OK)
+        WEFT_OK) {
         area.offset = block.offset;
-    else
+        // What others look at before this rank writes there lies with who touches it first.
+        memset(area.memory, 0, flat_room(flat_bytes) + PAGE_BYTES);
+    } else
         WEFT_LOG(WEFT_LOG_WARN, "messages of a new communicator go over the transports: %s",
                  why.text);
     return area;

@@ -416,7 +416,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_wait(weft_request *request);
 /* `bytes` bytes, page aligned, zeroed, until weft_mem_free or the end of the context. Any pointer
  * works with every operation. Collectives of ranks on one machine are several times faster where
  * send and recv of all ranks lie in memory from here: ranks then read and write one another's
- * buffers in place instead of copying. An operation that has failed may still be written to by
+ * buffers in place instead of copying. It lies on the NUMA node that the caller runs on, where the
+ * system allows to ask for that. An operation that has failed may still be written to by
  * ranks that have not heard of it: its buffers hold anything until the communicator is destroyed
  * on all of them. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, SYSTEM. */
 WEFT_API WEFT_NODISCARD weft_status weft_mem_alloc(weft_context *context, size_t bytes,
