@@ -14,7 +14,7 @@ vm_megabytes=1024 vm_processors=2 vm_seconds=300 vm_memlock=unlimited vm_log=
 vm_modules=() vm_set_up=() vm_qemu=() vm_out=() vm_environment=() vm_temporary=()
 # What makes the kernel start sooner in an emulator; "tsc": reading the clock costs no call of it.
 vm_kernel_options='console=ttyS0 panic=-1 nokaslr mitigations=off random.trust_cpu=on audit=0'
-vm_kernel_options+=' cryptomgr.notests rcupdate.rcu_expedited=1 tsc=reliable'
+vm_kernel_options+=' cryptomgr.notests rcupdate.rcu_expedited=1 tsc=reliable no_timer_check'
 vm_short=m:p:t:o:e:h
 vm_long=memory:,processors:,timeout:,out:,env:,module:,memlock:,keep-log:,help
 
