@@ -105,8 +105,8 @@ struct weft_context {
     int num_cores;                   // this process may run on, by affinity and quota
     uint64_t cores[WEFT_CORE_WORDS]; // which, by affinity
     bool is_oversubscribed;
-    int flat_waiters; // operations that wait for flat slots
-    void *memory;     // of weft_mem_alloc
+    int flat_waiters;               // operations that wait for flat slots
+    void *memory;                   // of weft_mem_alloc
     struct weft_progress *progress; // NULL: progress is made in calls only
 };
 

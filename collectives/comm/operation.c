@@ -2,10 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0
  * Operations in flight: submission, groups, deadlines, results, and the public test and wait.
  *
- * A request in the caller's memory is (operation or what was it, status or IN_PROGRESS, context, unused).
- * The operation knows its request and writes the result there when it ends, so the caller's memory
- * is all that outlives it. The status is written last and read first: with a progress thread,
- * weft_test looks at nothing else.
+ * A request in the caller's memory is (operation or what was it, status or IN_PROGRESS, context,
+ * unused). The operation knows its request and writes the result there when it ends, so the
+ * caller's memory is all that outlives it. The status is written last and read first: with a
+ * progress thread, weft_test looks at nothing else.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -28,7 +28,7 @@ enum {
 
 struct weft_progress {
     pthread_t thread;
-    pthread_mutex_t mutex; // recursive: public calls within others
+    pthread_mutex_t mutex;   // recursive: public calls within others
     _Atomic int num_callers; // that want the lock
     int bell;                // eventfd
     _Atomic bool is_stopping;

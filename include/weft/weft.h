@@ -407,7 +407,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_barrier(weft_comm *comm, weft_request *
 WEFT_API WEFT_NODISCARD weft_status weft_group_begin(weft_context *context);
 WEFT_API WEFT_NODISCARD weft_status weft_group_end(weft_context *context, weft_request *request);
 
-/* Makes progress (with WEFT_PROGRESS=thread only looks), then: IN_PROGRESS, or the operation's result, after which the request is idle. */
+/* Makes progress (with WEFT_PROGRESS=thread only looks), then: IN_PROGRESS, or the operation's
+ * result, after which the request is idle. */
 WEFT_API WEFT_NODISCARD weft_status weft_test(weft_request *request);
 /* Makes progress until the operation ends, at its deadline at the latest; returns its result.
  * Inside a group of the same context: INVALID_USAGE, since what is collected cannot end. */
