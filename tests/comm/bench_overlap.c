@@ -3,9 +3,11 @@
  * How much of an all-reduce a computing caller still notices. Prints, for rank 0 of a world from
  * the environment: the all-reduce alone, arithmetic of the same length alone, and both together
  * with the caller out of the library; exposed = (both - compute) / all-reduce. With the processor
- * time that others of the process than the computing thread took. No test.
+ * time that others of the process than the computing thread took. With COMPUTING only so many ranks
+ * compute, the others wait for the all-reduce: where every rank computes on a core of its own and
+ * none is left, the progress thread's time is exposed, whatever the library does. No test.
  *
- *   WEFT_PROGRESS=thread tools/netcluster -n 2 -- bench_overlap [BYTES [ROUNDS]]
+ *   WEFT_PROGRESS=thread tools/netcluster -n 2 -- bench_overlap [BYTES [ROUNDS [COMPUTING]]]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 #include "base/clock.h"
 #include "weft/weft.h"
 
-enum { ROUNDS_LIMIT = 1000 };
+enum { ROUNDS_LIMIT = 1000 }; // and of ranks that compute
 
 // Registers only: it competes for the core, not for memory. The seed keeps it from being dropped.
 static uint64_t compute(uint64_t seed, uint64_t steps)
@@ -49,9 +51,9 @@ struct bench {
     weft_comm *comm;
     float *data;
     size_t count;
-    int rounds;
+    int rounds, computing;
     uint64_t steps, sink;
-    int64_t cpu_others_ns; // of one round of both
+    int64_t cpu_others_ns, computed_ns; // of the last round: others' time; end of the compute
 };
 
 static void must(weft_status status, const char *what)
@@ -71,8 +73,9 @@ static int64_t time_once(struct bench *bench, int has_call, int has_compute)
         must(weft_all_reduce(bench->data, bench->data, bench->count, WEFT_FLOAT32, WEFT_MAX,
                              bench->comm, &request),
              "all-reduce");
-    if (has_compute)
+    if (has_compute && weft_comm_rank(bench->comm) < bench->computing)
         bench->sink += compute(bench->sink, bench->steps);
+    bench->computed_ns = weft_clock_ns() - begin;
     if (has_call)
         must(weft_wait(&request), "wait");
     int64_t took = weft_clock_ns() - begin;
@@ -81,7 +84,7 @@ static int64_t time_once(struct bench *bench, int has_call, int has_compute)
 }
 
 // All ranks compute as long as the slowest all-reduce took.
-static int64_t calibrate(struct bench *bench)
+static void calibrate(struct bench *bench)
 {
     static int64_t alone[ROUNDS_LIMIT];
     int64_t longest;
@@ -90,33 +93,44 @@ static int64_t calibrate(struct bench *bench)
     longest = median(alone, bench->rounds);
     must(weft_all_reduce(&longest, &longest, 1, WEFT_INT64, WEFT_MAX, bench->comm, NULL), "agree");
     bench->steps = 10000000;
-    int64_t took = time_once(bench, 0, 1);
-    bench->steps = (uint64_t)((double)bench->steps * (double)longest / (double)took * 1.1) + 1;
+    for (int i = 0; i < bench->rounds; i++)
+        alone[i] = time_once(bench, 0, 1);
+    int64_t took = median(alone, bench->rounds);
+    if (weft_comm_rank(bench->comm) >= bench->computing)
+        bench->steps = 1;
+    else
+        bench->steps = (uint64_t)((double)bench->steps * (double)longest / (double)took * 1.2) + 1;
     must(weft_all_reduce(&bench->steps, &bench->steps, 1, WEFT_UINT64, WEFT_MAX, bench->comm, NULL),
          "agree");
-    return longest;
 }
 
 static void measure(struct bench *bench)
 {
     static int64_t calls[ROUNDS_LIMIT], computes[ROUNDS_LIMIT], both[ROUNDS_LIMIT];
-    static int64_t others[ROUNDS_LIMIT];
+    static int64_t others[ROUNDS_LIMIT], computed[ROUNDS_LIMIT];
     calibrate(bench);
     for (int i = 0; i < bench->rounds; i++) { // in turns: the machine drifts
         calls[i] = time_once(bench, 1, 0);
         computes[i] = time_once(bench, 0, 1);
         both[i] = time_once(bench, 1, 1);
         others[i] = bench->cpu_others_ns;
+        computed[i] = bench->computed_ns;
     }
     if (weft_comm_rank(bench->comm) != 0)
         return;
     double call = (double)median(calls, bench->rounds) / 1e6;
     double alone = (double)median(computes, bench->rounds) / 1e6;
     double together = (double)median(both, bench->rounds) / 1e6;
-    printf("%d ranks, %zu bytes, %d rounds, medians of rank 0\n", weft_comm_num_ranks(bench->comm),
-           bench->count * sizeof *bench->data, bench->rounds);
+    int ranks = weft_comm_num_ranks(bench->comm);
+    printf("%d ranks, of which %d compute, %zu bytes, %d rounds, medians of rank 0\n", ranks,
+           bench->computing < ranks ? bench->computing : ranks, bench->count * sizeof *bench->data,
+           bench->rounds);
     printf("all-reduce %.3f ms, compute %.3f ms, both %.3f ms, exposed %.1f %%\n", call, alone,
            together, (together - alone) / call * 100);
+    if (alone < call)
+        printf("void: the machine was busy, and the compute is shorter than the all-reduce\n");
+    printf("of both, until the compute ended: %.3f ms\n",
+           (double)median(computed, bench->rounds) / 1e6);
     printf("processor time of other threads while both run: %.3f ms\n",
            (double)median(others, bench->rounds) / 1e6);
 }
@@ -124,12 +138,18 @@ static void measure(struct bench *bench)
 int main(int argc, char **argv)
 {
     long bytes = argc > 1 ? atol(argv[1]) : 8 << 20, rounds = argc > 2 ? atol(argv[2]) : 15;
-    if (bytes < 4 || rounds < 1 || rounds > ROUNDS_LIMIT) {
-        fprintf(stderr, "usage: bench_overlap [BYTES [ROUNDS]], up to %d rounds\n", ROUNDS_LIMIT);
+    long computing = argc > 3 ? atol(argv[3]) : ROUNDS_LIMIT;
+    if (bytes < 4 || rounds < 1 || rounds > ROUNDS_LIMIT || computing < 1 ||
+        computing > ROUNDS_LIMIT) {
+        fprintf(stderr, "usage: bench_overlap [BYTES [ROUNDS [COMPUTING]]], up to %d rounds\n",
+                ROUNDS_LIMIT);
         return 2;
     }
     weft_context *context;
-    struct bench bench = {.count = (size_t)bytes / sizeof(float), .rounds = (int)rounds, .sink = 1};
+    struct bench bench = {.count = (size_t)bytes / sizeof(float),
+                          .rounds = (int)rounds,
+                          .computing = (int)computing,
+                          .sink = 1};
     must(weft_context_create(&context), "context");
     must(weft_comm_create_from_environment(context, &bench.comm, NULL), "communicator");
     bench.data = calloc(bench.count, sizeof *bench.data);
