@@ -18,12 +18,14 @@
 #include "base/clock.h"
 
 enum {
-    HOUSEKEEPING_ROUNDS = 16, // rounds between looks at control planes and clocks
-    SLEEP_LIMIT_MS = 100,     // with operations in flight
-    FLAT_NAP_NS = 50000,      // nobody rings for flat slots
-    FRUITLESS_LIMIT = 16,     // wake-ups without effect in a row; then naps
-    FRUITLESS_NAP_NS = 1000000,
+    HOUSEKEEPING_ROUNDS = 16,   // rounds between looks at control planes and clocks
+    SLEEP_LIMIT_NS = 100000000, // with operations in flight
+    NAP_STEP_NS = 50000,        // nobody rings for flat slots
+    NAPS_PER_STEP = 16,         // without effect; then they are longer by a step
+    NAP_LIMIT_NS = 1000000,
+    FRUITLESS_LIMIT = 16, // rings without effect in a row; then naps
     TEXTS = 8,
+    NO_LIMIT = -1,
 };
 
 struct weft_progress {
@@ -36,7 +38,7 @@ struct weft_progress {
     int depth;
     bool is_asleep; // the thread sleeps, or is about to
     bool is_armed;  // transports wake this process; only while no call is inside
-    unsigned fruitless;
+    unsigned fruitless_rings, fruitless_naps; // since anything happened
     unsigned num_texts;
     struct weft_error texts[TEXTS];
 };
@@ -97,41 +99,41 @@ const char *weft_progress_text(struct weft_progress *progress, const struct weft
 
 /* How the thread sleeps. */
 struct sleep {
-    bool hears_transports;
-    bool is_endless;
-    struct timespec limit;
+    bool hears_all; // not the bell alone
+    int64_t limit_ns;
 };
-
-// Until the caller that wants the lock has left again: it rings if there is anything to do, and if
-// not, nothing is lost until a descriptor becomes readable.
-static struct sleep plan_sleep(struct weft_context *context, bool gives_way)
-{
-    struct weft_progress *progress = context->progress;
-    struct sleep sleep = {.hears_transports = !gives_way};
-    if (gives_way) {
-        sleep.limit.tv_nsec = SLEEP_LIMIT_MS * 1000000L;
-    } else if (context->flat_waiters > 0) {
-        sleep.limit.tv_nsec = FLAT_NAP_NS;
-    } else if (progress->fruitless > FRUITLESS_LIMIT) {
-        sleep.hears_transports = false;
-        sleep.limit.tv_nsec = FRUITLESS_NAP_NS;
-    } else if (context->operations) {
-        int64_t left = weft_operations_next_deadline(context) - weft_clock_ns();
-        int64_t most = SLEEP_LIMIT_MS * INT64_C(1000000);
-        sleep.limit.tv_nsec = left < 0 ? 0 : (long)(left < most ? left + 1000 : most);
-    } else {
-        sleep.is_endless = true;
-    }
-    return sleep;
-}
 
 static bool is_wanted(const struct weft_progress *progress)
 {
     return atomic_load(&progress->num_callers) > 0;
 }
 
+static int64_t until_deadline(const struct weft_context *context)
+{
+    int64_t left_ns = weft_operations_next_deadline(context) - weft_clock_ns();
+    return left_ns < 0 ? 0 : left_ns < SLEEP_LIMIT_NS ? left_ns + 1000 : SLEEP_LIMIT_NS;
+}
+
+// With the lock; `events` of the last round.
+static struct sleep plan_sleep(struct weft_context *context, int events)
+{
+    struct weft_progress *progress = context->progress;
+    // A caller looks for itself. It rings on leaving if anything is left to do.
+    if (is_wanted(progress))
+        return (struct sleep){false, SLEEP_LIMIT_NS};
+    if (progress->fruitless_rings > FRUITLESS_LIMIT) // what is readable stays so: no reason to spin
+        return (struct sleep){false, NAP_LIMIT_NS};
+    if (events > 0) // came between arming and sleeping
+        return (struct sleep){true, 0};
+    if (context->flat_waiters > 0) {
+        int64_t nap_ns = NAP_STEP_NS * (1 + progress->fruitless_naps / NAPS_PER_STEP);
+        return (struct sleep){true, nap_ns < NAP_LIMIT_NS ? nap_ns : NAP_LIMIT_NS};
+    }
+    return (struct sleep){true, context->operations ? until_deadline(context) : NO_LIMIT};
+}
+
 // Rounds while anything happens; with the lock.
-static struct sleep make_progress(struct weft_context *context)
+static struct sleep make_progress(struct weft_context *context, bool is_rung)
 {
     struct weft_progress *progress = context->progress;
     int total = 0, events;
@@ -146,34 +148,43 @@ static struct sleep make_progress(struct weft_context *context)
         progress->is_armed = true;
         total += events = weft_context_progress(context, true);
     }
-    progress->fruitless = total > 0 ? 0 : progress->fruitless + 1;
-    struct sleep sleep = plan_sleep(context, is_wanted(progress));
-    if (events > 0) { // came between arming and sleeping
-        sleep.is_endless = false;
-        sleep.limit = (struct timespec){0};
-    }
-    return sleep;
+    if (total > 0)
+        progress->fruitless_rings = progress->fruitless_naps = 0;
+    else if (is_rung)
+        progress->fruitless_rings++;
+    else
+        progress->fruitless_naps++;
+    return plan_sleep(context, events);
+}
+
+// Whether anything but the bell has ended the sleep.
+static bool sleep_until_event(const struct weft_context *context, struct sleep sleep)
+{
+    const struct timespec limit = {sleep.limit_ns / 1000000000, sleep.limit_ns % 1000000000};
+    struct pollfd waits[] = {{.fd = context->progress->bell, .events = POLLIN},
+                             {.fd = context->poll, .events = POLLIN}};
+    int ready =
+        ppoll(waits, sleep.hears_all ? 2 : 1, sleep.limit_ns == NO_LIMIT ? NULL : &limit, NULL);
+    if (ready > 0 && waits[0].revents)
+        empty(context->progress->bell);
+    return ready > 0 && sleep.hears_all && waits[1].revents;
 }
 
 static void *run(void *argument)
 {
     struct weft_context *context = argument;
     struct weft_progress *progress = context->progress;
+    bool is_rung = false;
     while (!atomic_load(&progress->is_stopping)) {
         pthread_mutex_lock(&progress->mutex);
         progress->depth++;
         progress->is_asleep = false;
         disarm(context);
-        struct sleep sleep = make_progress(context);
+        struct sleep sleep = make_progress(context, is_rung);
         progress->is_asleep = true;
         progress->depth--;
         pthread_mutex_unlock(&progress->mutex);
-        struct pollfd waits[] = {{.fd = progress->bell, .events = POLLIN},
-                                 {.fd = context->poll, .events = POLLIN}};
-        int ready = ppoll(waits, sleep.hears_transports ? 2 : 1,
-                          sleep.is_endless ? NULL : &sleep.limit, NULL);
-        if (ready > 0 && waits[0].revents)
-            empty(progress->bell);
+        is_rung = sleep_until_event(context, sleep);
     }
     return NULL;
 }
@@ -189,6 +200,8 @@ static int start_thread(struct weft_context *context)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failure = pthread_create(&context->progress->thread, NULL, run, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure == 0)
+        pthread_setname_np(context->progress->thread, "weft-progress");
     return failure;
 }
 
@@ -233,6 +246,7 @@ void weft_progress_stop(struct weft_context *context)
     if (!context->progress)
         return;
     atomic_store(&context->progress->is_stopping, true);
+    atomic_fetch_add(&context->progress->num_callers, 1); // ends its rounds, whatever happens
     ring(context->progress);
     pthread_join(context->progress->thread, NULL);
     free_progress(context);

@@ -232,8 +232,10 @@ static int destroyed(struct rank_process *process)
     float data = 1;
     if (process->rank == 0)
         return 0; // its communicator is destroyed at once
-    weft_status status =
-        weft_all_reduce(&data, &data, 1, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
+    // The other one may have gone already, before the creation ended here.
+    weft_status status = process->create_status;
+    if (status == WEFT_OK)
+        status = weft_all_reduce(&data, &data, 1, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
     weft_context_destroy(&process->context);
     process->comm = NULL;
     if (status == WEFT_OK)
