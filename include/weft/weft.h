@@ -16,8 +16,9 @@
  *
  * Threads. A context and all that hangs off it may be used by one thread at a time; different
  * contexts are independent. Only weft_comm_abort may be called from any thread. With
- * WEFT_PROGRESS=thread a context has a thread of its own that moves its operations between calls;
- * buffers of operations in flight are then read and written at any time.
+ * WEFT_PROGRESS=thread a context has a thread of its own that moves its operations between calls:
+ * buffers of operations in flight are then read and written, and the output pointer of a creation
+ * is written, at any time until weft_test or weft_wait has returned the result.
  *
  * Fork. A child may not use its parent's context, nor destroy it; it makes its own, since threads
  * and locks stay with the parent. Weft's file descriptors are close-on-exec.
