@@ -22,8 +22,8 @@ enum {
     AHEAD_OF_PLACE_BYTES = 4 << 10,   // read behind a payload that is read into its place
     HEADER_BYTES = sizeof(struct tcp_frame),
     KEPT_LEAST = 256,
-    SMALL_BYTES = 8 << 10, // payloads up to this are copied behind their header
-    WAKE_BYTES = 128 << 10,
+    SMALL_BYTES = 8 << 10,  // payloads up to this are copied behind their header
+    WAKE_BYTES = 256 << 10, // the rest of a fragment
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
 
