@@ -74,7 +74,7 @@ enum weft_config_type {
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_PROGRESS, progress, const char *, STRING, "calls",                                      \
-      "Operations in flight move: calls (within calls of the library), thread (one per context)")  \
+      "Operations in flight move: calls (within calls), thread (also while the caller computes)")  \
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
       "Folder (made if missing) for one Chrome trace per rank, predicted beside measured")         \
     X(WEFT_FAULT, fault, const char *, STRING, "",                                                 \
