@@ -150,6 +150,8 @@ static int aborted(struct rank_process *process)
             ;
         return weft_comm_async_error(process->comm) == WEFT_ABORTED ? 0 : WRONG_STATUS;
     }
+    if (process->create_status == WEFT_ABORTED) // rank 0 was faster than the end of it here
+        return 0;
     status = weft_all_reduce(&data, &data, 1, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
     if (status == WEFT_OK && !ends_by_itself(&request, &status))
         return NEVER_ENDED;
