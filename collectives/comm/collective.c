@@ -372,6 +372,7 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
 
 const char *weft_comm_transport(const struct weft_comm *comm)
 {
+    WEFT_ENTER(comm->context);
     for (int rank = 0; rank < comm->num_ranks; rank++)
         if (comm->peers[rank])
             return comm->peers[rank]->device->transport->name;
@@ -405,6 +406,7 @@ int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
     struct weft_call call;
     struct weft_choice choice = {0};
     struct weft_error error;
+    WEFT_ENTER(comm->context);
     if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
         return 0;
     weft_status status = weft_choice_make(&call.key, comm->layout, &choice, &error);
