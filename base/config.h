@@ -73,6 +73,8 @@ enum weft_config_type {
       "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
+    X(WEFT_PROGRESS, progress, const char *, STRING, "calls",                                      \
+      "Operations in flight move: calls (within calls), thread (also while the caller computes)")  \
     X(WEFT_TRACE, trace, const char *, STRING, "",                                                 \
       "Folder (made if missing) for one Chrome trace per rank, predicted beside measured")         \
     X(WEFT_FAULT, fault, const char *, STRING, "",                                                 \

@@ -64,7 +64,7 @@ weft_status weft_rendezvous_start(const struct weft_launcher_info *info,
  * readable), TIMEOUT, PERMISSION, SYSTEM, INVALID_ARGUMENT (what was published is no id). */
 weft_status weft_rendezvous_id(struct weft_rendezvous *rendezvous, weft_unique_id *id,
                                struct weft_error *error);
-/* Serves the meeting, as weft_meeting_progress; OK at once on ranks that serve none. */
+/* Serves the meeting, as weft_meeting_progress; OK at once on ranks that serve none (any more). */
 weft_status weft_rendezvous_progress(struct weft_rendezvous *rendezvous, struct weft_error *error);
 /* Polls readable when id or progress may have something to do. */
 int weft_rendezvous_descriptor(const struct weft_rendezvous *rendezvous);

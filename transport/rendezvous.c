@@ -299,6 +299,10 @@ weft_status weft_rendezvous_progress(struct weft_rendezvous *rendezvous, struct 
     weft_status status = weft_meeting_progress(rendezvous->meeting, error);
     if (weft_meeting_is_complete(rendezvous->meeting))
         unpublish(rendezvous);
+    // Nobody reads any more what its ranks' connections end with: they would poll readable for
+    // good.
+    if (status != WEFT_IN_PROGRESS)
+        weft_meeting_close(&rendezvous->meeting);
     return status;
 }
 

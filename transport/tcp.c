@@ -187,8 +187,11 @@ static void device_arm(struct weft_device *base, bool sleeping)
 {
     struct tcp_device *device = (struct tcp_device *)base;
     weft_packet_enter(&device->packets);
-    for (struct tcp_link *link = device->links; link && sleeping; link = link->next)
-        weft_tcp_link_cool(link); // watched sockets wake whoever polls
+    for (struct tcp_link *link = device->links; link; link = link->next) {
+        if (sleeping)
+            weft_tcp_link_cool(link); // watched sockets wake whoever polls
+        weft_tcp_link_doze(link, sleeping);
+    }
     weft_packet_leave(&device->packets);
 }
 

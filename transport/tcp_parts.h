@@ -128,6 +128,7 @@ struct tcp_link {
     bool blocked;  // the socket took no more; epoll watches for room
     bool hot;      // read in every round, so that epoll need not be told of each packet
     unsigned heat; // what is waited for adds to it, rounds that wait for nothing take away
+    int low_mark;  // so many bytes make the socket readable
     bool sending;  // the packet below is partly written
     struct tcp_frame out;
     const unsigned char *out_payload;
@@ -191,6 +192,8 @@ const char *weft_tcp_congestion(const char *system, int64_t shortest_ns, bool is
  * epoll tells of what is there. */
 void weft_tcp_link_heat(struct tcp_link *link);
 void weft_tcp_link_cool(struct tcp_link *link);
+/* While the process sleeps, the rest of a payload that has begun wakes it in large pieces only. */
+void weft_tcp_link_doze(struct tcp_link *link, bool sleeping);
 
 /* tcp_check.c: checksums. All but `want` do nothing where there are none, and where a sum is wrong
  * fail the link and answer false. */

@@ -22,7 +22,8 @@ enum {
     AHEAD_OF_PLACE_BYTES = 4 << 10,   // read behind a payload that is read into its place
     HEADER_BYTES = sizeof(struct tcp_frame),
     KEPT_LEAST = 256,
-    SMALL_BYTES = 8 << 10, // payloads up to this are copied behind their header
+    SMALL_BYTES = 8 << 10,  // payloads up to this are copied behind their header
+    WAKE_BYTES = 256 << 10, // the rest of a fragment
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
 
@@ -64,6 +65,22 @@ void weft_tcp_link_cool(struct tcp_link *link)
 {
     if (link->hot && link->state == TCP_UP)
         watch_anew(link);
+}
+
+static void set_mark(struct tcp_link *link, int bytes)
+{
+    if (link->low_mark == bytes)
+        return;
+    link->low_mark = bytes;
+    setsockopt(link->socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
+void weft_tcp_link_doze(struct tcp_link *link, bool sleeping)
+{
+    size_t left = sleeping ? link->packets.open_left : 0;
+    left -= left > link->kept_bytes ? link->kept_bytes : left;
+    if (link->state == TCP_UP)
+        set_mark(link, left > WAKE_BYTES ? WAKE_BYTES : left > 0 ? (int)left : 1);
 }
 
 /* A small packet in one piece, which the kernel takes faster than two. */
@@ -246,6 +263,7 @@ static bool read_once(struct tcp_link *link, int *count)
         weft_tcp_link_fail(link, got == 0 ? "peer has closed or died" : strerror(errno));
         return false;
     }
+    set_mark(link, 1); // or it might be more than what is left
     size_t bytes = (size_t)got;
     bool is_full = bytes == most + (place ? open : 0);
     if (place)
@@ -304,6 +322,7 @@ static void choose_congestion_control(struct tcp_device *device, struct tcp_link
 void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
 {
     choose_congestion_control(device, link);
+    link->low_mark = 1;
     link->source.ready = weft_tcp_link_ready;
     link->state = TCP_UP;
     device->num_meeting--;

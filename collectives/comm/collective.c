@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "collectives/comm/describe.h"
 #include "collectives/comm/in_memory.h"
+#include "collectives/comm/progress.h"
 #include "collectives/comm/request.h"
 #include "collectives/comm/trace.h"
 #include "collectives/planner/choice.h"
@@ -341,8 +342,9 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
     struct weft_call call;
     struct collective *collective;
     weft_status status;
-    if (!desc)
+    if (!desc || !comm)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(comm->context);
     WEFT_TRY(weft_comm_check_usable(comm));
     bool is_alone = !request && comm->context->group_depth == 0 && comm->outstanding == 0;
     if (is_alone && weft_memory_repeat(comm, desc, &status))
@@ -370,6 +372,7 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
 
 const char *weft_comm_transport(const struct weft_comm *comm)
 {
+    WEFT_ENTER(comm->context);
     for (int rank = 0; rank < comm->num_ranks; rank++)
         if (comm->peers[rank])
             return comm->peers[rank]->device->transport->name;
@@ -381,6 +384,7 @@ const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc)
     struct weft_call call;
     struct weft_planned planned;
     struct weft_error error;
+    WEFT_ENTER(comm->context);
     if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
         return "invalid";
     enum weft_path path = weft_memory_path(comm, &call);
@@ -402,6 +406,7 @@ int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
     struct weft_call call;
     struct weft_choice choice = {0};
     struct weft_error error;
+    WEFT_ENTER(comm->context);
     if (weft_call_make(comm, desc, &call, &error) != WEFT_OK)
         return 0;
     weft_status status = weft_choice_make(&call.key, comm->layout, &choice, &error);

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "collectives/comm/internal.h"
+#include "collectives/comm/progress.h"
 #include "collectives/comm/trace.h"
 
 // How long the control plane has to say why a connection ended, and while it still seeks a rank.
@@ -89,6 +89,7 @@ void weft_comm_destroy(weft_comm **comm)
     if (!comm || !*comm)
         return;
     struct weft_comm *old = *comm;
+    WEFT_ENTER(old->context);
     *comm = NULL;
     notice_abort(old);
     if (old->outstanding > 0 && old->status == WEFT_OK)
@@ -195,6 +196,7 @@ weft_status weft_comm_async_error(weft_comm *comm)
 {
     if (!comm)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(comm->context);
     while (comm->status == WEFT_OK && weft_context_progress(comm->context, true) > 0)
         ;
     return comm->status;
@@ -202,7 +204,9 @@ weft_status weft_comm_async_error(weft_comm *comm)
 
 const char *weft_comm_error_text(const weft_comm *comm)
 {
-    return comm ? comm->error.text : "";
+    if (!comm || !comm->context->progress)
+        return comm ? comm->error.text : "";
+    return weft_progress_text(comm->context->progress, &comm->error);
 }
 
 int weft_comm_rank(const weft_comm *comm)

@@ -20,7 +20,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "collectives/comm/internal.h"
+#include "collectives/comm/progress.h"
 #include "collectives/comm/trace.h"
 #include "transport/machine.h"
 
@@ -220,6 +220,8 @@ weft_status weft_context_create(weft_context **context)
     if (!made)
         return WEFT_OUT_OF_MEMORY;
     weft_status status = open_context(made, &error);
+    if (status == WEFT_OK)
+        status = weft_progress_start(made, &error);
     if (status != WEFT_OK) {
         WEFT_LOG(WEFT_LOG_ERROR, "%s", error.text);
         weft_context_destroy(&made);
@@ -252,6 +254,7 @@ weft_status weft_mem_alloc(weft_context *context, size_t bytes, void **memory)
     struct weft_shared_block ignored;
     if (!context || !memory)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     struct block *block = malloc(sizeof *block);
     if (!block)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for %zu bytes", bytes);
@@ -276,6 +279,7 @@ weft_status weft_mem_free(weft_context *context, void *memory)
 {
     if (!context)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     for (struct block **link = (struct block **)&context->memory; memory && *link;
          link = &(*link)->next) {
         struct block *block = *link;
@@ -301,6 +305,7 @@ void weft_context_destroy(weft_context **context)
     if (!context || !*context)
         return;
     struct weft_context *old = *context;
+    weft_progress_stop(old);
     for (struct weft_comm *comm = old->comms; comm; comm = comm->next)
         if (comm->outstanding > 0)
             weft_comm_fail(comm, WEFT_ABORTED, true,
@@ -337,7 +342,9 @@ void weft_context_destroy(weft_context **context)
 
 const char *weft_context_error_text(const weft_context *context)
 {
-    return context ? context->error.text : "";
+    if (!context || !context->progress)
+        return context ? context->error.text : "";
+    return weft_progress_text(context->progress, &context->error);
 }
 
 /* ---- progress and waiting ---- */
@@ -407,7 +414,7 @@ int weft_context_progress(struct weft_context *context, bool is_thorough)
     return events + weft_operations_progress(context, is_thorough);
 }
 
-static void arm(struct weft_context *context, bool sleeping)
+void weft_context_arm(struct weft_context *context, bool sleeping)
 {
     for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
         if (context->devices[i])
@@ -423,7 +430,7 @@ static void sleep_until_event(struct weft_context *context, int limit_ms)
         weft_context_progress(context, true);
         return;
     }
-    arm(context, true);
+    weft_context_arm(context, true);
     if (weft_context_progress(context, true) == 0) {
         int64_t left = weft_operations_next_deadline(context) - weft_clock_ns();
         int timeout_ms = left / 1000000 < limit_ms ? (int)(left / 1000000) + 1 : limit_ms;
@@ -435,7 +442,7 @@ static void sleep_until_event(struct weft_context *context, int limit_ms)
                 (void)ignored; // only empties it
             }
     }
-    arm(context, false);
+    weft_context_arm(context, false);
 }
 
 void weft_context_relax(void)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "collectives/comm/internal.h"
+#include "collectives/comm/progress.h"
 
 /* ---- the end of every creation ---- */
 
@@ -248,6 +248,7 @@ weft_status weft_comm_create(weft_context *context, const weft_comm_options *opt
     weft_unique_id id;
     if (!context || !options || !comm)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     struct weft_error *error = &context->error;
     if (options->struct_bytes != sizeof *options)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
@@ -273,6 +274,7 @@ weft_status weft_comm_create_from_environment(weft_context *context, weft_comm *
     weft_unique_id id;
     if (!context || !comm)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     int64_t timeout_ns = context->config.timeout_ns;
     WEFT_TRY(weft_launcher_detect(&info, &context->config, &context->error));
     if (info.meeting == WEFT_LAUNCHER_ALONE) {
@@ -294,6 +296,7 @@ weft_status weft_unique_id_create(weft_context *context, weft_unique_id *id)
     struct weft_meeting *meeting;
     if (!context || !id)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     struct weft_served *served = malloc(sizeof *served);
     if (!served)
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a meeting");
@@ -436,6 +439,7 @@ static const struct weft_operation_kind split_kind = {
 weft_status weft_comm_split(weft_comm *comm, int colour, int key, weft_comm **child,
                             weft_request *request)
 {
+    WEFT_ENTER(comm ? comm->context : NULL);
     WEFT_TRY(weft_comm_check_usable(comm));
     if (!child)
         return weft_fail(&comm->error, WEFT_INVALID_ARGUMENT, "child is NULL");
@@ -519,6 +523,7 @@ static const struct weft_operation_kind finalization_kind = {
 
 weft_status weft_comm_finalize(weft_comm *comm, weft_request *request)
 {
+    WEFT_ENTER(comm ? comm->context : NULL);
     WEFT_TRY(weft_comm_check_usable(comm));
     struct finalization *finalization = calloc(1, sizeof *finalization);
     if (!finalization)

@@ -7,8 +7,9 @@
  *   comm     ranks of a world: sequence numbers, plans, flat slots   comm.c, create.c
  *   operation anything that takes time                               operation.c, collective.c
  *
- * Everything here belongs to one thread, except `abort_requested` and the context's wake
- * descriptor.
+ * Everything here belongs to one thread at a time, except `abort_requested`, the context's wake
+ * descriptor, and the status in a request: the caller's, or with a progress thread (progress.h)
+ * whichever holds the context's lock.
  */
 #ifndef WEFT_COLLECTIVES_COMM_INTERNAL_H
 #define WEFT_COLLECTIVES_COMM_INTERNAL_H
@@ -32,6 +33,7 @@ enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8, WEFT_PAST_CALLS = 16, WEFT_
 struct weft_operation;
 struct weft_world;
 struct weft_plans;
+struct weft_progress;
 struct weft_trace;
 
 /* ---- operations ---- */
@@ -103,8 +105,9 @@ struct weft_context {
     int num_cores;                   // this process may run on, by affinity and quota
     uint64_t cores[WEFT_CORE_WORDS]; // which, by affinity
     bool is_oversubscribed;
-    int flat_waiters; // operations that wait for flat slots
-    void *memory;     // of weft_mem_alloc
+    int flat_waiters;               // operations that wait for flat slots
+    void *memory;                   // of weft_mem_alloc
+    struct weft_progress *progress; // NULL: progress is made in calls only
 };
 
 /* Sets of cores. */
@@ -130,6 +133,8 @@ weft_status weft_context_wait(struct weft_context *context, weft_request *reques
 void weft_context_backoff(struct weft_context *context, int idle);
 /* Between two looks at memory that another core writes. */
 void weft_context_relax(void);
+/* All transports, before and after sleeping. */
+void weft_context_arm(struct weft_context *context, bool sleeping);
 /* Adds a descriptor to what wakes the process; removes itself when closed. -1 is ignored. */
 void weft_context_watch(struct weft_context *context, int descriptor);
 /* Bit i: weft_transports[i] is open here and in the list `names` (NULL or "": every one is).

@@ -2,16 +2,17 @@
  * SPDX-License-Identifier: Apache-2.0
  * Operations in flight: submission, groups, deadlines, results, and the public test and wait.
  *
- * A request in the caller's memory is (operation or NULL, status or IN_PROGRESS, context, unused).
- * The operation knows its request and writes the result there when it ends, so the caller's memory
- * is all that outlives it.
+ * A request in the caller's memory is (operation or what was it, status or IN_PROGRESS, context,
+ * unused). The operation knows its request and writes the result there when it ends, so the
+ * caller's memory is all that outlives it. The status is written last and read first: with a
+ * progress thread, weft_test looks at nothing else.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "collectives/comm/internal.h"
+#include "collectives/comm/progress.h"
 
 enum { REQUEST_OPERATION, REQUEST_STATUS, REQUEST_CONTEXT };
 
@@ -19,13 +20,19 @@ static void set_request(weft_request *request, struct weft_operation *operation,
                         struct weft_context *context)
 {
     request->opaque[REQUEST_OPERATION] = (uint64_t)(uintptr_t)operation;
-    request->opaque[REQUEST_STATUS] = (uint64_t)status;
     request->opaque[REQUEST_CONTEXT] = (uint64_t)(uintptr_t)context;
+    __atomic_store_n(&request->opaque[REQUEST_STATUS], (uint64_t)status, __ATOMIC_RELEASE);
+}
+
+// The rest of it stays: the caller may be reading.
+static void finish_request(weft_request *request, weft_status status)
+{
+    __atomic_store_n(&request->opaque[REQUEST_STATUS], (uint64_t)status, __ATOMIC_RELEASE);
 }
 
 weft_status weft_request_status(const weft_request *request)
 {
-    return (weft_status)request->opaque[REQUEST_STATUS];
+    return (weft_status)__atomic_load_n(&request->opaque[REQUEST_STATUS], __ATOMIC_ACQUIRE);
 }
 
 static void unlink_operation(struct weft_operation *operation)
@@ -62,7 +69,7 @@ static void end(struct weft_operation *operation, weft_status status)
     if (operation->is_started && operation->comm)
         operation->comm->outstanding--;
     if (operation->request)
-        set_request(operation->request, NULL, status, operation->context);
+        finish_request(operation->request, status);
     operation->kind->release(operation);
     if (!group)
         return;
@@ -232,6 +239,7 @@ weft_status weft_group_begin(weft_context *context)
 {
     if (!context)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     context->group_depth++;
     return WEFT_OK;
 }
@@ -240,6 +248,7 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
 {
     if (!context)
         return WEFT_INVALID_ARGUMENT;
+    WEFT_ENTER(context);
     if (context->group_depth == 0)
         return weft_fail(&context->error, WEFT_INVALID_USAGE, "group_end without group_begin");
     if (--context->group_depth > 0) {
@@ -288,7 +297,7 @@ weft_status weft_test(weft_request *request)
 {
     if (!request)
         return WEFT_INVALID_ARGUMENT;
-    if (weft_request_status(request) == WEFT_IN_PROGRESS)
+    if (weft_request_status(request) == WEFT_IN_PROGRESS && !context_of(request)->progress)
         weft_context_progress(context_of(request), true);
     return weft_request_status(request);
 }
@@ -299,6 +308,7 @@ weft_status weft_wait(weft_request *request)
         return WEFT_INVALID_ARGUMENT;
     if (weft_request_status(request) != WEFT_IN_PROGRESS)
         return weft_request_status(request);
+    WEFT_ENTER(context_of(request));
     if (context_of(request)->group_depth > 0)
         return weft_fail(&context_of(request)->error, WEFT_INVALID_USAGE,
                          "wait between group_begin and group_end would never end");

@@ -15,10 +15,13 @@
  * weft_comm_error_text and weft_context_error_text. Outputs are written only on success.
  *
  * Threads. A context and all that hangs off it may be used by one thread at a time; different
- * contexts are independent. Only weft_comm_abort may be called from any thread.
+ * contexts are independent. Only weft_comm_abort may be called from any thread. With
+ * WEFT_PROGRESS=thread a context has a thread of its own that moves its operations between calls:
+ * buffers of operations in flight are then read and written, and the output pointer of a creation
+ * is written, at any time until weft_test or weft_wait has returned the result.
  *
- * Fork. A child may not use its parent's context; it makes its own. Weft's file descriptors are
- * close-on-exec.
+ * Fork. A child may not use its parent's context, nor destroy it; it makes its own, since threads
+ * and locks stay with the parent. Weft's file descriptors are close-on-exec.
  *
  * Units. Counts are elements unless a name says bytes; times are nanoseconds.
  */
@@ -405,7 +408,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_barrier(weft_comm *comm, weft_request *
 WEFT_API WEFT_NODISCARD weft_status weft_group_begin(weft_context *context);
 WEFT_API WEFT_NODISCARD weft_status weft_group_end(weft_context *context, weft_request *request);
 
-/* Makes progress, then: IN_PROGRESS, or the operation's result, after which the request is idle. */
+/* Makes progress (with WEFT_PROGRESS=thread only looks), then: IN_PROGRESS, or the operation's
+ * result, after which the request is idle. */
 WEFT_API WEFT_NODISCARD weft_status weft_test(weft_request *request);
 /* Makes progress until the operation ends, at its deadline at the latest; returns its result.
  * Inside a group of the same context: INVALID_USAGE, since what is collected cannot end. */

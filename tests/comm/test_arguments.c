@@ -325,7 +325,7 @@ static void test_bad_configuration(void **state)
     static const char *const settings[][2] = {
         {"WEFT_TIMEOUT", "soon"},         {"WEFT_TRANSPORTS", "pigeon"}, {"WEFT_SPIN", "wildly"},
         {"WEFT_FLAT_BYTES", "-3"},        {"WEFT_LOG", "loud"},          {"WEFT_RANK", "one"},
-        {"WEFT_EAGER_BYTES", "8 apples"},
+        {"WEFT_EAGER_BYTES", "8 apples"}, {"WEFT_PROGRESS", "never"},
     };
     setenv("WEFT_LOG", "none", 1);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {

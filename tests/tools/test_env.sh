@@ -41,7 +41,7 @@ expect 'value' 5s "$(WEFT_TIMEOUT=5s "$weft" env --json | field WEFT_TIMEOUT val
 expect 'a secret is not shown' 0 "$(WEFT_SECRET=hidden123 "$weft" env | grep -c hidden123)"
 WEFT_TIMEOUT=never "$weft" env >/dev/null 2>&1
 expect 'a refused value' 2 $?
-for setting in WEFT_TIMEOUT=never WEFT_SPIN=no WEFT_TRANSPORTS=pigeon WEFT_ALGORITHM=magic; do
+for setting in WEFT_TIMEOUT=never WEFT_SPIN=no WEFT_PROGRESS=no WEFT_TRANSPORTS=pigeon WEFT_ALGORITHM=magic; do
     text=$(env "$setting" "$weft" env 2>&1 >/dev/null)
     expect "$setting: exit code" 2 $?
     expect "$setting: is named" 1 "$(grep -c "${setting%%=*}" <<<"$text")"

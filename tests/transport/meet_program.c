@@ -37,6 +37,15 @@ static weft_status check(const struct weft_bootstrap *bootstrap, int num_ranks, 
     return WEFT_OK;
 }
 
+// A meeting that is over wakes nobody, though its ranks leave now.
+static weft_status check_quiet(const struct weft_rendezvous *rendezvous, struct weft_error *error)
+{
+    struct pollfd ready = {.fd = weft_rendezvous_descriptor(rendezvous), .events = POLLIN};
+    return poll(&ready, 1, 50) == 0
+               ? WEFT_OK
+               : weft_fail(error, WEFT_INTERNAL, "the rendezvous polls readable after the meeting");
+}
+
 static weft_status meet(const struct weft_launcher_info *info, const struct weft_config *config,
                         int round, struct weft_error *error)
 {
@@ -69,6 +78,8 @@ static weft_status meet(const struct weft_launcher_info *info, const struct weft
     if (status == WEFT_OK)
         status = check(bootstrap, info->num_ranks, round, error);
     weft_bootstrap_close(&bootstrap);
+    if (status == WEFT_OK)
+        status = check_quiet(rendezvous, error);
     weft_rendezvous_close(&rendezvous);
     return status;
 }
