@@ -300,27 +300,32 @@ static void run_threads(const struct weft_transport *transport, int num_ends,
 
 static void test_traffic(void **state)
 {
+    rig_require(*state);
     run_processes(*state, 3, traffic);
 }
 
 static void test_ping_pong(void **state)
 {
+    rig_require(*state);
     run_processes(*state, 2, ping_pong);
 }
 
 static void test_leaving(void **state)
 {
+    rig_require(*state);
     run_processes(*state, 2, leaving);
 }
 
 static void test_threads(void **state)
 {
+    rig_require(*state);
     run_threads(*state, 2, traffic);
     run_threads(*state, 2, ping_pong);
 }
 
 static void test_killed(void **state)
 {
+    rig_require(*state);
     for (int round = 0; round < 6; round++) {
         int before = count_descriptors();
         struct meeting *meeting = make_meeting();

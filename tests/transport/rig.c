@@ -55,6 +55,25 @@ void rig_fill_options(struct weft_device_options *options, int number)
     options->eager_bytes = RIG_EAGER_BYTES;
 }
 
+bool rig_has(const struct weft_transport *transport, struct weft_error *error)
+{
+    struct weft_device_options options;
+    struct weft_device *device = NULL;
+    rig_fill_options(&options, 0);
+    weft_status status = transport->open(&options, &device, error);
+    transport->close(&device);
+    return status != WEFT_UNSUPPORTED;
+}
+
+void rig_require(const struct weft_transport *transport)
+{
+    struct weft_error error = {0};
+    if (!rig_has(transport, &error)) {
+        print_message("%s\n", error.text);
+        skip();
+    }
+}
+
 struct weft_device *rig_open_device(const struct weft_transport *transport, struct rig *rig,
                                     int number)
 {

@@ -40,6 +40,10 @@ struct message {
 
 uint64_t rig_random(uint64_t *state);
 void rig_fill_options(struct weft_device_options *options, int number);
+/* Whether this machine has what `transport` works with. Why not: *error, if it is not NULL. */
+bool rig_has(const struct weft_transport *transport, struct weft_error *error);
+/* Skips the test, with the reason, where it does not. */
+void rig_require(const struct weft_transport *transport);
 struct weft_device *rig_open_device(const struct weft_transport *transport, struct rig *rig,
                                     int number);
 void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
