@@ -186,6 +186,8 @@ static int serve_link(struct verbs_link *link)
     link->num_received = 0;
     if (link->state < VERBS_UP || !weft_verbs_is_replayed(link))
         weft_verbs_resync_step(link);
+    if (link->num_loads)
+        count += weft_verbs_loads_serve(link);
     if (weft_packet_has_pending(&link->packets))
         count += weft_packet_send_pending(&link->packets, PACKETS_PER_VISIT);
     if (link->packets.failed && link->state != VERBS_DEAD) // failed above, or in a post
@@ -281,6 +283,8 @@ static weft_status watch(struct verbs_device *device, int descriptor, bool is_ou
     return WEFT_OK;
 }
 
+static const struct weft_verbs_memory_limits usual_limits;
+
 static weft_status open_hca(struct verbs_device *device, int number, struct weft_error *error)
 {
     const struct weft_verbs_device *opened = &device->ports.devices[number];
@@ -294,7 +298,7 @@ static weft_status open_hca(struct verbs_device *device, int number, struct weft
     if (!hca->channel)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no channel of events: %s", opened->name,
                          strerror(errno));
-    WEFT_TRY(weft_verbs_memory_create(verbs, hca->pd, NULL, "/", &hca->memory, error));
+    WEFT_TRY(weft_verbs_memory_create(verbs, hca->pd, &usual_limits, "/", &hca->memory, error));
     WEFT_TRY(watch(device, hca->channel->fd, true, error));
     return watch(device, opened->context->async_fd, true, error);
 }
@@ -445,6 +449,7 @@ static void link_disconnect(struct weft_connection **connection)
     while (*place != link)
         place = &(*place)->next;
     *place = link->next;
+    weft_verbs_direct_leave(link);
     weft_packet_link_fini(&link->packets);
     bool is_up = link->state == VERBS_UP;
     if (is_up ? !is_idle(link) : link->state < VERBS_UP && link->out_records > 0) {

@@ -189,6 +189,7 @@ void weft_verbs_part(struct verbs_link *link)
     struct verbs_device *device = device_of(link);
     for (int i = 0; i < WEFT_VERBS_MAX_PATHS; i++)
         weft_verbs_rail_close(&link->rails[i]);
+    weft_verbs_direct_free(link);
     for (int i = 0; i < WEFT_VERBS_MAX_PORTS; i++) {
         if (link->regions[i])
             weft_verbs_memory_release(device->hcas[i].memory, link->regions[i]);

@@ -33,7 +33,12 @@ enum {
     VERBS_QUEUE_ENTRIES = 8192, // of a completion queue
     VERBS_QUEUES_LIMIT = 64,    // of an HCA
     VERBS_FRAGMENT_BYTES = 64 << 10,
-    VERBS_INLINE_BYTES = 256, // asked for
+    VERBS_CHUNK_BYTES = 128 << 10,  // of a message that is written into its place
+    VERBS_DIRECT_BYTES = 128 << 10, // the least that is worth registering memory for
+    VERBS_PLACES = 64,              // such messages at a time, that are received
+    VERBS_LOADS = 128,              // and sent: some wait for their completions only
+    VERBS_PACKET_PLACE = 0x80,      // type of the packet that says where one goes
+    VERBS_INLINE_BYTES = 256,       // asked for
     VERBS_CAUSE_BYTES = 128,
     VERBS_WINDOW_WORDS = VERBS_WINDOW / 64,
 };
@@ -71,11 +76,21 @@ struct verbs_hello {
     struct verbs_hello_rail rails[WEFT_VERBS_MAX_PATHS];
 };
 
+/* Payload of VERBS_PACKET_PLACE, ahead of the grant; its `handle` is the granter's. */
+struct verbs_where {
+    uint64_t start, bytes;
+    uint32_t keys[WEFT_VERBS_MAX_PATHS]; // of the memory, by rail
+    uint32_t place;
+    uint32_t zero;
+};
+
 /* What they tell each other when they begin anew after a failure: what has come so far. */
 struct verbs_sync {
     uint64_t usable;  // rails, one bit each
     uint64_t renewed; // those whose port has come back
     uint32_t head, records;
+    uint64_t revoked;                     // places whose message was cancelled
+    uint64_t handles[VERBS_PLACES];       // of those messages
     uint64_t arrived[VERBS_WINDOW_WORDS]; // of the records from there on: here already
     uint32_t packet_numbers[WEFT_VERBS_MAX_PATHS];
     char cause[VERBS_CAUSE_BYTES];
@@ -129,8 +144,9 @@ struct verbs_rail {
     struct verbs_rail *next_dirty;
     bool is_dirty;
     uint32_t receives_owed, receives_posted;
-    bool is_used; // joined with the peer's
-    bool is_bad;  // has failed, until a port comes back
+    bool wants_signal; // somebody waits for the last of its work requests
+    bool is_used;      // joined with the peer's
+    bool is_bad;       // has failed, until a port comes back
     struct ibv_send_wr pending[VERBS_BATCH];
     struct ibv_sge parts[VERBS_BATCH];
     struct verbs_counts counts;
@@ -148,8 +164,30 @@ enum verbs_state {
 
 /* A record that has arrived. */
 struct verbs_slot {
-    uint32_t bytes; // 0: not here
-    uint32_t place; // in units
+    uint8_t is_here;
+    uint8_t kind;
+    uint16_t place; // in the ring, in units; or number of a place
+    uint32_t bytes;
+};
+
+/* A large message that the peer writes into memory of a receive. */
+struct verbs_place {
+    struct weft_transfer *transfer; // NULL: free
+    uint64_t handle;
+    uint64_t offset;                                               // bytes before it have come
+    const struct weft_verbs_region *regions[WEFT_VERBS_MAX_PORTS]; // by HCA
+};
+
+/* A large message that is written into the peer's memory. */
+struct verbs_load {
+    bool is_known;                  // the peer has said where it goes
+    struct weft_transfer *transfer; // taken: is being sent
+    uint64_t handle;                // the granter's
+    uint64_t offset;                // bytes before it are written
+    struct verbs_where where;
+    uint64_t rails;                      // that carry some of it, and are not known to have done it
+    uint32_t last[WEFT_VERBS_MAX_PATHS]; // work request, by rail
+    const struct weft_verbs_region *regions[WEFT_VERBS_MAX_PORTS]; // by HCA
 };
 
 /* A record that was sent and that the peer has not yet taken. */
@@ -158,6 +196,7 @@ struct verbs_sent {
     uint64_t to;
     uint32_t bytes;
     uint32_t immediate;
+    int load; // which one it is part of; -1: none
 };
 
 /* A message on the inner connection. */
@@ -200,6 +239,12 @@ struct verbs_link {
     uint32_t replayed;                  // records up to this one are on their way (again)
     struct verbs_slot window[VERBS_WINDOW];
     struct verbs_sent log[VERBS_WINDOW];
+    uint64_t revoked;                       // places that the peer is yet to be told of
+    uint64_t revoked_handles[VERBS_PLACES]; // of those, or of the last ones
+    uint64_t unwanted[VERBS_PLACES];        // the last handles that the peer has revoked
+    int num_places, num_loads;
+    struct verbs_place places[VERBS_PLACES];
+    struct verbs_load loads[VERBS_LOADS];
 };
 
 struct verbs_device {
@@ -270,8 +315,15 @@ weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *er
 /* Whether one more work request fits, leaving `kept` for others. */
 bool weft_verbs_rail_has_room(const struct verbs_rail *rail, uint32_t kept);
 /* After has_room: a write of `bytes` bytes at `from` (none: 0) to `to` that the peer is told of. */
-void weft_verbs_rail_write(struct verbs_rail *rail, const void *from, uint32_t bytes, uint64_t to,
-                           uint32_t immediate, bool is_signalled);
+struct verbs_write {
+    const void *from;
+    uint32_t bytes, local_key, remote_key, immediate;
+    uint64_t to;
+    bool is_signalled;
+};
+void weft_verbs_rail_write(struct verbs_rail *rail, const struct verbs_write *write);
+/* Sees to it that a completion comes for all that was written so far. */
+void weft_verbs_rail_want(struct verbs_rail *rail);
 /* Posts what is pending on all rails. */
 void weft_verbs_flush(struct verbs_device *device);
 /* Takes completions; returns how many. */
@@ -290,7 +342,28 @@ void weft_verbs_mark(struct verbs_rail *rail);
 /* What the peer says it has taken; an old word overtaken by a newer one changes nothing. */
 void weft_verbs_take_credit(struct verbs_link *link, uint32_t units, uint32_t records,
                             uint32_t mask);
+/* The rail for so many bytes, which has room; NULL: none now. */
+struct verbs_rail *weft_verbs_choose_rail(struct verbs_link *link, uint32_t bytes);
 /* Sends a record of the log (again). False: no room now. */
 bool weft_verbs_send_record(struct verbs_link *link, uint32_t number);
+
+/* verbs_direct.c */
+extern const struct weft_packet_direct weft_verbs_direct;
+/* A packet that says where a message goes. False: the link has failed. */
+bool weft_verbs_place_told(struct verbs_link *link, const struct weft_packet *packet,
+                           const void *payload);
+/* The next chunk of a place is there. False: no honest peer sends it. */
+bool weft_verbs_chunk_landed(struct verbs_link *link, uint32_t place, uint32_t bytes);
+/* Frees what belongs to a message that has come in packets instead. */
+void weft_verbs_place_sweep(struct verbs_link *link);
+/* Writes chunks while there is room, completes what is done. Returns how many things happened. */
+int weft_verbs_loads_serve(struct verbs_link *link);
+/* Work requests of old say nothing any more. */
+void weft_verbs_loads_rejoin(struct verbs_link *link, const struct verbs_sync *peer);
+/* The peer is told: these places can be used again. */
+void weft_verbs_places_revoked(struct verbs_link *link);
+void weft_verbs_direct_free(struct verbs_link *link);
+/* Disconnecting: gives back the memory of all of them; the rest of the records still arrives. */
+void weft_verbs_direct_leave(struct verbs_link *link);
 
 #endif

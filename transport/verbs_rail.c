@@ -194,6 +194,7 @@ static weft_status prepare(struct verbs_device *device, struct verbs_rail *rail,
                                      .qp_access_flags = (unsigned)write_access};
     rail->packet_number = randombytes_random() & 0xffffff;
     rail->sent = rail->done = rail->unsignalled = rail->num_pending = 0;
+    rail->wants_signal = false;
     rail->receives_posted = rail->receives_owed = 0;
     if (!enlist(device, rail))
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for queue pairs");
@@ -296,9 +297,27 @@ bool weft_verbs_rail_has_room(const struct verbs_rail *rail, uint32_t kept)
     return rail->sent - rail->done + kept < VERBS_SENDS;
 }
 
+/* If somebody waits for the last request, it tells when it is done. */
+static void signal_last(struct verbs_rail *rail)
+{
+    if (!rail->unsignalled) {
+        rail->wants_signal = false; // the last one is signalled
+    } else if (rail->num_pending) {
+        rail->pending[rail->num_pending - 1].send_flags |= IBV_SEND_SIGNALED;
+        rail->unsignalled = 0;
+        rail->counts.signalled++;
+        rail->wants_signal = false;
+    } else if (weft_verbs_rail_has_room(rail, 0)) {
+        weft_verbs_mark(rail);
+        rail->wants_signal = false;
+    }
+}
+
 static void post(struct verbs_rail *rail)
 {
     struct ibv_send_wr *bad = NULL;
+    if (rail->wants_signal && rail->is_used)
+        signal_last(rail);
     if (!rail->num_pending)
         return;
     for (uint32_t i = 0; i < rail->num_pending; i++)
@@ -313,37 +332,47 @@ static void post(struct verbs_rail *rail)
     }
 }
 
-void weft_verbs_rail_write(struct verbs_rail *rail, const void *from, uint32_t bytes, uint64_t to,
-                           uint32_t immediate, bool is_signalled)
+static void soil(struct verbs_rail *rail)
 {
     struct verbs_device *device = (struct verbs_device *)rail->link->packets.device;
+    if (rail->is_dirty)
+        return;
+    rail->is_dirty = true;
+    rail->next_dirty = device->dirty;
+    device->dirty = rail;
+}
+
+void weft_verbs_rail_want(struct verbs_rail *rail)
+{
+    rail->wants_signal = true;
+    soil(rail);
+}
+
+void weft_verbs_rail_write(struct verbs_rail *rail, const struct verbs_write *write)
+{
     struct ibv_send_wr *request = &rail->pending[rail->num_pending];
     struct ibv_sge *part = &rail->parts[rail->num_pending];
     rail->num_pending++;
     rail->sent++;
-    is_signalled |= ++rail->unsignalled == VERBS_SIGNAL_EVERY;
-    *part = (struct ibv_sge){.addr = (uintptr_t)from, .length = bytes, .lkey = rail->local_key};
+    *part = (struct ibv_sge){
+        .addr = (uintptr_t)write->from, .length = write->bytes, .lkey = write->local_key};
     *request = (struct ibv_send_wr){.wr_id = (uint64_t)rail->number << NUMBER_SHIFT | rail->sent,
                                     .sg_list = part,
-                                    .num_sge = bytes > 0,
+                                    .num_sge = write->bytes > 0,
                                     .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-                                    .imm_data = htobe32(immediate)};
-    request->wr.rdma.remote_addr = to;
-    request->wr.rdma.rkey = rail->ring_key;
-    if (bytes > 0 && bytes <= rail->inline_bytes)
+                                    .imm_data = htobe32(write->immediate)};
+    request->wr.rdma.remote_addr = write->to;
+    request->wr.rdma.rkey = write->remote_key;
+    if (write->bytes > 0 && write->bytes <= rail->inline_bytes)
         request->send_flags |= IBV_SEND_INLINE;
-    if (is_signalled) {
+    if (++rail->unsignalled == VERBS_SIGNAL_EVERY || write->is_signalled) {
         request->send_flags |= IBV_SEND_SIGNALED;
         rail->unsignalled = 0;
         rail->counts.signalled++;
     }
     rail->counts.work_requests++;
-    rail->counts.bytes += bytes;
-    if (!rail->is_dirty) {
-        rail->is_dirty = true;
-        rail->next_dirty = device->dirty;
-        device->dirty = rail;
-    }
+    rail->counts.bytes += write->bytes;
+    soil(rail);
     if (rail->num_pending == VERBS_BATCH)
         post(rail);
 }

@@ -75,10 +75,12 @@ static void report(struct verbs_link *link)
     struct weft_error error;
     *own = (struct verbs_sync){.usable = usable_rails(link),
                                .renewed = link->renewed,
+                               .revoked = link->revoked,
                                .head = link->in_head,
                                .records = link->in_records};
+    memcpy(own->handles, link->revoked_handles, sizeof own->handles);
     for (uint32_t i = 0; i < VERBS_WINDOW; i++)
-        if (link->window[(link->in_records + i) % VERBS_WINDOW].bytes)
+        if (link->window[(link->in_records + i) % VERBS_WINDOW].is_here)
             own->arrived[i / 64] |= UINT64_C(1) << i % 64;
     for (int i = 0; i < link->num_rails; i++) {
         if (!(own->usable >> i & 1))
@@ -94,6 +96,7 @@ static void report(struct verbs_link *link)
     link->told_records = link->in_records;
     weft_verbs_link_turn(link, VERBS_SYNCING);
     link->renewed = 0;
+    weft_verbs_places_revoked(link);
     if (!weft_verbs_note_expect(link, &link->ready_in, link->epoch) ||
         !weft_verbs_note_send(link, &link->sync_out))
         weft_verbs_link_fail(link, "out of memory");
@@ -119,6 +122,7 @@ static void rejoin(struct verbs_link *link)
     }
     weft_verbs_take_credit(link, peer->head, peer->records, UINT32_MAX);
     link->replayed = link->out_consumed;
+    weft_verbs_loads_rejoin(link, peer);
     for (int i = 0; i < link->num_rails; i++) {
         if (!(usable >> i & 1))
             continue;
@@ -133,6 +137,11 @@ static void rejoin(struct verbs_link *link)
         !weft_verbs_note_expect(link, &link->sync_in, link->epoch + 1)) {
         weft_verbs_link_fail(link, "out of memory");
         return;
+    }
+    if (link->revoked) { // cancelled meanwhile: what is not yet known there must not be written to
+        for (int i = 0; i < link->num_rails; i++)
+            weft_verbs_rail_stop(link->rails[i]);
+        link->is_troubled = true;
     }
     weft_verbs_come_up(link);
 }

@@ -19,6 +19,11 @@ _Static_assert(VERBS_WINDOW < 1 << 14 && 65536 % VERBS_WINDOW == 0, "numbers are
 _Static_assert(sizeof(struct verbs_record) + VERBS_FRAGMENT_BYTES <= VERBS_RING_BYTES / 4,
                "several packets fit at once");
 
+static struct verbs_device *device_of(const struct verbs_link *link)
+{
+    return (struct verbs_device *)link->packets.device;
+}
+
 static uint32_t units_of(uint32_t payload_bytes)
 {
     return 1 + (payload_bytes + VERBS_UNIT_BYTES - 1) / VERBS_UNIT_BYTES;
@@ -32,7 +37,7 @@ static uint32_t gap_before(uint32_t head, uint32_t units)
 }
 
 /* The rail that has least to do, of those that have room; small packets stay on the first. */
-static struct verbs_rail *choose_rail(struct verbs_link *link, uint32_t bytes)
+struct verbs_rail *weft_verbs_choose_rail(struct verbs_link *link, uint32_t bytes)
 {
     struct verbs_rail *best = NULL;
     bool has_own = false; // one that is no spare
@@ -53,14 +58,34 @@ static struct verbs_rail *choose_rail(struct verbs_link *link, uint32_t bytes)
     return best;
 }
 
+static void write_record(struct verbs_link *link, struct verbs_rail *rail,
+                         const struct verbs_sent *sent)
+{
+    struct verbs_write write = {.from = sent->from,
+                                .bytes = sent->bytes,
+                                .local_key = rail->local_key,
+                                .remote_key = rail->ring_key,
+                                .immediate = sent->immediate,
+                                .to = sent->to};
+    if (sent->load >= 0) {
+        struct verbs_load *load = &link->loads[sent->load];
+        int number = (int)(rail->path - link->paths);
+        write.local_key = load->regions[rail->hca - device_of(link)->hcas]->local_key;
+        write.remote_key = load->where.keys[number];
+        load->rails |= UINT64_C(1) << number;
+        load->last[number] = rail->sent + 1;
+        rail->counts.chunks++;
+    }
+    weft_verbs_rail_write(rail, &write);
+}
+
 bool weft_verbs_send_record(struct verbs_link *link, uint32_t number)
 {
     const struct verbs_sent *sent = &link->log[number % VERBS_WINDOW];
-    struct verbs_rail *rail = choose_rail(link, sent->bytes);
-    if (!rail)
-        return false;
-    weft_verbs_rail_write(rail, sent->from, sent->bytes, sent->to, sent->immediate, false);
-    return true;
+    struct verbs_rail *rail = weft_verbs_choose_rail(link, sent->bytes);
+    if (rail)
+        write_record(link, rail, sent);
+    return rail != NULL;
 }
 
 static enum weft_push push(struct weft_packet_link *packets, const struct weft_packet *packet,
@@ -74,7 +99,7 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
         link->out_records - link->out_consumed >= VERBS_WINDOW ||
         link->out_head + gap + units - link->out_taken > VERBS_RING_UNITS)
         return WEFT_PUSH_BUSY;
-    struct verbs_rail *rail = choose_rail(link, bytes);
+    struct verbs_rail *rail = weft_verbs_choose_rail(link, bytes);
     if (!rail)
         return WEFT_PUSH_BUSY;
     uint32_t place = (link->out_head + gap) % VERBS_RING_UNITS;
@@ -84,6 +109,7 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
     *sent = (struct verbs_sent){.from = image,
                                 .to = link->peer.ring + offset,
                                 .bytes = bytes,
+                                .load = -1,
                                 .immediate = (uint32_t)VERBS_PACKET << VERBS_KIND_SHIFT |
                                              (link->out_records & 0xffff) << NUMBER_SHIFT | place};
     struct verbs_record record = {
@@ -95,7 +121,7 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
     link->told_records = link->in_records;
     link->out_head += gap + units;
     link->replayed = ++link->out_records;
-    weft_verbs_rail_write(rail, image, bytes, sent->to, sent->immediate, false);
+    write_record(link, rail, sent);
     return WEFT_PUSH_DONE;
 }
 
@@ -104,7 +130,8 @@ static void unborrow(struct weft_packet_link *packets)
     (void)packets; // nothing is ever borrowed: payloads are copied at once
 }
 
-const struct weft_packet_port weft_verbs_port = {.push = push, .unborrow = unborrow};
+const struct weft_packet_port weft_verbs_port = {
+    .push = push, .unborrow = unborrow, .direct = &weft_verbs_direct};
 
 /* ---- credits ---- */
 
@@ -126,10 +153,13 @@ static void tell(struct verbs_rail *rail, bool is_signalled)
     link->told_head = link->in_head;
     link->told_records = link->in_records;
     rail->counts.credits++;
-    weft_verbs_rail_write(rail, NULL, 0, link->peer.ring,
-                          (uint32_t)VERBS_CREDIT << VERBS_KIND_SHIFT |
-                              (link->in_head & HALF_MASK) << 15 | (link->in_records & HALF_MASK),
-                          is_signalled);
+    const struct verbs_write write = {.to = link->peer.ring,
+                                      .remote_key = rail->ring_key,
+                                      .immediate = (uint32_t)VERBS_CREDIT << VERBS_KIND_SHIFT |
+                                                   (link->in_head & HALF_MASK) << 15 |
+                                                   (link->in_records & HALF_MASK),
+                                      .is_signalled = is_signalled};
+    weft_verbs_rail_write(rail, &write);
 }
 
 void weft_verbs_credit(struct verbs_link *link)
@@ -157,16 +187,26 @@ static void violation(struct verbs_link *link, const char *what)
     weft_verbs_link_fail(link, "peer broke the protocol: %s", what);
 }
 
-/* The next packet in order, which is here. */
-static void deliver(struct verbs_link *link, struct verbs_slot *slot)
+static bool hand_over(struct verbs_link *link, const struct weft_packet *packet,
+                      const unsigned char *payload)
+{
+    if (link->is_leaving)
+        return true;
+    if (packet->type == VERBS_PACKET_PLACE)
+        return weft_verbs_place_told(link, packet, payload);
+    bool is_good = weft_packet_deliver(&link->packets, packet, payload);
+    if (packet->type == WEFT_PACKET_DATA && link->num_places)
+        weft_verbs_place_sweep(link);
+    return is_good;
+}
+
+static void packet_is_next(struct verbs_link *link, const struct verbs_slot *slot)
 {
     struct verbs_record record;
     const unsigned char *place = link->memory + (size_t)slot->place * VERBS_UNIT_BYTES;
     memcpy(&record, place, sizeof record);
     uint32_t payload = record.packet.payload_bytes;
-    uint32_t bytes = slot->bytes;
-    slot->bytes = 0;
-    if (payload > WEFT_PACKET_FRAGMENT_LIMIT || bytes != sizeof record + payload) {
+    if (payload > WEFT_PACKET_FRAGMENT_LIMIT || slot->bytes != sizeof record + payload) {
         violation(link, "a packet of another length than its write");
         return;
     }
@@ -176,8 +216,7 @@ static void deliver(struct verbs_link *link, struct verbs_slot *slot)
         return;
     }
     weft_verbs_take_credit(link, record.units, record.records, UINT32_MAX);
-    if (!link->is_leaving &&
-        !weft_packet_deliver(&link->packets, &record.packet, place + sizeof record)) {
+    if (!hand_over(link, &record.packet, place + sizeof record)) {
         weft_verbs_link_fail(link, "%s", "");
         return;
     }
@@ -185,39 +224,52 @@ static void deliver(struct verbs_link *link, struct verbs_slot *slot)
     link->in_records++;
 }
 
-static void packet_arrived(struct verbs_link *link, uint32_t word, uint32_t bytes)
+/* Takes what is here, in order. */
+static void take_window(struct verbs_link *link)
+{
+    for (;;) {
+        struct verbs_slot *slot = &link->window[link->in_records % VERBS_WINDOW];
+        if (!slot->is_here || link->state == VERBS_DEAD)
+            return;
+        slot->is_here = false;
+        if (slot->kind == VERBS_PACKET) {
+            packet_is_next(link, slot);
+            continue;
+        }
+        if (slot->kind == VERBS_CHUNK && !link->is_leaving &&
+            !weft_verbs_chunk_landed(link, slot->place, slot->bytes)) {
+            violation(link, "data that nobody granted");
+            return;
+        }
+        link->in_records++;
+    }
+}
+
+static void record_arrived(struct verbs_link *link, enum verbs_kind kind, uint32_t word,
+                           uint32_t bytes)
 {
     uint32_t number = word >> NUMBER_SHIFT & 0xffff, place = word & PLACE_MASK;
     struct verbs_slot *slot = &link->window[number % VERBS_WINDOW];
     uint32_t ahead = (number - link->in_records) & 0xffff;
-    if (ahead >= VERBS_WINDOW || slot->bytes || bytes < sizeof(struct verbs_record) ||
-        (uint64_t)place * VERBS_UNIT_BYTES + bytes > VERBS_RING_BYTES) {
+    bool is_packet = kind == VERBS_PACKET;
+    if (ahead >= VERBS_WINDOW || slot->is_here ||
+        (is_packet && (bytes < sizeof(struct verbs_record) ||
+                       (uint64_t)place * VERBS_UNIT_BYTES + bytes > VERBS_RING_BYTES))) {
         violation(link, "an impossible packet");
         return;
     }
-    *slot = (struct verbs_slot){.bytes = bytes, .place = place};
-    for (;;) {
-        slot = &link->window[link->in_records % VERBS_WINDOW];
-        if (!slot->bytes || link->state == VERBS_DEAD)
-            break;
-        deliver(link, slot);
-    }
+    *slot = (struct verbs_slot){
+        .is_here = true, .kind = (uint8_t)kind, .place = (uint16_t)place, .bytes = bytes};
+    take_window(link);
 }
 
 void weft_verbs_arrived(struct verbs_rail *rail, uint32_t immediate, uint32_t bytes)
 {
     struct verbs_link *link = rail->link;
+    enum verbs_kind kind = (enum verbs_kind)(immediate >> VERBS_KIND_SHIFT);
     link->num_received++;
-    switch ((enum verbs_kind)(immediate >> VERBS_KIND_SHIFT)) {
-    case VERBS_PACKET:
-        packet_arrived(link, immediate, bytes);
-        break;
-    case VERBS_CREDIT:
+    if (kind == VERBS_CREDIT)
         weft_verbs_take_credit(link, immediate >> 15 & HALF_MASK, immediate & HALF_MASK, HALF_MASK);
-        break;
-    case VERBS_VOID:
-    case VERBS_CHUNK:
-        violation(link, "an unknown kind of write");
-        break;
-    }
+    else
+        record_arrived(link, kind, immediate, bytes);
 }
