@@ -25,6 +25,7 @@ struct rig {
     const struct weft_transport *transport;
     int num_devices;
     uint64_t random;
+    const char *hcas[RIG_LIMIT]; // WEFT_IB_HCA of each device; NULL: all
     struct weft_device *devices[RIG_LIMIT];
     struct rig_end ends[RIG_LIMIT][RIG_LIMIT]; // [of][to]
 };
@@ -48,6 +49,8 @@ struct weft_device *rig_open_device(const struct weft_transport *transport, stru
                                     int number);
 void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
               uint64_t seed);
+/* The same; rig->hcas is set already. */
+void rig_open_hcas(struct rig *rig, int num_devices, uint64_t seed);
 void rig_close(struct rig *rig);
 /* One progress of every device; the number of things that happened. */
 int rig_poll(struct rig *rig);
