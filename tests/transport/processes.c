@@ -427,7 +427,7 @@ static void test_killed_with_child(void **state)
     free_meeting(meeting);
 }
 
-int main(void)
+int main(int num_arguments, char **arguments)
 {
     static const struct {
         const char *name;
@@ -451,5 +451,7 @@ int main(void)
                                                .initial_state = (void *)weft_transports[t]};
         }
     }
+    if (num_arguments > 1)
+        cmocka_set_test_filter(arguments[1]);
     return _cmocka_run_group_tests("processes", tests, count, NULL, NULL);
 }
