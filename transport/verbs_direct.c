@@ -110,10 +110,12 @@ bool weft_verbs_chunk_landed(struct verbs_link *link, uint32_t number, uint32_t 
 
 void weft_verbs_place_sweep(struct verbs_link *link)
 {
-    for (int i = 0; i < VERBS_PLACES; i++)
-        if (link->places[i].transfer &&
-            !weft_packet_is_open(&link->packets, link->places[i].handle))
-            free_place(link, &link->places[i]);
+    for (int i = 0, left = link->num_places; left > 0; i++) {
+        struct verbs_place *place = &link->places[i];
+        left -= place->transfer != NULL;
+        if (place->transfer && !weft_packet_is_open(&link->packets, place->handle))
+            free_place(link, place);
+    }
 }
 
 void weft_verbs_places_revoked(struct verbs_link *link)
@@ -220,24 +222,31 @@ static bool write_chunk(struct verbs_link *link, int number)
     return true;
 }
 
+/* A chunk of each message in turn, while there is room. */
+static int write_chunks(struct verbs_link *link)
+{
+    int count = 0, before;
+    do {
+        before = count;
+        for (int i = 0, seen = 0; seen < link->num_loads && link->state == VERBS_UP; i++) {
+            const struct verbs_load *load = &link->loads[i];
+            seen += load->transfer != NULL;
+            if (load->transfer && load->offset < load->transfer->bytes)
+                count += write_chunk(link, i);
+        }
+    } while (count > before);
+    return count;
+}
+
 int weft_verbs_loads_serve(struct verbs_link *link)
 {
-    int count = 0;
     if (link->state != VERBS_UP || !weft_verbs_is_replayed(link))
         return 0;
-    for (bool is_busy = true; is_busy;) { // a chunk of each in turn
-        is_busy = false;
-        for (int i = 0; i < VERBS_LOADS && link->state == VERBS_UP; i++) {
-            struct verbs_load *load = &link->loads[i];
-            if (load->transfer && load->offset < load->transfer->bytes && write_chunk(link, i)) {
-                is_busy = true;
-                count++;
-            }
-        }
-    }
-    for (int i = 0; i < VERBS_LOADS && link->state == VERBS_UP; i++) {
+    int count = write_chunks(link);
+    for (int i = 0, left = link->num_loads; left > 0 && link->state == VERBS_UP; i++) {
         struct verbs_load *load = &link->loads[i];
         struct weft_transfer *transfer = load->transfer;
+        left -= transfer != NULL;
         if (!transfer || load->offset < transfer->bytes || !is_done(link, load))
             continue;
         free_load(link, load);

@@ -86,8 +86,10 @@ struct verbs_where {
 
 /* What they tell each other when they begin anew after a failure: what has come so far. */
 struct verbs_sync {
-    uint64_t usable;  // rails, one bit each
-    uint64_t renewed; // those whose port has come back
+    uint64_t usable;        // rails whose port works, one bit each
+    uint64_t failed;        // rails that could do no more
+    uint64_t is_deliberate; // this end stopped the rails; to the other it may look like a failure
+    uint64_t renewed;       // those whose port has come back
     uint32_t head, records;
     uint64_t revoked;                     // places whose message was cancelled
     uint64_t handles[VERBS_PLACES];       // of those messages
@@ -217,6 +219,7 @@ struct verbs_link {
     uint32_t epoch;   // how often the rails have been joined
     bool has_sync, has_ready;
     uint64_t renewed;   // rails whose port has come back since the last time
+    bool is_deliberate; // what stopped the rails was no failure of theirs
     bool is_troubled;   // to be synchronised once it is up
     int64_t drained_ns; // state PAUSING: at the latest
     char cause[VERBS_CAUSE_BYTES];

@@ -23,8 +23,9 @@ static struct verbs_device *device_of(const struct verbs_link *link)
     return (struct verbs_device *)link->packets.device;
 }
 
-static void pause(struct verbs_link *link)
+static void pause(struct verbs_link *link, bool is_deliberate)
 {
+    link->is_deliberate = is_deliberate;
     for (int i = 0; i < link->num_rails; i++)
         weft_verbs_rail_stop(link->rails[i]);
     link->has_ready = false;
@@ -45,19 +46,34 @@ void weft_verbs_trouble(struct verbs_link *link, struct verbs_rail *rail, const 
         vsnprintf(link->cause, sizeof link->cause, format, arguments);
     va_end(arguments);
     if (link->state == VERBS_UP)
-        pause(link);
-    else if (link->state < VERBS_UP && link->state != VERBS_PAUSING)
+        pause(link, !rail);
+    else if (link->state == VERBS_PAUSING)
+        link->is_deliberate |= !rail;
+    else if (link->state < VERBS_UP)
         link->is_troubled = true; // one thing after the other
 }
 
-/* Which rails can be used as far as this end knows. */
-static uint64_t usable_rails(const struct verbs_link *link)
+/* The rails whose port here works; those that have failed. */
+static uint64_t usable_rails(const struct verbs_link *link, uint64_t *failed)
 {
     uint64_t usable = 0;
-    for (int i = 0; i < link->num_rails; i++)
-        if (!link->rails[i]->is_bad && !device_of(link)->is_down[link->paths[i].own])
+    *failed = 0;
+    for (int i = 0; i < link->num_rails; i++) {
+        if (!device_of(link)->is_down[link->paths[i].own])
             usable |= UINT64_C(1) << i;
+        if (link->rails[i]->is_bad)
+            *failed |= UINT64_C(1) << i;
+    }
     return usable;
+}
+
+/* What both reckon from what both have told. Where one end stopped the rails itself, work of the
+ * other may have failed because of that. */
+static uint64_t common_rails(const struct verbs_sync *own, const struct verbs_sync *peer)
+{
+    uint64_t failed =
+        (peer->is_deliberate ? 0 : own->failed) | (own->is_deliberate ? 0 : peer->failed);
+    return own->usable & peer->usable & ~failed;
 }
 
 static bool is_drained(const struct verbs_link *link)
@@ -73,11 +89,12 @@ static void report(struct verbs_link *link)
 {
     struct verbs_sync *own = &link->own_sync;
     struct weft_error error;
-    *own = (struct verbs_sync){.usable = usable_rails(link),
+    *own = (struct verbs_sync){.is_deliberate = link->is_deliberate,
                                .renewed = link->renewed,
                                .revoked = link->revoked,
                                .head = link->in_head,
                                .records = link->in_records};
+    own->usable = usable_rails(link, &own->failed);
     memcpy(own->handles, link->revoked_handles, sizeof own->handles);
     for (uint32_t i = 0; i < VERBS_WINDOW; i++)
         if (link->window[(link->in_records + i) % VERBS_WINDOW].is_here)
@@ -107,7 +124,7 @@ static void rejoin(struct verbs_link *link)
 {
     struct verbs_sync *peer = &link->peer_sync;
     struct weft_error error;
-    uint64_t usable = link->own_sync.usable & peer->usable;
+    uint64_t usable = common_rails(&link->own_sync, peer);
     peer->cause[sizeof peer->cause - 1] = '\0';
     link->has_sync = false;
     if (!usable) {
@@ -126,6 +143,7 @@ static void rejoin(struct verbs_link *link)
     for (int i = 0; i < link->num_rails; i++) {
         if (!(usable >> i & 1))
             continue;
+        link->rails[i]->is_bad = false;
         if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i], peer->packet_numbers[i],
                                  &error) != WEFT_OK) {
             weft_verbs_link_fail(link, "%s", error.text);
@@ -157,7 +175,7 @@ void weft_verbs_sync_came(struct verbs_link *link)
             snprintf(link->cause, sizeof link->cause, "%.*s",
                      (int)strnlen(link->peer_sync.cause, sizeof link->peer_sync.cause - 1),
                      link->peer_sync.cause);
-        pause(link);
+        pause(link, false);
     }
 }
 
@@ -169,7 +187,7 @@ void weft_verbs_come_up(struct verbs_link *link)
     for (int i = 0; i < link->num_rails; i++)
         link->rails[i]->load = 0;
     if (link->is_troubled)
-        pause(link);
+        pause(link, true);
 }
 
 /* Sends again what the peer does not have. */

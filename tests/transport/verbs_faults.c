@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * RDMA ports that come and go, links that lose packets, memory and queues that are not there: what
  * must arrive arrives once, and what cannot go on says why. It takes network interfaces of
- * Soft-RoCE HCAs down, so it does nothing without --faults: only for virtual machines.
+ * Soft-RoCE HCAs down, so it does nothing without --faults: only for virtual machines. Arguments:
+ * --faults [REPEATS [SEED [TEST]]].
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +21,7 @@ enum { MOST_HCAS = 4 };
 
 static bool may_break;
 static int num_repeats = 5;
+static uint64_t seed = 1;
 
 static struct verbs_link *link_of(struct rig *rig, int end)
 {
@@ -74,7 +76,7 @@ static void open_apart(struct rig *rig)
         snprintf(lists[i], sizeof lists[i], "=%s,%s", hcas[2 * i].name, hcas[2 * i + 1].name);
         rig->hcas[i] = lists[i];
     }
-    rig_open_hcas(rig, 2, 1);
+    rig_open_hcas(rig, 2, seed);
     rig_exchange(rig, 5000, 10, 0);
     assert_int_equal(link_of(rig, 0)->num_rails, 2);
 }
@@ -265,6 +267,8 @@ int main(int num_arguments, char **arguments)
     if (num_arguments > 2)
         num_repeats = atoi(arguments[2]);
     if (num_arguments > 3)
-        cmocka_set_test_filter(arguments[3]);
+        seed = strtoull(arguments[3], NULL, 10);
+    if (num_arguments > 4)
+        cmocka_set_test_filter(arguments[4]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
