@@ -40,6 +40,7 @@ enum {
     VERBS_PACKET_PLACE = 0x80,      // type of the packet that says where one goes
     VERBS_INLINE_BYTES = 256,       // asked for
     VERBS_CAUSE_BYTES = 128,
+    VERBS_ATTEMPTS = 2, // with rails that have failed, where no others are left
     VERBS_WINDOW_WORDS = VERBS_WINDOW / 64,
 };
 
@@ -88,6 +89,7 @@ struct verbs_where {
 struct verbs_sync {
     uint64_t usable;        // rails whose port works, one bit each
     uint64_t failed;        // rails that could do no more
+    uint64_t attempts;      // in a row, with nothing but rails that had failed and nothing achieved
     uint64_t is_deliberate; // this end stopped the rails; to the other it may look like a failure
     uint64_t renewed;       // those whose port has come back
     uint32_t head, records;
@@ -218,6 +220,8 @@ struct verbs_link {
     int64_t ended_ns; // state ENDED: when it becomes dead; leaving: when it is given up
     uint32_t epoch;   // how often the rails have been joined
     bool has_sync, has_ready;
+    uint64_t attempts;
+    uint32_t attempted; // records that were taken, both ways, by the last one
     uint64_t renewed;   // rails whose port has come back since the last time
     bool is_deliberate; // what stopped the rails was no failure of theirs
     bool is_troubled;   // to be synchronised once it is up

@@ -120,6 +120,8 @@ static void busy(struct rig *rig, uint32_t first, int when, void (*what)(int hca
         for (int i = 0; i < 2; i++) {
             rig_wait(rig, &messages[i][k][1]);
             rig_wait(rig, &messages[i][k][0]);
+            if (rig->ends[0][1].num_failed + rig->ends[1][0].num_failed > 0)
+                fail_msg("%s; %s", rig->ends[0][1].reason, rig->ends[1][0].reason);
             message_check(&messages[i][k][1]);
             assert_int_equal(messages[i][k][0].transfer.status, WEFT_OK);
             assert_int_equal(messages[i][k][0].num_completed, 1);

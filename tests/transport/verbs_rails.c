@@ -197,7 +197,7 @@ static void test_striping(void **state)
 static void test_cancel_and_pause(void **state)
 {
     (void)state;
-    enum { BYTES = 8 << 20 };
+    enum { BYTES = 32 << 20 };
     rig_require(&weft_verbs_transport);
     struct rig rig;
     struct message send, recv;
