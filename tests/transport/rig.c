@@ -131,9 +131,10 @@ void rig_open(struct rig *rig, const struct weft_transport *transport, int num_d
     open_all(rig, transport, num_devices, seed);
 }
 
-void rig_open_hcas(struct rig *rig, int num_devices, uint64_t seed)
+void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
+                   uint64_t seed)
 {
-    open_all(rig, &weft_verbs_transport, num_devices, seed);
+    open_all(rig, transport, num_devices, seed);
 }
 
 void rig_close(struct rig *rig)

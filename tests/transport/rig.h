@@ -50,7 +50,8 @@ struct weft_device *rig_open_device(const struct weft_transport *transport, stru
 void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
               uint64_t seed);
 /* The same; rig->hcas is set already. */
-void rig_open_hcas(struct rig *rig, int num_devices, uint64_t seed);
+void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
+                   uint64_t seed);
 void rig_close(struct rig *rig);
 /* One progress of every device; the number of things that happened. */
 int rig_poll(struct rig *rig);

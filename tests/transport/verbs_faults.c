@@ -76,7 +76,7 @@ static void open_apart(struct rig *rig)
         snprintf(lists[i], sizeof lists[i], "=%s,%s", hcas[2 * i].name, hcas[2 * i + 1].name);
         rig->hcas[i] = lists[i];
     }
-    rig_open_hcas(rig, 2, seed);
+    rig_open_hcas(rig, &weft_verbs_transport, 2, seed);
     rig_exchange(rig, 5000, 10, 0);
     assert_int_equal(link_of(rig, 0)->num_rails, 2);
 }
