@@ -253,6 +253,21 @@ void weft_packet_pushed(struct weft_packet_link *link)
     }
 }
 
+void weft_packet_sent(struct weft_packet_link *link, struct weft_transfer *transfer)
+{
+    weft_packet_handle_give(link, transfer->private_words[WORD_HANDLE]);
+    weft_packet_complete(link, transfer, WEFT_OK);
+}
+
+void weft_packet_unwanted(struct weft_packet_link *link, struct weft_transfer *transfer)
+{
+    const struct weft_packet packet = {.type = WEFT_PACKET_CANCEL,
+                                       .key = transfer->key,
+                                       .handle = transfer->private_words[WORD_HANDLE]};
+    weft_packet_sent(link, transfer);
+    weft_packet_control_put(link, &packet);
+}
+
 /* One packet of what waits; BUSY also when nothing does. */
 static enum weft_push push_next(struct weft_packet_link *link)
 {
@@ -378,6 +393,8 @@ static void cancel_send(struct weft_packet_link *link, struct weft_transfer *tra
     }
     if (transfer->private_words[WORD_STATE] == STATE_GRANTED)
         weft_list_remove(&link->granted, transfer);
+    if (transfer->private_words[WORD_STATE] == STATE_TAKEN)
+        link->port->direct->revoke(link, transfer, false);
     uint64_t id = transfer->private_words[WORD_HANDLE];
     weft_packet_handle_give(link, id);
     struct weft_packet packet = {.type = WEFT_PACKET_CANCEL, .key = transfer->key, .handle = id};
@@ -388,6 +405,8 @@ static void cancel_receive(struct weft_packet_link *link, struct weft_transfer *
 {
     uint64_t id = transfer->private_words[WORD_HANDLE];
     struct weft_packet_handle *handle = weft_packet_handle_find(link, id);
+    if (link->port->direct)
+        link->port->direct->revoke(link, transfer, handle->kind == HANDLE_ORPHAN);
     if (handle->kind == HANDLE_ORPHAN) {
         weft_packet_handle_give(link, id);
         return;
@@ -416,6 +435,7 @@ void weft_packet_cancel(struct weft_connection *connection, struct weft_transfer
         break;
     case STATE_ANNOUNCED:
     case STATE_GRANTED:
+    case STATE_TAKEN:
         cancel_send(link, transfer);
         break;
     case STATE_POSTED:
@@ -445,6 +465,8 @@ void weft_packet_fail(struct weft_packet_link *link, const char *format, ...)
     vsnprintf(link->reason + used, sizeof link->reason - (size_t)used, format, arguments);
     va_end(arguments);
     link->borrower = NULL;
+    if (link->port->direct)
+        link->port->direct->stop(link);
     struct weft_transfer *transfer;
     while ((transfer = link->eager.first)) {
         weft_list_remove(&link->eager, transfer);

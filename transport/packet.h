@@ -61,6 +61,20 @@ enum weft_push {
 
 struct weft_packet_link;
 
+/* For transports that write large messages into their place at the peer, past packets. */
+struct weft_packet_direct {
+    /* A receive has accepted an announced message, and the grant is about to be sent: the port may
+     * tell the peer where the message goes. `handle` is the granter's. */
+    void (*accept)(struct weft_packet_link *link, struct weft_transfer *transfer, uint64_t handle);
+    /* The grant has come. True: the port sends all of it, and calls weft_packet_sent once. */
+    bool (*take)(struct weft_packet_link *link, struct weft_transfer *transfer, uint64_t handle);
+    /* The memory of a transfer that was accepted or taken goes: nothing touches it from now on.
+     * is_over: the peer has given the message up already. */
+    void (*revoke)(struct weft_packet_link *link, struct weft_transfer *transfer, bool is_over);
+    /* The same for all transfers: the link fails. */
+    void (*stop)(struct weft_packet_link *link);
+};
+
 struct weft_packet_port {
     /* Takes one packet if there is room. Answers BUSY until a borrowed payload is given back, and
      * when it fails the link. */
@@ -68,6 +82,7 @@ struct weft_packet_port {
                            const void *payload);
     /* Makes a private copy of what is left of a borrowed payload, or fails the link. */
     void (*unborrow)(struct weft_packet_link *link);
+    const struct weft_packet_direct *direct; // NULL: everything goes in packets
 };
 
 struct weft_transfer_list {
@@ -165,6 +180,12 @@ bool weft_packet_has_pending(const struct weft_packet_link *link);
 bool weft_packet_is_expecting(const struct weft_packet_link *link);
 /* The borrowed payload is not needed any more. */
 void weft_packet_pushed(struct weft_packet_link *link);
+/* A transfer that the port took has been sent. */
+void weft_packet_sent(struct weft_packet_link *link, struct weft_transfer *transfer);
+/* The rest of it is not sent, because the peer wants it no more. */
+void weft_packet_unwanted(struct weft_packet_link *link, struct weft_transfer *transfer);
+/* Whether the message of a handle that a port was told of is still being received. */
+bool weft_packet_is_open(struct weft_packet_link *link, uint64_t handle);
 /* Completes everything with REMOTE and reports the failure, once. */
 void weft_packet_fail(struct weft_packet_link *link, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

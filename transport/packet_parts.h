@@ -22,6 +22,7 @@ enum transfer_state {
     STATE_QUEUED,    // eager, in link->eager
     STATE_ANNOUNCED, // waits for GRANT, in a handle
     STATE_GRANTED,   // being sent, in a handle and in link->granted
+    STATE_TAKEN,     // being sent by the port, in a handle
     STATE_POSTED,    // in link->posted
     STATE_ACCEPTED,  // being received, in a handle
 };

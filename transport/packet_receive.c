@@ -156,6 +156,8 @@ static void accept_announced(struct weft_packet_link *link, struct weft_transfer
         handle->peer = peer;
         handle->unit = packet.unit;
         transfer->private_words[WORD_STATE] = STATE_ACCEPTED;
+        if (link->port->direct && !transfer->sink)
+            link->port->direct->accept(link, transfer, packet.value);
     }
     weft_packet_control_put(link, &packet);
 }
@@ -235,6 +237,10 @@ static bool on_grant(struct weft_packet_link *link, const struct weft_packet *pa
     }
     handle->peer = packet->value;
     handle->unit = packet->unit;
+    if (link->port->direct && link->port->direct->take(link, transfer, packet->value)) {
+        transfer->private_words[WORD_STATE] = STATE_TAKEN;
+        return true;
+    }
     transfer->private_words[WORD_STATE] = STATE_GRANTED;
     weft_list_append(&link->granted, transfer);
     return true;
@@ -324,6 +330,12 @@ bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *p
     link->open_handle = packet->handle;
     link->open_left = packet->payload_bytes;
     return true;
+}
+
+bool weft_packet_is_open(struct weft_packet_link *link, uint64_t id)
+{
+    const struct weft_packet_handle *handle = weft_packet_handle_find(link, id);
+    return handle && (handle->kind == HANDLE_RECEIVE || handle->kind == HANDLE_DISCARD);
 }
 
 unsigned char *weft_packet_place(struct weft_packet_link *link)

@@ -6,7 +6,8 @@
 
 const struct weft_transport *const weft_transports[] = {
     &weft_shm_transport,
-#ifndef WEFT_CORE_ONLY // needs libsodium
+#ifndef WEFT_CORE_ONLY // these need libsodium
+    &weft_verbs_transport,
     &weft_tcp_transport,
 #endif
     NULL,

@@ -41,7 +41,7 @@ struct tcp_address {
     struct weft_machine machine;
     uint64_t wants_checks; // WEFT_TCP_CHECKSUM; one end that does is enough
 };
-_Static_assert(sizeof(struct tcp_address) <= WEFT_ADDRESS_BYTES, "fits");
+_Static_assert(sizeof(struct tcp_address) <= WEFT_TCP_ADDRESS_BYTES, "fits");
 
 /* From the end that accepts, at once. */
 struct tcp_challenge {

@@ -28,7 +28,8 @@
 #include "transport/verbs_options.h"
 
 enum {
-    WEFT_ADDRESS_BYTES = 192,       // opaque address of a device, published at the meeting
+    WEFT_ADDRESS_BYTES = 408,       // opaque address of a device, published at the meeting
+    WEFT_TCP_ADDRESS_BYTES = 192,   // as much of it as tcp uses; the rest is 0
     WEFT_PROCESS_ID_BYTES = 16,     // random identity of a process
     WEFT_TRANSPORT_SHARES = 1u << 0 // capability: share and map give memory that both ends see
 };
@@ -175,6 +176,7 @@ struct weft_transport {
 extern const struct weft_transport *const weft_transports[];
 extern const struct weft_transport weft_shm_transport;
 extern const struct weft_transport weft_tcp_transport;
+extern const struct weft_transport weft_verbs_transport;
 extern const struct weft_transport weft_loopback_transport;
 /* Loopback only: the seed of the delivery order of a device and everything it is connected to. */
 void weft_loopback_seed(struct weft_device *device, uint64_t seed);

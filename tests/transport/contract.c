@@ -610,6 +610,7 @@ struct run {
 static void run_contract(void **state)
 {
     const struct run *run = *state;
+    rig_require(run->transport);
     int before = count_descriptors();
     int num_seeds = run->transport == &weft_loopback_transport ? run->contract->num_seeds : 1;
 #ifdef __SANITIZE_THREAD__ // finds nothing in one thread

@@ -300,27 +300,32 @@ static void run_threads(const struct weft_transport *transport, int num_ends,
 
 static void test_traffic(void **state)
 {
+    rig_require(*state);
     run_processes(*state, 3, traffic);
 }
 
 static void test_ping_pong(void **state)
 {
+    rig_require(*state);
     run_processes(*state, 2, ping_pong);
 }
 
 static void test_leaving(void **state)
 {
+    rig_require(*state);
     run_processes(*state, 2, leaving);
 }
 
 static void test_threads(void **state)
 {
+    rig_require(*state);
     run_threads(*state, 2, traffic);
     run_threads(*state, 2, ping_pong);
 }
 
 static void test_killed(void **state)
 {
+    rig_require(*state);
     for (int round = 0; round < 6; round++) {
         int before = count_descriptors();
         struct meeting *meeting = make_meeting();
@@ -422,7 +427,7 @@ static void test_killed_with_child(void **state)
     free_meeting(meeting);
 }
 
-int main(void)
+int main(int num_arguments, char **arguments)
 {
     static const struct {
         const char *name;
@@ -446,5 +451,7 @@ int main(void)
                                                .initial_state = (void *)weft_transports[t]};
         }
     }
+    if (num_arguments > 1)
+        cmocka_set_test_filter(arguments[1]);
     return _cmocka_run_group_tests("processes", tests, count, NULL, NULL);
 }

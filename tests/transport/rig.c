@@ -55,13 +55,35 @@ void rig_fill_options(struct weft_device_options *options, int number)
     options->eager_bytes = RIG_EAGER_BYTES;
 }
 
+bool rig_has(const struct weft_transport *transport, struct weft_error *error)
+{
+    struct weft_device_options options;
+    struct weft_device *device = NULL;
+    rig_fill_options(&options, 0);
+    weft_status status = transport->open(&options, &device, error);
+    transport->close(&device);
+    return status != WEFT_UNSUPPORTED;
+}
+
+void rig_require(const struct weft_transport *transport)
+{
+    struct weft_error error = {0};
+    if (!rig_has(transport, &error)) {
+        print_message("%s\n", error.text);
+        skip();
+    }
+}
+
 struct weft_device *rig_open_device(const struct weft_transport *transport, struct rig *rig,
                                     int number)
 {
     struct weft_device_options options;
     struct weft_error error = {0};
     struct weft_device *device = NULL;
+    struct weft_verbs_options verbs = WEFT_VERBS_OPTIONS_DEFAULT;
+    verbs.hca = rig->hcas[number];
     rig_fill_options(&options, number);
+    options.verbs = &verbs;
     options.events =
         (struct weft_device_events){.user = rig, .unexpected = on_unexpected, .failed = on_failed};
     if (transport->open(&options, &device, &error) != WEFT_OK)
@@ -69,10 +91,9 @@ struct weft_device *rig_open_device(const struct weft_transport *transport, stru
     return device;
 }
 
-void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
-              uint64_t seed)
+static void open_all(struct rig *rig, const struct weft_transport *transport, int num_devices,
+                     uint64_t seed)
 {
-    memset(rig, 0, sizeof *rig);
     rig->transport = transport;
     rig->num_devices = num_devices;
     rig->random = seed;
@@ -101,6 +122,19 @@ void rig_open(struct rig *rig, const struct weft_transport *transport, int num_d
         if (transport == &weft_loopback_transport)
             weft_loopback_seed(rig->devices[i], seed);
     }
+}
+
+void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
+              uint64_t seed)
+{
+    memset(rig, 0, sizeof *rig);
+    open_all(rig, transport, num_devices, seed);
+}
+
+void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
+                   uint64_t seed)
+{
+    open_all(rig, transport, num_devices, seed);
 }
 
 void rig_close(struct rig *rig)

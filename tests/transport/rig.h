@@ -25,6 +25,7 @@ struct rig {
     const struct weft_transport *transport;
     int num_devices;
     uint64_t random;
+    const char *hcas[RIG_LIMIT]; // WEFT_IB_HCA of each device; NULL: all
     struct weft_device *devices[RIG_LIMIT];
     struct rig_end ends[RIG_LIMIT][RIG_LIMIT]; // [of][to]
 };
@@ -40,10 +41,17 @@ struct message {
 
 uint64_t rig_random(uint64_t *state);
 void rig_fill_options(struct weft_device_options *options, int number);
+/* Whether this machine has what `transport` works with. Why not: *error, if it is not NULL. */
+bool rig_has(const struct weft_transport *transport, struct weft_error *error);
+/* Skips the test, with the reason, where it does not. */
+void rig_require(const struct weft_transport *transport);
 struct weft_device *rig_open_device(const struct weft_transport *transport, struct rig *rig,
                                     int number);
 void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
               uint64_t seed);
+/* The same; rig->hcas is set already. */
+void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
+                   uint64_t seed);
 void rig_close(struct rig *rig);
 /* One progress of every device; the number of things that happened. */
 int rig_poll(struct rig *rig);

@@ -1,0 +1,256 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * What is special to RDMA and needs no faults: work requests, posts, completions and allocations
+ * per packet and per chunk; several ports at once. Devices of one process, over the HCAs of this
+ * machine.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "tests/transport/rig.h"
+#include "transport/verbs_parts.h"
+
+static struct verbs_link *link_of(struct rig *rig, int end)
+{
+    return (struct verbs_link *)rig->ends[end][!end].connection;
+}
+
+static int num_hcas(struct rig *rig)
+{
+    return ((struct verbs_device *)rig->devices[0])->ports.num_ports;
+}
+
+/* ---- work requests ---- */
+
+static struct verbs_counts count(const struct verbs_link *link)
+{
+    struct verbs_counts sum = {0};
+    for (int i = 0; i < link->num_rails; i++) {
+        const struct verbs_counts *one = &link->rails[i]->counts;
+        sum.work_requests += one->work_requests;
+        sum.signalled += one->signalled;
+        sum.posts += one->posts;
+        sum.chunks += one->chunks;
+        sum.credits += one->credits;
+        sum.bytes += one->bytes;
+    }
+    return sum;
+}
+
+/* Many messages at once: few posts, few completions. */
+static void test_counts(void **state)
+{
+    (void)state;
+    enum { COUNT = 800 };
+    rig_require(&weft_verbs_transport);
+    struct rig rig;
+    struct message *sends = calloc(COUNT, sizeof *sends), *recvs = calloc(COUNT, sizeof *recvs);
+    assert_true(sends && recvs);
+    rig_open(&rig, &weft_verbs_transport, 2, 1);
+    rig_exchange(&rig, 5000, 10, 0);
+    struct verbs_counts before = count(link_of(&rig, 0));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        message_init_send(&sends[i], i, 64);
+        message_init_recv(&recvs[i], i, 64);
+        message_post_recv(rig.ends[1][0].connection, &recvs[i]);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        message_post_send(rig.ends[0][1].connection, &sends[i]);
+        if (i % 32 == 31)
+            rig_poll(&rig);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        rig_wait(&rig, &recvs[i]);
+        rig_wait(&rig, &sends[i]);
+        message_check(&recvs[i]);
+        message_free(&sends[i]);
+        message_free(&recvs[i]);
+    }
+    struct verbs_counts after = count(link_of(&rig, 0));
+    uint64_t requests = after.work_requests - before.work_requests;
+    uint64_t posts = after.posts - before.posts;
+    uint64_t signalled = after.signalled - before.signalled;
+    print_message("%d messages: %llu work requests, %llu completions, %llu posts\n", COUNT,
+                  (unsigned long long)requests, (unsigned long long)signalled,
+                  (unsigned long long)posts);
+    assert_true(requests >= COUNT && requests <= COUNT + COUNT / 8);
+    assert_true(signalled <= requests / 8 + 1);
+    assert_true(posts <= requests / 8 + 1);
+    free(sends);
+    free(recvs);
+    rig_close(&rig);
+}
+
+/* Allocations of the whole program, where the C library lets them be counted. */
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define COUNTS_ALLOCATIONS 1
+extern void *__libc_malloc(size_t bytes);
+extern void *__libc_calloc(size_t count, size_t bytes);
+static long num_allocations;
+void *malloc(size_t bytes)
+{
+    num_allocations++;
+    return __libc_malloc(bytes);
+}
+void *calloc(size_t items, size_t bytes)
+{
+    num_allocations++;
+    return __libc_calloc(items, bytes);
+}
+#else
+#define COUNTS_ALLOCATIONS 0
+static long num_allocations;
+#endif
+
+struct cost {
+    struct verbs_counts counts;
+    long allocations;
+};
+
+/* What a message of so many bytes costs its sender; allocations: both ends. */
+static struct cost cost_of(struct rig *rig, uint32_t index, size_t bytes)
+{
+    struct message send, recv;
+    message_init_send(&send, index, bytes);
+    message_init_recv(&recv, index, bytes);
+    struct verbs_counts before = count(link_of(rig, 0));
+    long allocations = num_allocations;
+    message_post_recv(rig->ends[1][0].connection, &recv);
+    message_post_send(rig->ends[0][1].connection, &send);
+    rig_wait(rig, &recv);
+    rig_wait(rig, &send);
+    struct cost cost = {.allocations = num_allocations - allocations};
+    struct verbs_counts after = count(link_of(rig, 0));
+    cost.counts.work_requests = after.work_requests - before.work_requests;
+    cost.counts.signalled = after.signalled - before.signalled;
+    cost.counts.posts = after.posts - before.posts;
+    cost.counts.chunks = after.chunks - before.chunks;
+    message_check(&recv);
+    message_free(&send);
+    message_free(&recv);
+    return cost;
+}
+
+/* A large message: a work request per chunk, a completion per eight, a post per eight or more, and
+ * nothing allocated for a chunk: a message of twice the size needs as many allocations. */
+static void test_chunks(void **state)
+{
+    (void)state;
+    enum { CHUNKS = 64, SLACK = 4 };
+    rig_require(&weft_verbs_transport);
+    struct rig rig;
+    memset(&rig, 0, sizeof rig);
+    rig_open(&rig, &weft_verbs_transport, 2, 1);
+    rig_exchange(&rig, 5000, CHUNKS * VERBS_CHUNK_BYTES, 0);
+    struct cost once = cost_of(&rig, 1, CHUNKS * VERBS_CHUNK_BYTES);
+    struct cost twice = cost_of(&rig, 2, 2 * CHUNKS * VERBS_CHUNK_BYTES);
+    int rails = link_of(&rig, 0)->num_rails;
+    print_message("%d chunks over %d rails: %llu work requests, %llu completions, %llu posts, "
+                  "%ld allocations more than for %d chunks\n",
+                  2 * CHUNKS, rails, (unsigned long long)twice.counts.work_requests,
+                  (unsigned long long)twice.counts.signalled,
+                  (unsigned long long)twice.counts.posts, twice.allocations - once.allocations,
+                  CHUNKS);
+    assert_int_equal(once.counts.chunks, CHUNKS);
+    assert_int_equal(twice.counts.chunks, 2 * CHUNKS);
+    assert_true(twice.counts.work_requests <= 2 * twice.counts.chunks);
+    assert_true(twice.counts.signalled <= twice.counts.chunks / 8 + (uint64_t)(rails * SLACK));
+    assert_true(twice.counts.posts <= twice.counts.work_requests / 8 + (uint64_t)(rails * SLACK));
+    assert_true(!COUNTS_ALLOCATIONS || once.allocations > 0); // they are counted
+    assert_int_equal(twice.allocations, once.allocations);
+    rig_close(&rig);
+}
+
+/* ---- several ports ---- */
+
+static void test_striping(void **state)
+{
+    (void)state;
+    rig_require(&weft_verbs_transport);
+    struct rig rig;
+    rig_open(&rig, &weft_verbs_transport, 2, 1);
+    if (num_hcas(&rig) < 2) {
+        rig_close(&rig);
+        print_message("one port only\n");
+        skip();
+    }
+    for (uint32_t i = 0; i < 8; i++)
+        rig_exchange(&rig, i, 1 << 20, (int)i);
+    struct verbs_link *link = link_of(&rig, 0);
+    uint64_t bytes[2] = {link->rails[0]->counts.bytes, link->rails[1]->counts.bytes};
+    print_message("%llu and %llu bytes\n", (unsigned long long)bytes[0],
+                  (unsigned long long)bytes[1]);
+    assert_true(bytes[0] * 20 >= bytes[1] * 19 && bytes[1] * 20 >= bytes[0] * 19);
+    rig_close(&rig);
+}
+
+/* ---- cancel ---- */
+
+/* A receive is cancelled while it is written to, and its process does nothing for longer than the
+ * device repeats what is not acknowledged: that the writes fail is no failure of the connection. */
+static void test_cancel_and_pause(void **state)
+{
+    (void)state;
+    enum { BYTES = 32 << 20 };
+    rig_require(&weft_verbs_transport);
+    struct rig rig;
+    struct message send, recv;
+    rig_open(&rig, &weft_verbs_transport, 2, 1);
+    // Rails are joined in progress, with these. (Soft-RoCE takes 7 repetitions for endless ones.)
+    struct weft_verbs_options *options = &((struct verbs_device *)rig.devices[0])->ports.options;
+    options->timeout = 14;
+    options->retry = 2;
+    rig_exchange(&rig, 1, 10, 0);
+    message_init_send(&send, 2, BYTES);
+    message_init_recv(&recv, 2, BYTES);
+    message_post_recv(rig.ends[1][0].connection, &recv);
+    message_post_send(rig.ends[0][1].connection, &send);
+    int64_t deadline = weft_deadline_after(10000000000);
+    while (!link_of(&rig, 1)->num_places) {
+        rig_poll(&rig);
+        assert_true(weft_clock_ns() < deadline);
+    }
+    while (!link_of(&rig, 0)->num_loads) {
+        weft_verbs_transport.progress(rig.devices[0]);
+        assert_true(weft_clock_ns() < deadline);
+    }
+    assert_int_equal(recv.num_completed, 0);
+    weft_verbs_transport.cancel(rig.ends[1][0].connection, &recv.transfer);
+    unsigned char *copy = malloc(BYTES);
+    assert_non_null(copy);
+    memcpy(copy, recv.buffer, BYTES);
+    for (deadline = weft_deadline_after(4000000000); weft_clock_ns() < deadline;)
+        weft_verbs_transport.progress(rig.devices[0]);
+    assert_memory_equal(copy, recv.buffer, BYTES); // nothing was written after cancel returned
+    print_message("the writes %s\n", link_of(&rig, 0)->state < VERBS_UP
+                                         ? "have failed"
+                                         : "were faster, or are still being repeated");
+    rig_exchange(&rig, 3, 100, 0);
+    rig_exchange(&rig, 4, 300000, 1);
+    rig_exchange(&rig, 5, 300000, 2);
+    assert_int_equal(rig.ends[0][1].num_failed + rig.ends[1][0].num_failed, 0);
+    print_message("began anew %u times\n", link_of(&rig, 0)->epoch);
+    if (!send.num_completed)
+        weft_verbs_transport.cancel(rig.ends[0][1].connection, &send.transfer);
+    free(copy);
+    message_free(&send);
+    message_free(&recv);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_striping),
+        cmocka_unit_test(test_cancel_and_pause),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

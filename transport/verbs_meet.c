@@ -1,0 +1,202 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * How two ends come to write into each other's memory. Both know the paths between their ports
+ * from their addresses. Over an inner TCP connection, which is authenticated, each says hello: the
+ * numbers of its queue pairs and where its ring is. Once its queues can receive it says ready; who
+ * has heard that sends. The inner connection stays: its end is the peer's end.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "transport/verbs_parts.h"
+
+enum { LANE_HELLO = 1, LANE_SYNC, LANE_READY };
+
+static const uint64_t hello_magic = 0x6f6c6c6568627201u;
+static const int64_t drain_ns = 2000000; // for what the network still delivers from who has closed
+static const int write_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
+
+static struct verbs_device *device_of(const struct verbs_link *link)
+{
+    return (struct verbs_device *)link->packets.device;
+}
+
+/* ---- notes on the inner connection ---- */
+
+static void prepare_note(struct verbs_link *link, struct verbs_note *note, int lane, void *data,
+                         size_t bytes, void (*complete)(struct weft_transfer *transfer))
+{
+    note->link = link;
+    note->transfer = (struct weft_transfer){
+        .key = {.lane = (uint16_t)lane}, .data = data, .bytes = bytes, .complete = complete};
+}
+
+bool weft_verbs_note_send(struct verbs_link *link, struct verbs_note *note)
+{
+    note->transfer.key.index = link->epoch;
+    return weft_tcp_transport.post_send(link->side, &note->transfer) == WEFT_OK;
+}
+
+bool weft_verbs_note_expect(struct verbs_link *link, struct verbs_note *note, uint32_t epoch)
+{
+    note->transfer.key.index = epoch;
+    return weft_tcp_transport.post_recv(link->side, &note->transfer) == WEFT_OK;
+}
+
+static void sent(struct weft_transfer *transfer)
+{
+    (void)transfer; // a failure is told by weft_verbs_side_failed
+}
+
+static void join_rails(struct verbs_link *link)
+{
+    struct weft_error error;
+    if (link->peer.magic != hello_magic || link->peer.num_rails != (uint64_t)link->num_rails) {
+        weft_verbs_link_fail(link,
+                             "the peer speaks another version, or sees other ports: it has "
+                             "%llu paths, not %d",
+                             (unsigned long long)link->peer.num_rails, link->num_rails);
+        return;
+    }
+    for (int i = 0; i < link->num_rails; i++) {
+        if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i],
+                                 link->peer.rails[i].packet_number, &error) != WEFT_OK) {
+            weft_verbs_link_fail(link, "%s", error.text);
+            return;
+        }
+    }
+    weft_verbs_link_turn(link, VERBS_READYING);
+    if (!weft_verbs_note_send(link, &link->ready_out))
+        weft_verbs_link_fail(link, "out of memory");
+    weft_verbs_come_up(link);
+}
+
+static void hello_came(struct weft_transfer *transfer)
+{
+    struct verbs_link *link = ((struct verbs_note *)transfer)->link;
+    if (transfer->status == WEFT_OK && link->state == VERBS_MEETING)
+        join_rails(link);
+    else if (transfer->status == WEFT_MISMATCH)
+        weft_verbs_link_fail(link, "the peer speaks another version");
+}
+
+static void ready_came(struct weft_transfer *transfer)
+{
+    struct verbs_link *link = ((struct verbs_note *)transfer)->link;
+    if (transfer->status != WEFT_OK)
+        return;
+    link->has_ready = true;
+    weft_verbs_come_up(link);
+}
+
+static void sync_came(struct weft_transfer *transfer)
+{
+    if (transfer->status == WEFT_OK)
+        weft_verbs_sync_came(((struct verbs_note *)transfer)->link);
+}
+
+void weft_verbs_side_failed(void *user, struct weft_connection *connection, const char *reason)
+{
+    (void)user;
+    struct verbs_link *link = connection->user;
+    if (link->is_side_gone)
+        return;
+    link->is_side_gone = true;
+    if (link->state == VERBS_MEETING) {
+        weft_verbs_link_fail(link, "no connection to the peer: %s", reason);
+    } else if (link->state != VERBS_DEAD) {
+        weft_verbs_link_turn(link, VERBS_ENDED);
+        link->ended_ns = weft_deadline_after(drain_ns);
+    }
+}
+
+static weft_status connect_side(struct verbs_link *link, const struct verbs_address *peer,
+                                const unsigned char *peer_id, uint64_t tag,
+                                struct weft_error *error)
+{
+    const struct weft_transport *tcp = &weft_tcp_transport;
+    unsigned char address[WEFT_ADDRESS_BYTES] = {0};
+    memcpy(address, peer->side, sizeof peer->side);
+    WEFT_TRY(tcp->connect(device_of(link)->side, address, peer_id, tag, link, &link->side, error));
+    prepare_note(link, &link->hello_out, LANE_HELLO, &link->own, sizeof link->own, sent);
+    prepare_note(link, &link->hello_in, LANE_HELLO, &link->peer, sizeof link->peer, hello_came);
+    prepare_note(link, &link->sync_out, LANE_SYNC, &link->own_sync, sizeof link->own_sync, sent);
+    prepare_note(link, &link->sync_in, LANE_SYNC, &link->peer_sync, sizeof link->peer_sync,
+                 sync_came);
+    prepare_note(link, &link->ready_out, LANE_READY, NULL, 0, sent);
+    prepare_note(link, &link->ready_in, LANE_READY, NULL, 0, ready_came);
+    if (!weft_verbs_note_expect(link, &link->hello_in, 0) ||
+        !weft_verbs_note_expect(link, &link->ready_in, 0) ||
+        !weft_verbs_note_expect(link, &link->sync_in, 1) ||
+        !weft_verbs_note_send(link, &link->hello_out))
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a connection");
+    return WEFT_OK;
+}
+
+/* ---- memory and rails ---- */
+
+static weft_status make_memory(struct verbs_link *link, struct weft_error *error)
+{
+    struct verbs_device *device = device_of(link);
+    link->memory = mmap(NULL, 2 * (size_t)VERBS_RING_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (link->memory == MAP_FAILED) {
+        link->memory = NULL;
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a connection: %s",
+                         strerror(errno));
+    }
+    // A child that is forked must not make the pages move.
+    (void)!madvise(link->memory, 2 * (size_t)VERBS_RING_BYTES, MADV_DONTFORK);
+    const struct weft_verbs_range range = {.start = link->memory,
+                                           .bytes = 2 * (uint64_t)VERBS_RING_BYTES,
+                                           .access = write_access,
+                                           .dmabuf = -1};
+    for (int i = 0; i < link->num_rails; i++) {
+        int hca = device->ports.ports[link->paths[i].own].device;
+        if (!link->regions[hca])
+            WEFT_TRY(weft_verbs_memory_acquire(device->hcas[hca].memory, &range,
+                                               &link->regions[hca], error));
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address *peer,
+                            const unsigned char *peer_id, uint64_t tag, struct weft_error *error)
+{
+    struct verbs_device *device = device_of(link);
+    WEFT_TRY(make_memory(link, error));
+    link->own = (struct verbs_hello){.magic = hello_magic,
+                                     .ring = (uintptr_t)link->memory,
+                                     .num_rails = (uint64_t)link->num_rails};
+    for (int i = 0; i < link->num_rails; i++) {
+        WEFT_TRY(weft_verbs_rail_open(link, i, &link->rails[i], error));
+        int hca = device->ports.ports[link->paths[i].own].device;
+        link->own.rails[i] =
+            (struct verbs_hello_rail){.queue_number = link->rails[i]->qp->qp_num,
+                                      .packet_number = link->rails[i]->packet_number,
+                                      .ring_key = link->regions[hca]->remote_key,
+                                      .mtu = (uint32_t)link->paths[i].mtu};
+    }
+    return connect_side(link, peer, peer_id, tag, error);
+}
+
+void weft_verbs_part(struct verbs_link *link)
+{
+    struct verbs_device *device = device_of(link);
+    for (int i = 0; i < WEFT_VERBS_MAX_PATHS; i++)
+        weft_verbs_rail_close(&link->rails[i]);
+    weft_verbs_direct_free(link);
+    for (int i = 0; i < WEFT_VERBS_MAX_PORTS; i++) {
+        if (link->regions[i])
+            weft_verbs_memory_release(device->hcas[i].memory, link->regions[i]);
+        link->regions[i] = NULL;
+    }
+    if (link->memory)
+        munmap(link->memory, 2 * (size_t)VERBS_RING_BYTES);
+    link->memory = NULL;
+    weft_tcp_transport.disconnect(&link->side);
+}

@@ -1,0 +1,225 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * Going on after a failure. When a rail can do no more, or a port comes back, both ends stop all
+ * rails of the link, so that nothing is written any more; take out what has arrived; and tell each
+ * other over the inner connection which records those are. Then the rails whose ports work at both
+ * ends are joined as new, and what had not arrived is sent again, in order. Nothing is lost,
+ * because a record stays with its sender until the peer has taken it; nothing comes twice, because
+ * only what the peer does not have is sent, after nothing of old can come any more.
+ *
+ * Each time has a number (epoch); an end may hear of the next one before it is done with this one.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "transport/verbs_parts.h"
+
+static const int64_t drain_ns = 200000000; // a device that has failed may never flush its queues
+
+static struct verbs_device *device_of(const struct verbs_link *link)
+{
+    return (struct verbs_device *)link->packets.device;
+}
+
+static void pause(struct verbs_link *link, bool is_deliberate)
+{
+    link->is_deliberate = is_deliberate;
+    for (int i = 0; i < link->num_rails; i++)
+        weft_verbs_rail_stop(link->rails[i]);
+    link->has_ready = false;
+    link->is_troubled = false;
+    link->is_finished = false;
+    link->epoch++;
+    link->drained_ns = weft_deadline_after(drain_ns);
+    weft_verbs_link_turn(link, VERBS_PAUSING);
+}
+
+void weft_verbs_trouble(struct verbs_link *link, struct verbs_rail *rail, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (rail)
+        rail->is_bad = true;
+    if (link->state <= VERBS_UP)
+        vsnprintf(link->cause, sizeof link->cause, format, arguments);
+    va_end(arguments);
+    if (link->state == VERBS_UP)
+        pause(link, !rail);
+    else if (link->state == VERBS_PAUSING)
+        link->is_deliberate |= !rail;
+    else if (link->state < VERBS_UP)
+        link->is_troubled = true; // one thing after the other
+}
+
+/* The rails whose port here works; those that have failed. */
+static uint64_t usable_rails(const struct verbs_link *link, uint64_t *failed)
+{
+    uint64_t usable = 0;
+    *failed = 0;
+    for (int i = 0; i < link->num_rails; i++) {
+        if (!device_of(link)->is_down[link->paths[i].own])
+            usable |= UINT64_C(1) << i;
+        if (link->rails[i]->is_bad)
+            *failed |= UINT64_C(1) << i;
+    }
+    return usable;
+}
+
+/* What both reckon from what both have told. Where one end stopped the rails itself, work of the
+ * other may have failed because of that. Where no other rails are left, those that failed are tried
+ * again: a crowded network, or an emulated one, may just have been slow. */
+static uint64_t common_rails(const struct verbs_sync *own, const struct verbs_sync *peer)
+{
+    bool is_last = own->attempts >= VERBS_ATTEMPTS || peer->attempts >= VERBS_ATTEMPTS;
+    uint64_t failed =
+        (peer->is_deliberate ? 0 : own->failed) | (own->is_deliberate ? 0 : peer->failed);
+    uint64_t working = own->usable & peer->usable;
+    return (working & ~failed) || is_last ? working & ~failed : working;
+}
+
+static bool is_drained(const struct verbs_link *link)
+{
+    for (int i = 0; i < link->num_rails; i++)
+        if (link->rails[i]->receives_posted > 0)
+            return false;
+    return true;
+}
+
+/* Nothing arrives any more: new queues, and the peer is told what has come. */
+static void report(struct verbs_link *link)
+{
+    struct verbs_sync *own = &link->own_sync;
+    struct weft_error error;
+    *own = (struct verbs_sync){.is_deliberate = link->is_deliberate,
+                               .renewed = link->renewed,
+                               .revoked = link->revoked,
+                               .head = link->in_head,
+                               .records = link->in_records};
+    own->usable = usable_rails(link, &own->failed);
+    if (link->attempted != link->in_records + link->out_consumed)
+        link->attempts = 0;
+    link->attempted = link->in_records + link->out_consumed;
+    own->attempts = link->attempts++;
+    memcpy(own->handles, link->revoked_handles, sizeof own->handles);
+    for (uint32_t i = 0; i < VERBS_WINDOW; i++)
+        if (link->window[(link->in_records + i) % VERBS_WINDOW].is_here)
+            own->arrived[i / 64] |= UINT64_C(1) << i % 64;
+    for (int i = 0; i < link->num_rails; i++) {
+        if (!(own->usable >> i & 1))
+            continue;
+        if (weft_verbs_rail_reset(link->rails[i], &error) != WEFT_OK) {
+            weft_verbs_link_fail(link, "%s", error.text);
+            return;
+        }
+        own->packet_numbers[i] = link->rails[i]->packet_number;
+    }
+    snprintf(own->cause, sizeof own->cause, "%s", link->cause);
+    link->told_head = link->in_head;
+    link->told_records = link->in_records;
+    weft_verbs_link_turn(link, VERBS_SYNCING);
+    link->renewed = 0;
+    weft_verbs_places_revoked(link);
+    if (!weft_verbs_note_expect(link, &link->ready_in, link->epoch) ||
+        !weft_verbs_note_send(link, &link->sync_out))
+        weft_verbs_link_fail(link, "out of memory");
+}
+
+/* Both have told: what can be used is joined. */
+static void rejoin(struct verbs_link *link)
+{
+    struct verbs_sync *peer = &link->peer_sync;
+    struct weft_error error;
+    uint64_t usable = common_rails(&link->own_sync, peer);
+    peer->cause[sizeof peer->cause - 1] = '\0';
+    link->has_sync = false;
+    if (!usable) {
+        weft_verbs_link_fail(link, "no path to the peer is left: %s",
+                             link->cause[0] ? link->cause : peer->cause);
+        return;
+    }
+    if (peer->records - link->out_consumed > link->out_records - link->out_consumed ||
+        peer->head - link->out_taken > link->out_head - link->out_taken) {
+        weft_verbs_link_fail(link, "peer broke the protocol: it has more than was sent");
+        return;
+    }
+    weft_verbs_take_credit(link, peer->head, peer->records, UINT32_MAX);
+    link->replayed = link->out_consumed;
+    weft_verbs_loads_rejoin(link, peer);
+    for (int i = 0; i < link->num_rails; i++) {
+        if (!(usable >> i & 1))
+            continue;
+        link->rails[i]->is_bad = false;
+        if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i], peer->packet_numbers[i],
+                                 &error) != WEFT_OK) {
+            weft_verbs_link_fail(link, "%s", error.text);
+            return;
+        }
+    }
+    weft_verbs_link_turn(link, VERBS_READYING);
+    if (!weft_verbs_note_send(link, &link->ready_out) ||
+        !weft_verbs_note_expect(link, &link->sync_in, link->epoch + 1)) {
+        weft_verbs_link_fail(link, "out of memory");
+        return;
+    }
+    if (link->revoked) { // cancelled meanwhile: what is not yet known there must not be written to
+        for (int i = 0; i < link->num_rails; i++)
+            weft_verbs_rail_stop(link->rails[i]);
+        link->is_troubled = true;
+    }
+    weft_verbs_come_up(link);
+}
+
+void weft_verbs_sync_came(struct verbs_link *link)
+{
+    link->has_sync = true;
+    for (int i = 0; i < link->num_rails && link->rails[i]; i++)
+        if (link->peer_sync.renewed >> i & 1)
+            link->rails[i]->is_bad = false;
+    if (link->state == VERBS_UP || link->state == VERBS_READYING) {
+        if (!link->cause[0])
+            snprintf(link->cause, sizeof link->cause, "%.*s",
+                     (int)strnlen(link->peer_sync.cause, sizeof link->peer_sync.cause - 1),
+                     link->peer_sync.cause);
+        pause(link, false);
+    }
+}
+
+void weft_verbs_come_up(struct verbs_link *link)
+{
+    if (link->state != VERBS_READYING || !link->has_ready)
+        return;
+    weft_verbs_link_turn(link, VERBS_UP);
+    for (int i = 0; i < link->num_rails; i++)
+        link->rails[i]->load = 0;
+    if (link->is_troubled)
+        pause(link, true);
+}
+
+/* Sends again what the peer does not have. */
+static void replay(struct verbs_link *link)
+{
+    for (; link->replayed != link->out_records; link->replayed++) {
+        uint32_t ahead = link->replayed - link->peer_sync.records;
+        bool is_there =
+            ahead < VERBS_WINDOW && link->peer_sync.arrived[ahead / 64] >> ahead % 64 & 1;
+        if (!is_there && !weft_verbs_send_record(link, link->replayed))
+            return;
+    }
+}
+
+bool weft_verbs_is_replayed(const struct verbs_link *link)
+{
+    return link->replayed == link->out_records;
+}
+
+void weft_verbs_resync_step(struct verbs_link *link)
+{
+    if (link->state == VERBS_PAUSING && (is_drained(link) || weft_clock_ns() > link->drained_ns))
+        report(link);
+    if (link->state == VERBS_SYNCING && link->has_sync)
+        rejoin(link);
+    if (link->state == VERBS_UP)
+        replay(link);
+}
