@@ -5,12 +5,14 @@
  * What moves here is memory of processes, so processors and memory decide; whoever makes a
  * communicator does not wait for drivers and networks.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "collectives/comm/internal.h"
 #include "collectives/planner/costs.h"
 #include "collectives/planner/layout_topology.h"
+#include "topology/json.h"
 #include "topology/load.h"
 
 // Of one message through sockets of one machine, and of its bytes; seen on a 2-core EPYC VM.
@@ -41,8 +43,38 @@ static void use_sockets(struct weft_costs *costs)
     weft_level_use_route(&costs->levels[0], socket_latency_ps, socket_bandwidth);
 }
 
+/* What all ranks are to plan with, if it is of several hosts. Ranks read it alike. */
+static weft_status write_graph(const struct weft_topology *topology,
+                               const struct weft_layout_origin *origin, char **graph, size_t *bytes,
+                               struct weft_error *error)
+{
+    if (weft_topology_count(topology, WEFT_NODE_HOST) < 2 ||
+        origin->place_kind == WEFT_NODE_GPU) // whose prices stand for GPUs
+        return WEFT_OK;
+    char *text = NULL;
+    size_t text_bytes = 0;
+    FILE *stream = open_memstream(&text, &text_bytes);
+    if (!stream)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
+    weft_status status = weft_topology_write_json(topology, stream, error);
+    if (fclose(stream) != 0 && status == WEFT_OK)
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
+    if (status == WEFT_OK && text_bytes > WEFT_GRAPH_LIMIT_BYTES) {
+        WEFT_LOG(WEFT_LOG_WARN,
+                 "WEFT_TOPOLOGY: %zu bytes are too many for all ranks; hosts are planned alike",
+                 text_bytes);
+    } else if (status == WEFT_OK) {
+        *graph = text;
+        *bytes = text_bytes;
+        return WEFT_OK;
+    }
+    free(text);
+    return status;
+}
+
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
-                                  struct weft_costs *costs, struct weft_error *error)
+                                  struct weft_costs *costs, char **graph, size_t *graph_bytes,
+                                  struct weft_error *error)
 {
     struct weft_topology *topology;
     struct weft_layout *layout = NULL;
@@ -53,16 +85,20 @@ weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
                                   : weft_topology_load_processors(&topology, &why);
     if (status == WEFT_OK) {
         status = weft_layout_from_topology(topology, num_ranks, &layout, &origin, &why);
+        if (status == WEFT_OK && is_given)
+            status = write_graph(topology, &origin, graph, graph_bytes, &why);
         weft_topology_destroy(&topology);
     }
-    if (status != WEFT_OK && is_given)
+    if (status != WEFT_OK && is_given) {
+        weft_layout_destroy(&layout);
         return weft_fail(error, status, "WEFT_TOPOLOGY: %.400s", why.text);
+    }
     // A machine that cannot be probed still runs; only the choice rests on assumptions.
     if (status != WEFT_OK)
         WEFT_LOG(WEFT_LOG_WARN, "prices are assumed: %s", why.text);
     *costs = layout ? layout->costs : weft_costs_assumed(num_ranks, context->num_cores);
     make_two_levels(costs);
-    if (context->sharing_device < 0 && !is_given)
+    if (context->sharing_device < 0 && (!is_given || *graph))
         use_sockets(costs);
     weft_layout_destroy(&layout);
     return WEFT_OK;
@@ -83,5 +119,41 @@ weft_status weft_layout_of_world(const struct weft_world *world, struct weft_lay
     weft_status status =
         weft_layout_create(world->num_ranks, &world->processes[0].costs, group_of, layout, error);
     free(hosts);
+    return status;
+}
+
+bool weft_world_has_hosts(const struct weft_world *world)
+{
+    for (int r = 1; r < world->num_ranks; r++)
+        if (world->processes[r].host_id != world->processes[0].host_id)
+            return true;
+    return false;
+}
+
+weft_status weft_layout_of_graph(const struct weft_world *world, const char *graph, size_t bytes,
+                                 struct weft_layout **layout, struct weft_error *error)
+{
+    struct weft_topology *topology;
+    struct weft_error why;
+    struct weft_rank_place *ranks = malloc((size_t)world->num_ranks * sizeof *ranks);
+    if (!ranks)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
+    for (int r = 0; r < world->num_ranks; r++)
+        ranks[r] =
+            (struct weft_rank_place){world->processes[r].host_id, world->processes[r].host_name};
+    weft_status status =
+        weft_topology_read_json(graph, bytes, "topology of rank 0", &topology, error);
+    if (status == WEFT_OK) {
+        status = weft_layout_of_cluster(topology, ranks, world->num_ranks,
+                                        &world->processes[0].costs, layout, &why);
+        weft_topology_destroy(&topology);
+        if (status == WEFT_NOT_FOUND && world->rank == 0)
+            WEFT_LOG(WEFT_LOG_WARN, "WEFT_TOPOLOGY: %.400s; hosts are planned alike", why.text);
+        if (status == WEFT_NOT_FOUND)
+            status = WEFT_OK;
+        else if (status != WEFT_OK)
+            weft_fail(error, status, "WEFT_TOPOLOGY: %.400s", why.text);
+    }
+    free(ranks);
     return status;
 }
