@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collectives/planner/costs.h"
 #include "collectives/planner/layout_topology.h"
 
 enum { NO_NODE = -1, MANY_NODES = -2 };
@@ -18,11 +19,12 @@ enum { NO_NODE = -1, MANY_NODES = -2 };
 struct mapping {
     const struct weft_topology *t;
     const struct weft_rank_place *ranks;
-    int num_ranks, num_hosts, most_ranks; // the latter on one host
-    int *host;                            // (ranks) number of its host, in order of ranks
-    int *first;                           // (hosts) rank
-    int *node;                            // (hosts) of the graph
-    int *place;                           // (ranks) node that holds it
+    int num_ranks, num_hosts;
+    int most_ranks, sharing; // on one host, on one place
+    int *host;               // (ranks) number of its host, in order of ranks
+    int *first;              // (hosts) rank
+    int *node;               // (hosts) of the graph
+    int *place;              // (ranks) node that holds it
 };
 
 /* ---- hosts ---- */
@@ -105,18 +107,15 @@ static weft_status find_places(struct mapping *m, struct weft_error *error)
         for (int r = m->first[h]; r < m->num_ranks; r++)
             if (m->host[r] == h)
                 m->place[r] = places[num_ranks++ % num_places];
+        int sharing = (num_ranks + num_places - 1) / num_places;
         m->most_ranks = num_ranks > m->most_ranks ? num_ranks : m->most_ranks;
+        m->sharing = sharing > m->sharing ? sharing : m->sharing;
     }
     free(places);
     return WEFT_OK;
 }
 
 /* ---- levels ---- */
-
-static int64_t times(int64_t value, int factor)
-{
-    return value > INT64_MAX / factor ? INT64_MAX : value * factor;
-}
 
 static weft_status join(const struct mapping *m, const struct weft_layout *between,
                         const struct weft_costs *of_machine, struct weft_layout **layout,
@@ -129,14 +128,18 @@ static weft_status join(const struct mapping *m, const struct weft_layout *betwe
     if (!groups)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
     costs.num_levels = 1;
+    costs.sharing = m->sharing;
+    if (m->num_hosts > 1) {
+        costs.flat_ps = -1;
+        costs.flat_bytes = 0;
+    }
     for (int l = skipped; l < between->costs.num_levels; l++) {
         int *of = groups + (size_t)costs.num_levels * (size_t)m->num_ranks;
         for (int r = 0; r < m->num_ranks; r++)
             of[r] = between->levels[l].of_rank[m->host[r]];
         group_of[costs.num_levels] = of;
-        struct weft_level_costs *level = &costs.levels[costs.num_levels++];
-        *level = between->costs.levels[l];
-        level->crowd_ps_per_mib = times(level->crowd_ps_per_mib, m->most_ranks);
+        costs.levels[costs.num_levels] = between->costs.levels[l];
+        weft_level_share(&costs.levels[costs.num_levels++], m->most_ranks);
     }
     weft_status status = weft_layout_create(m->num_ranks, &costs, group_of, layout, error);
     free(groups);

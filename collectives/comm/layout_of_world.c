@@ -24,10 +24,11 @@ static void make_two_levels(struct weft_costs *costs)
     if (costs->num_levels == 1) { // nothing is known of other hosts
         const struct weft_link_kind *network = &weft_link_kinds[WEFT_LINK_NETWORK];
         costs->levels[1] = costs->levels[0];
-        weft_level_use_route(&costs->levels[1],
-                             costs->levels[0].message.lines[0].fixed_ps +
-                                 network->assumed_latency_ps,
-                             network->assumed_bandwidth);
+        // and what goes there takes sockets, whatever the network is
+        weft_level_use_route(&costs->levels[1], socket_latency_ps + network->assumed_latency_ps,
+                             network->assumed_bandwidth < socket_bandwidth
+                                 ? network->assumed_bandwidth
+                                 : socket_bandwidth);
     } else {
         costs->levels[1] = costs->levels[costs->num_levels - 1];
     }
@@ -104,20 +105,37 @@ weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
     return WEFT_OK;
 }
 
+/* Prices of one machine that holds all ranks become those of hosts with at most so many: no slots,
+ * fewer ranks to a core, and links that the ranks of a host share. */
+static void spread_over_hosts(struct weft_costs *costs, int num_ranks, int most_ranks)
+{
+    struct weft_level_costs *between = &costs->levels[1];
+    costs->flat_ps = -1;
+    costs->flat_bytes = 0;
+    costs->sharing = (int)(((int64_t)costs->sharing * most_ranks + num_ranks - 1) / num_ranks);
+    if (between->crowd_ps_per_mib == between->message.lines[0].ps_per_mib) // nobody counted
+        weft_level_share(between, most_ranks);
+}
+
 weft_status weft_layout_of_world(const struct weft_world *world, struct weft_layout **layout,
                                  struct weft_error *error)
 {
-    int *hosts = malloc((size_t)world->num_ranks * sizeof *hosts);
+    size_t n = (size_t)world->num_ranks;
+    struct weft_costs costs = world->processes[0].costs;
+    int *hosts = calloc(2 * n, sizeof *hosts), *on_host = hosts + n, most_ranks = 0;
     if (!hosts)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
     for (int r = 0; r < world->num_ranks; r++) {
-        hosts[r] = 0; // the first rank of the same host
+        // the first rank of the same host
         while (world->processes[hosts[r]].host_id != world->processes[r].host_id)
             hosts[r]++;
+        if (++on_host[hosts[r]] > most_ranks)
+            most_ranks = on_host[hosts[r]];
     }
+    if (weft_world_has_hosts(world))
+        spread_over_hosts(&costs, world->num_ranks, most_ranks);
     const int *group_of[] = {hosts};
-    weft_status status =
-        weft_layout_create(world->num_ranks, &world->processes[0].costs, group_of, layout, error);
+    weft_status status = weft_layout_create(world->num_ranks, &costs, group_of, layout, error);
     free(hosts);
     return status;
 }

@@ -43,6 +43,12 @@ void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
     }
 }
 
+void weft_level_share(struct weft_level_costs *level, int factor)
+{
+    __int128 shared = (__int128)level->crowd_ps_per_mib * factor;
+    level->crowd_ps_per_mib = shared > price_limit_ps ? price_limit_ps : (int64_t)shared;
+}
+
 struct priced {
     const char *name;
     int64_t value;

@@ -32,6 +32,8 @@ struct weft_costs weft_costs_assumed(int num_ranks, int cores);
  * `latency_ps` < 0: not known, what stands stays. */
 void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
                           int64_t bandwidth_bytes_per_s);
+/* What crosses a level in a crowd shares its links with so many times as much. */
+void weft_level_share(struct weft_level_costs *level, int factor);
 /* INVALID_ARGUMENT unless every price is usable (not negative, below an hour per message or MiB).
  */
 weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *error);
