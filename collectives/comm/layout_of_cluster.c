@@ -50,17 +50,19 @@ static bool is_name(const char *a, const char *b)
     return (!a[i] || a[i] == '.') && (!b[i] || b[i] == '.') && i > 0 && (!a[i] || !b[i]);
 }
 
+/* A name that is there once: an identity is of one boot, and containers are given those of
+ * containers that are gone. Machines that share a name have other names in the graph. */
 static int find_host(const struct weft_topology *t, const struct weft_rank_place *rank)
 {
     char identity[32];
-    snprintf(identity, sizeof identity, "%016" PRIx64, rank->host_id);
-    int node = weft_topology_find_text(t, WEFT_NODE_HOST, "process.host_id", identity);
-    if (node >= 0)
-        return node;
-    for (int i = 0; i < t->num_nodes; i++) // it has booted since, say: an identity is of one boot
+    int node = NO_NODE;
+    for (int i = 0; i < t->num_nodes; i++)
         if (t->nodes[i].kind == WEFT_NODE_HOST && is_name(t->nodes[i].name, rank->host_name))
             node = node == NO_NODE ? i : MANY_NODES;
-    return node;
+    if (node >= 0)
+        return node;
+    snprintf(identity, sizeof identity, "%016" PRIx64, rank->host_id);
+    return weft_topology_find_text(t, WEFT_NODE_HOST, "process.host_id", identity);
 }
 
 static weft_status find_hosts(struct mapping *m, struct weft_error *error)

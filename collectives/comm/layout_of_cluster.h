@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * The layout of ranks that met, on a graph of several hosts: each is put on a place of the host
- * that it runs on, which is recognised by its identity (topologies of `weft topo --cluster` have
- * it) or else by its name.
+ * that it runs on, which is recognised by its name, or else by its identity (topologies of `weft
+ * topo --cluster` have it).
  */
 #ifndef WEFT_COLLECTIVES_COMM_LAYOUT_OF_CLUSTER_H
 #define WEFT_COLLECTIVES_COMM_LAYOUT_OF_CLUSTER_H

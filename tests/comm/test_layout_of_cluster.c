@@ -151,6 +151,18 @@ static void test_recognised(void **state)
     assert_non_null(layout->network);
     weft_layout_destroy(&layout);
     weft_topology_destroy(&t);
+    // by name, too, where the identities are now those of others
+    t = make_graph("host:4 core:2 nic:1@1", true, true);
+    struct weft_rank_place ranks[2] = {{0xa0, "host3"}, {0xa3, "host1"}};
+    struct weft_error error = {0};
+    assert_int_equal(draw(t, ranks, 2, &layout, &error), WEFT_OK);
+    expect_rate(&layout->costs.levels[1], 30000000);
+    weft_layout_destroy(&layout);
+    ranks[0].host_name = "host2";
+    assert_int_equal(draw(t, ranks, 2, &layout, &error), WEFT_OK);
+    expect_rate(&layout->costs.levels[1], 120000000);
+    weft_layout_destroy(&layout);
+    weft_topology_destroy(&t);
     // by identity, whatever they are called now
     t = make_graph("host:4 core:2 nic:1@1", true, true);
     layout = drawn(t, 4, host, others);
