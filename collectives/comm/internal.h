@@ -162,6 +162,7 @@ struct weft_process {
     uint64_t area_offset;    // of the area for the world's communicator; UINT64_MAX: none
     struct weft_costs costs; // levels: within a host, between hosts; rank 0's count
     char host_name[WEFT_HOST_NAME_BYTES];
+    uint32_t num_cores;   // of its machine that it may use
     uint64_t graph_bytes; // rank 0's: of the topology of several hosts, as JSON; 0: it has none
 };
 

@@ -32,6 +32,7 @@ static void make_two_levels(struct weft_costs *costs)
     } else {
         costs->levels[1] = costs->levels[costs->num_levels - 1];
     }
+    costs->levels[1].leaves_host = 1;
     costs->num_levels = 2;
 }
 
@@ -105,6 +106,42 @@ weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
     return WEFT_OK;
 }
 
+/* Ranks to a core: hosts may be containers of one machine, which all have the same cores. */
+static weft_status count_sharing(const struct weft_world *world, int64_t *sharing,
+                                 struct weft_error *error)
+{
+    int *beside = calloc((size_t)world->num_ranks, sizeof *beside); // by first rank of a machine
+    if (!beside)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a communicator");
+    *sharing = 1;
+    for (int r = 0; r < world->num_ranks; r++) {
+        int first = 0;
+        while (world->processes[first].machine_id != world->processes[r].machine_id)
+            first++;
+        int64_t cores = world->processes[first].num_cores, ranks = ++beside[first];
+        if (cores > 0 && (ranks + cores - 1) / cores > *sharing)
+            *sharing = (ranks + cores - 1) / cores;
+    }
+    free(beside);
+    return WEFT_OK;
+}
+
+/* What a message through sockets takes is nearly all work of processors, but where the way is long;
+ * and then not more than on one machine. */
+static weft_status use_processors(const struct weft_world *world, struct weft_layout *layout,
+                                  struct weft_error *error)
+{
+    int64_t sharing = 1;
+    WEFT_TRY(count_sharing(world, &sharing, error));
+    for (int l = 0; l < layout->costs.num_levels; l++) {
+        struct weft_level_costs *level = &layout->costs.levels[l];
+        int64_t one = level->message.lines[0].fixed_ps;
+        if (level->leaves_host)
+            level->busy_ps = (one < socket_latency_ps ? one : socket_latency_ps) * sharing;
+    }
+    return WEFT_OK;
+}
+
 /* Prices of one machine that holds all ranks become those of hosts with at most so many: no slots,
  * fewer ranks to a core, and links that the ranks of a host share. */
 static void spread_over_hosts(struct weft_costs *costs, int num_ranks, int most_ranks)
@@ -115,6 +152,19 @@ static void spread_over_hosts(struct weft_costs *costs, int num_ranks, int most_
     costs->sharing = (int)(((int64_t)costs->sharing * most_ranks + num_ranks - 1) / num_ranks);
     if (between->crowd_ps_per_mib == between->message.lines[0].ps_per_mib) // nobody counted
         weft_level_share(between, most_ranks);
+}
+
+/* Hands a layout over, if it was made, with what is known of the processors. */
+static weft_status use(const struct weft_world *world, weft_status status, struct weft_layout *made,
+                       struct weft_layout **layout, struct weft_error *error)
+{
+    if (status == WEFT_OK && weft_world_has_hosts(world))
+        status = use_processors(world, made, error);
+    if (status == WEFT_OK)
+        *layout = made;
+    else
+        weft_layout_destroy(&made);
+    return status;
 }
 
 weft_status weft_layout_of_world(const struct weft_world *world, struct weft_layout **layout,
@@ -135,9 +185,10 @@ weft_status weft_layout_of_world(const struct weft_world *world, struct weft_lay
     if (weft_world_has_hosts(world))
         spread_over_hosts(&costs, world->num_ranks, most_ranks);
     const int *group_of[] = {hosts};
-    weft_status status = weft_layout_create(world->num_ranks, &costs, group_of, layout, error);
+    struct weft_layout *made = NULL;
+    weft_status status = weft_layout_create(world->num_ranks, &costs, group_of, &made, error);
     free(hosts);
-    return status;
+    return use(world, status, made, layout, error);
 }
 
 bool weft_world_has_hosts(const struct weft_world *world)
@@ -162,8 +213,10 @@ weft_status weft_layout_of_graph(const struct weft_world *world, const char *gra
     weft_status status =
         weft_topology_read_json(graph, bytes, "topology of rank 0", &topology, error);
     if (status == WEFT_OK) {
+        struct weft_layout *made = NULL;
         status = weft_layout_of_cluster(topology, ranks, world->num_ranks,
-                                        &world->processes[0].costs, layout, &why);
+                                        &world->processes[0].costs, &made, &why);
+        status = use(world, status, made, layout, &why);
         weft_topology_destroy(&topology);
         if (status == WEFT_NOT_FOUND && world->rank == 0)
             WEFT_LOG(WEFT_LOG_WARN, "WEFT_TOPOLOGY: %.400s; hosts are planned alike", why.text);

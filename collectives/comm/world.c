@@ -33,6 +33,7 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
         }
     process->area_offset = UINT64_MAX;
     process->flat_bytes = (uint64_t)context->config.flat_bytes;
+    process->num_cores = (uint32_t)context->num_cores;
     if (gethostname(process->host_name, sizeof process->host_name - 1) != 0)
         process->host_name[0] = '\0';
     if (rank == 0) { // everybody uses rank 0's

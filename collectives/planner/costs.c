@@ -70,8 +70,9 @@ static weft_status check_level(const struct weft_level_costs *level, int number,
 {
     char where[32];
     snprintf(where, sizeof where, " of level %d", number);
-    const struct priced crowd[] = {{"crowd_ps_per_mib", level->crowd_ps_per_mib, 0}};
-    WEFT_TRY(check_prices(crowd, 1, where, error));
+    const struct priced crowd[] = {{"crowd_ps_per_mib", level->crowd_ps_per_mib, 0},
+                                   {"busy_ps", level->busy_ps, 0}};
+    WEFT_TRY(check_prices(crowd, 2, where, error));
     if (level->message.num_lines < 1 || level->message.num_lines > WEFT_CURVE_LINES)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a curve of %d lines at level %d",
                          level->message.num_lines, number);
@@ -129,6 +130,16 @@ struct weft_round_price weft_price_round(const struct weft_level_costs *level, _
     return (struct weft_round_price){line->fixed_ps, together > single ? together : single};
 }
 
+// Of a round in so many messages: until the last byte is there, or the processors have done all.
+static __int128 price_of_round(const struct weft_level_costs *level, __int128 bytes,
+                               int64_t messages, bool is_crowd, int64_t active, int64_t num_ranks)
+{
+    struct weft_round_price round = weft_price_round(level, bytes, messages, is_crowd);
+    __int128 moving = round.fixed + round.links;
+    __int128 busy = (__int128)level->busy_ps * messages * active / num_ranks;
+    return busy > moving ? busy : moving;
+}
+
 static __int128 price(const struct weft_key *key, const struct weft_layout *layout,
                       const struct weft_load *load, const struct weft_level_costs *level)
 {
@@ -141,12 +152,16 @@ static __int128 price(const struct weft_key *key, const struct weft_layout *layo
     __int128 moving = 0;
     if (load->rounds > 0) {
         __int128 bytes = (load->moved + load->rounds - 1) / load->rounds;
-        struct weft_round_price round =
-            weft_price_round(level, bytes, load->messages > 0 ? load->messages : 1, load->is_crowd);
-        moving = load->rounds * (round.fixed + round.links);
+        moving =
+            load->rounds * price_of_round(level, bytes, load->messages > 0 ? load->messages : 1,
+                                          load->is_crowd, active, key->num_ranks);
     }
+    __int128 steps = (__int128)load->steps * costs->step_ps;
+    sharing = sharing > 1 ? sharing : 1;
+    if (level->leaves_host)
+        return moving + (local + steps) * sharing;
     __int128 both = !costs->overlaps ? moving + local : moving > local ? moving : local;
-    return (both + (__int128)load->steps * costs->step_ps) * (sharing > 1 ? sharing : 1);
+    return (both + steps) * sharing;
 }
 
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,

@@ -229,7 +229,8 @@ static void test_without_graph(void **state)
     for (int num_hosts = 1; num_hosts <= 4; num_hosts *= 4) {
         struct weft_layout *layout = NULL;
         for (int r = 0; r < 8; r++)
-            processes[r].host_id = (uint64_t)(r % num_hosts);
+            processes[r] =
+                (struct weft_process){.host_id = (uint64_t)(r % num_hosts), .num_cores = 2};
         assert_int_equal(
             weft_costs_of_machine(&context, 8, &processes[0].costs, &graph, &graph_bytes, &error),
             WEFT_OK);
@@ -245,6 +246,8 @@ static void test_without_graph(void **state)
             assert_true(line->fixed_ps > 10000000);
             assert_true(line->ps_per_mib > 100 * INT64_C(1000000)); // a MiB in 0.1 ms: 10 GB/s
             assert_true(costs->levels[1].crowd_ps_per_mib == 2 * line->ps_per_mib);
+            assert_true(costs->levels[1].leaves_host && !costs->levels[0].leaves_host);
+            assert_true(costs->levels[1].busy_ps == 4 * 10000000); // 8 ranks on 2 cores
         }
         weft_layout_destroy(&layout);
     }
