@@ -137,7 +137,8 @@ static weft_status use_processors(const struct weft_world *world, struct weft_la
         struct weft_level_costs *level = &layout->costs.levels[l];
         int64_t one = level->message.lines[0].fixed_ps;
         if (level->leaves_host)
-            level->busy_ps = (one < socket_latency_ps ? one : socket_latency_ps) * sharing;
+            level->busy_ps = (one < socket_latency_ps ? one : socket_latency_ps) * sharing *
+                             (sharing > 1 ? 9 : 8) / 8; // who takes turns on a core loses some time
     }
     return WEFT_OK;
 }

@@ -130,13 +130,15 @@ struct weft_round_price weft_price_round(const struct weft_level_costs *level, _
     return (struct weft_round_price){line->fixed_ps, together > single ? together : single};
 }
 
-// Of a round in so many messages: until the last byte is there, or the processors have done all.
+// Of a round: until the last byte is there, or the processors have done all messages.
 static __int128 price_of_round(const struct weft_level_costs *level, __int128 bytes,
-                               int64_t messages, bool is_crowd, int64_t active, int64_t num_ranks)
+                               const struct weft_load *load, int64_t num_ranks)
 {
-    struct weft_round_price round = weft_price_round(level, bytes, messages, is_crowd);
+    int64_t messages = load->messages > 0 ? load->messages : 1;
+    int64_t senders = load->active ? (load->active + 1) / 2 : num_ranks;
+    struct weft_round_price round = weft_price_round(level, bytes, messages, load->is_crowd);
     __int128 moving = round.fixed + round.links;
-    __int128 busy = (__int128)level->busy_ps * messages * active / num_ranks;
+    __int128 busy = (__int128)level->busy_ps * messages * senders / num_ranks;
     return busy > moving ? busy : moving;
 }
 
@@ -152,9 +154,7 @@ static __int128 price(const struct weft_key *key, const struct weft_layout *layo
     __int128 moving = 0;
     if (load->rounds > 0) {
         __int128 bytes = (load->moved + load->rounds - 1) / load->rounds;
-        moving =
-            load->rounds * price_of_round(level, bytes, load->messages > 0 ? load->messages : 1,
-                                          load->is_crowd, active, key->num_ranks);
+        moving = load->rounds * price_of_round(level, bytes, load, key->num_ranks);
     }
     __int128 steps = (__int128)load->steps * costs->step_ps;
     sharing = sharing > 1 ? sharing : 1;

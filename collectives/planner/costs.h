@@ -19,7 +19,7 @@ struct weft_load {
     __int128 moved;    // bytes to or from peers, the larger of the two, in all rounds together
     __int128 combined; // bytes
     __int128 copied;   // bytes
-    int64_t active;    // ranks busy at the same time; 0: all
+    int64_t active;    // ranks busy at the same time, half of them sending; 0: all, who do both
     int64_t messages;  // that a round's bytes come in, all at once; 0: one
 };
 

@@ -247,7 +247,7 @@ static void test_without_graph(void **state)
             assert_true(line->ps_per_mib > 100 * INT64_C(1000000)); // a MiB in 0.1 ms: 10 GB/s
             assert_true(costs->levels[1].crowd_ps_per_mib == 2 * line->ps_per_mib);
             assert_true(costs->levels[1].leaves_host && !costs->levels[0].leaves_host);
-            assert_true(costs->levels[1].busy_ps == 4 * 10000000); // 8 ranks on 2 cores
+            assert_true(costs->levels[1].busy_ps == 4 * 10000000 / 8 * 9); // 8 ranks on 2 cores
         }
         weft_layout_destroy(&layout);
     }
