@@ -133,6 +133,8 @@ static weft_status use_processors(const struct weft_world *world, struct weft_la
 {
     int64_t sharing = 1;
     WEFT_TRY(count_sharing(world, &sharing, error));
+    if (sharing > layout->costs.sharing)
+        layout->costs.sharing = (int32_t)sharing;
     for (int l = 0; l < layout->costs.num_levels; l++) {
         struct weft_level_costs *level = &layout->costs.levels[l];
         int64_t one = level->message.lines[0].fixed_ps;

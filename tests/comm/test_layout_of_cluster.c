@@ -235,12 +235,12 @@ static void test_without_graph(void **state)
             weft_costs_of_machine(&context, 8, &processes[0].costs, &graph, &graph_bytes, &error),
             WEFT_OK);
         assert_null(graph);
-        processes[0].costs.sharing = 4; // whatever cores there are: 8 ranks on 2
+        processes[0].costs.sharing = num_hosts > 1 ? 1 : 4; // of those of one host
         assert_int_equal(weft_layout_of_world(&world, &layout, &error), WEFT_OK);
         const struct weft_costs *costs = &layout->costs;
         assert_int_equal(costs->num_levels, num_hosts > 1 ? 2 : 1);
         assert_int_equal(costs->flat_ps<0, num_hosts> 1);
-        assert_int_equal(costs->sharing, num_hosts > 1 ? 1 : 4);
+        assert_int_equal(costs->sharing, 4); // hosts of one machine: its cores are theirs
         if (num_hosts > 1) {
             const struct weft_line *line = &costs->levels[1].message.lines[0];
             assert_true(line->fixed_ps > 10000000);
