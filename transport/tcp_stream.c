@@ -23,8 +23,8 @@ enum {
     HEADER_BYTES = sizeof(struct tcp_frame),
     KEPT_LEAST = 256,
     UNSENT_BYTES = 256 << 10, // to other hosts: what the kernel takes beyond what it sends
-    SMALL_BYTES = 8 << 10,  // payloads up to this are copied behind their header
-    WAKE_BYTES = 256 << 10, // the rest of a fragment
+    SMALL_BYTES = 8 << 10,    // payloads up to this are copied behind their header
+    WAKE_BYTES = 256 << 10,   // the rest of a fragment
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
 
