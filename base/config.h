@@ -38,7 +38,8 @@ enum weft_config_type {
     X(WEFT_ALGORITHM, algorithm, const char *, STRING, "",                                         \
       "Forces algorithms: 'ring', or 'all_reduce:ring,broadcast:tree'")                            \
     X(WEFT_TOPOLOGY, topology, const char *, STRING, "",                                           \
-      "Topology file or synthetic string to use instead of probing this machine")                  \
+      "Topology file or synthetic string to use instead of probing this machine; rank 0's, where " \
+      "it is of the ranks' hosts, is what they all plan with")                                     \
     X(WEFT_FABRIC_TIME, fabric_time_ns, int64_t, DURATION, "5s",                                   \
       "How long a probe may ask the InfiniBand subnet; 0: not at all")                             \
     X(WEFT_CACHE, cache, const char *, STRING, "",                                                 \

@@ -127,6 +127,8 @@ static void row_json(FILE *stream, const struct weft_bench_row *row, bool is_fir
             is_first ? "" : ",", row->bytes, row->count, row->type, row->op, row->root,
             row->buffers);
     print_json_string(stream, row->plan);
+    if (row->predicted_us > 0)
+        fprintf(stream, ", \"predicted_us\": %.3f", row->predicted_us);
     fputs(", \"transport\": ", stream);
     print_json_string(stream, row->transport);
     for (int i = 0; i < 2; i++) {

@@ -34,6 +34,7 @@ struct weft_bench_row {
     int root;                            // -1: no root
     struct weft_bench_timing timings[2]; // out of place, in place
     const char *plan;                    // NULL: not known
+    double predicted_us;                 // of the plan, by the planner; 0: not known
     const char *transport;
     const char *free_plan; // of the timings in free order
     const char *buffers;   // "mem" or "malloc"

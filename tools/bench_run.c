@@ -197,6 +197,17 @@ static weft_status time_loop(struct bench *bench, const struct weft_bench_case *
     return WEFT_OK;
 }
 
+/* What the planner expects of it; 0: it is not the planner's. */
+static double predict(struct bench *bench, const weft_op_desc *desc, const char *plan)
+{
+    struct weft_comm_candidate candidates[WEFT_CANDIDATES_LIMIT];
+    int count = weft_comm_candidates(bench->comm, desc, candidates, WEFT_CANDIDATES_LIMIT);
+    for (int i = 0; i < count; i++)
+        if (plan && strcmp(candidates[i].algorithm, plan) == 0)
+            return (double)candidates[i].predicted_ps / 1e6;
+    return 0;
+}
+
 static weft_status run_placement(struct bench *bench, struct weft_bench_case *c, bool in_place,
                                  struct weft_bench_row *row)
 {
@@ -245,6 +256,7 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     if (desc.order != WEFT_ORDER_FREE)
         row->free_plan = weft_comm_describe(bench->comm, &other);
     row->plan = c->collective == WEFT_SEND ? "one message" : weft_comm_describe(bench->comm, &desc);
+    row->predicted_us = predict(bench, &desc, row->plan);
     return WEFT_OK;
 }
 

@@ -46,13 +46,26 @@ struct weft_measurement *weft_measurements_add(struct weft_measurements *m, cons
     return entry;
 }
 
+static int64_t rate(int64_t bytes, int64_t time_ps)
+{
+    __int128 value = (__int128)bytes * 1000000000000 / time_ps;
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
 int64_t weft_measurement_bandwidth(const struct weft_measurement *m)
 {
     if (m->num_points == 0)
         return -1;
     const struct weft_curve_point *last = &m->curve[m->num_points - 1];
-    __int128 value = (__int128)last->bytes * 1000000000000 / last->time_ps;
-    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+    int64_t mean = rate(last->bytes, last->time_ps);
+    if (m->num_points == 1)
+        return mean;
+    // the first bytes may have been cheaper than all that follow
+    const struct weft_curve_point *before = last - 1;
+    if (last->bytes <= before->bytes || last->time_ps <= before->time_ps)
+        return mean;
+    int64_t slope = rate(last->bytes - before->bytes, last->time_ps - before->time_ps);
+    return slope < mean ? slope : mean;
 }
 
 bool weft_measurement_is_believed(const struct weft_measurement *m)

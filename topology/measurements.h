@@ -57,8 +57,10 @@ void weft_measurements_free(struct weft_measurements *measurements);
  * many. */
 struct weft_measurement *weft_measurements_add(struct weft_measurements *measurements,
                                                const char *what, const char *from, const char *to);
-/* Bytes per second at the end of the curve, where caches and buffers no longer help; -1: there is
- * none. */
+/* Bytes per second at the end of the curve, where caches, buffers and bursts no longer help: those
+ * of the largest size, or those between the last two sizes where these are fewer; -1: there is
+ * none.
+ */
 int64_t weft_measurement_bandwidth(const struct weft_measurement *measurement);
 /* Whether it has figures that may be used. */
 bool weft_measurement_is_believed(const struct weft_measurement *measurement);

@@ -9,6 +9,10 @@
  *     down over the arcs leaving S  >= shares of the roots in S   (Edmonds: the broadcasts fit)
  *     up over the arcs entering S   >= shares of the roots in S   (the same, backwards).
  *
+ * Of shares that are equally good, those of terminals with wide links, as evenly as can be, and of
+ * ways the shortest: all of that counts so little that nothing of the sum is given up for it. A
+ * root that had everything would be fed by everybody at once.
+ *
  * There are too many sets to write down. The program starts with single terminals and all but one;
  * maximum flows under its solution find sets that are violated, which are added, until there are
  * none.
@@ -30,19 +34,23 @@
 enum { ROUNDS_LIMIT = 400 };
 static const double scale = 1 << 30; // of the solution, for integer flows; capacities are <= 1
 static const double slack = 1e-6;    // by which a set may be violated, relative to all shares
+// Prices: of the largest share, of one where links are very narrow, of what arcs carry.
+static const double uneven = 1e-4, narrow = 1e-4, used = 1e-6;
 
 struct program {
     const struct weft_network *network;
     struct weft_clp clp;
     void *lp;
     struct weft_maxflow *flow;
-    double largest; // capacity: the unit
-    bool *is_in;    // (vertices)
-    int *columns;   // a row under construction
+    double largest;  // capacity: the unit
+    double *leaving; // (terminals) capacity
+    bool *is_in;     // (vertices)
+    int *columns;    // a row under construction
     double *values;
 };
 
-// Columns: shares, then down, then up.
+// Columns: shares, then down, then up, then the largest share, then the most that one terminal's
+// arc carries, down or up.
 static int share_column(int terminal)
 {
     return terminal;
@@ -61,6 +69,7 @@ static void release(struct program *p)
     free(p->is_in);
     free(p->columns);
     free(p->values);
+    free(p->leaving);
 }
 
 static void add_row(struct program *p, int count, double low, double high)
@@ -105,6 +114,25 @@ static void add_balance(struct program *p, int vertex, bool is_up)
     add_row(p, count, 0, 0);
 }
 
+static void add_at_most(struct program *p, int column, int most)
+{
+    p->columns[0] = column, p->values[0] = -1;
+    p->columns[1] = most, p->values[1] = 1;
+    add_row(p, 2, 0, DBL_MAX);
+}
+
+static void add_largest(struct program *p)
+{
+    const struct weft_network *n = p->network;
+    int share = n->num_terminals + 2 * n->num_arcs, carried = share + 1;
+    for (int t = 0; t < n->num_terminals; t++)
+        add_at_most(p, share_column(t), share);
+    for (int i = 0; i < n->num_arcs; i++)
+        for (int is_up = 0; is_up < 2; is_up++)
+            if (n->arcs[i].from < n->num_terminals || n->arcs[i].to < n->num_terminals)
+                add_at_most(p, arc_column(p, i, is_up), carried);
+}
+
 static void add_first_sets(struct program *p)
 {
     const struct weft_network *n = p->network;
@@ -117,20 +145,35 @@ static void add_first_sets(struct program *p)
         }
 }
 
+// Of a column in the sum that is maximised.
+static double weight_of(const struct program *p, int column)
+{
+    const struct weft_network *n = p->network;
+    double most = 0;
+    if (column >= n->num_terminals)
+        return column < n->num_terminals + 2 * n->num_arcs ? -used : -uneven;
+    for (int t = 0; t < n->num_terminals; t++)
+        most = p->leaving[t] > most ? p->leaving[t] : most;
+    return 1 - narrow * (most > 0 ? 1 - p->leaving[column] / most : 0);
+}
+
 static weft_status start(struct program *p, const struct weft_network *n, struct weft_error *error)
 {
-    int num_columns = n->num_terminals + 2 * n->num_arcs;
+    int num_columns = n->num_terminals + 2 * n->num_arcs + 2;
     *p = (struct program){.network = n};
     WEFT_TRY(weft_clp_open(&p->clp, error));
     p->is_in = calloc((size_t)n->num_vertices + 1, sizeof(bool));
     p->columns = calloc((size_t)num_columns + 1, sizeof(int));
     p->values = calloc((size_t)num_columns + 1, sizeof(double));
+    p->leaving = calloc((size_t)n->num_terminals + 1, sizeof(double));
     p->flow = weft_maxflow_create(n->num_vertices + 1);
-    bool is_made = p->is_in && p->columns && p->values && p->flow;
+    bool is_made = p->is_in && p->columns && p->values && p->leaving && p->flow;
     for (int i = 0; is_made && i < n->num_arcs; i++) {
         is_made = weft_maxflow_add(p->flow, n->arcs[i].from, n->arcs[i].to, 0, 0) >= 0;
         if ((double)n->arcs[i].capacity > p->largest)
             p->largest = (double)n->arcs[i].capacity;
+        if (n->arcs[i].from < n->num_terminals)
+            p->leaving[n->arcs[i].from] += (double)n->arcs[i].capacity;
     }
     for (int t = 0; is_made && t < n->num_terminals; t++)
         is_made = weft_maxflow_add(p->flow, n->num_vertices, t, 0, 0) >= 0;
@@ -144,7 +187,7 @@ static weft_status start(struct program *p, const struct weft_network *n, struct
     const int no_entries[] = {0, 0};
     const double low = 0, high = DBL_MAX;
     for (int c = 0; c < num_columns; c++) {
-        double weight = c < n->num_terminals;
+        double weight = weight_of(p, c);
         p->clp.add_columns(p->lp, 1, &low, &high, &weight, no_entries, p->columns, p->values);
     }
     for (int i = 0; i < n->num_arcs; i++) {
@@ -156,6 +199,7 @@ static weft_status start(struct program *p, const struct weft_network *n, struct
         add_balance(p, v, false);
         add_balance(p, v, true);
     }
+    add_largest(p);
     add_first_sets(p);
     return WEFT_OK;
 }
@@ -224,7 +268,9 @@ static weft_status take_solution(const struct program *p, struct weft_all_reduce
 {
     const struct weft_network *n = p->network;
     const double *solution = p->clp.solution(p->lp);
-    double all = p->clp.objective(p->lp);
+    double all = 0;
+    for (int t = 0; t < n->num_terminals; t++)
+        all += solution[share_column(t)];
     optimum->shares = calloc((size_t)n->num_terminals + 1, sizeof(double));
     optimum->up = calloc((size_t)n->num_arcs + 1, sizeof(double));
     optimum->down = calloc((size_t)n->num_arcs + 1, sizeof(double));

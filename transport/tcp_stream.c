@@ -22,8 +22,9 @@ enum {
     AHEAD_OF_PLACE_BYTES = 4 << 10,   // read behind a payload that is read into its place
     HEADER_BYTES = sizeof(struct tcp_frame),
     KEPT_LEAST = 256,
-    SMALL_BYTES = 8 << 10,  // payloads up to this are copied behind their header
-    WAKE_BYTES = 256 << 10, // the rest of a fragment
+    UNSENT_BYTES = 256 << 10, // to other hosts: what the kernel takes beyond what it sends
+    SMALL_BYTES = 8 << 10,    // payloads up to this are copied behind their header
+    WAKE_BYTES = 256 << 10,   // the rest of a fragment
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
 
@@ -319,10 +320,20 @@ static void choose_congestion_control(struct tcp_device *device, struct tcp_link
         setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 
+/* A kernel that takes megabytes more than the network does makes grants and credits wait behind
+ * them: on a link of 250 Mbit/s for a tenth of a second, in which the other way may stand still. */
+static void limit_unsent(const struct tcp_device *device, const struct tcp_link *link)
+{
+    const int unsent = UNSENT_BYTES;
+    if (!weft_machine_same_network(&link->peer.machine, &device->self.machine))
+        setsockopt(link->socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
 void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
 {
     choose_congestion_control(device, link);
     link->low_mark = 1;
+    limit_unsent(device, link);
     link->source.ready = weft_tcp_link_ready;
     link->state = TCP_UP;
     device->num_meeting--;

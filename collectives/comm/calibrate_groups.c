@@ -16,7 +16,7 @@ struct grouping {
     int *place; // by node: index of a host, -1: no host to be grouped
     int *ends;  // by index: its NIC, else its node
     int num_hosts;
-    int64_t *latency_ps, *bandwidth;
+    int64_t *latency_ps, *bandwidth, *reached; // the latter: bytes that `bandwidth` was seen with
 };
 
 /* The host that a name of an entry belongs to; an interface need not have a node. */
@@ -72,12 +72,20 @@ static void take_entry(struct grouping *g, const struct weft_measurement *entry)
             *end = node;
     }
     int64_t bandwidth = weft_measurement_bandwidth(entry);
+    // figures that are not believed are better than none; short curves know bursts and buffers
+    int64_t reached = entry->num_points == 0 ? -1
+                      : weft_measurement_is_believed(entry)
+                          ? entry->curve[entry->num_points - 1].bytes
+                          : 0;
     for (int i = 0; i < 2; i++) { // the best way between them
         size_t at = (size_t)g->place[hosts[i]] * (size_t)n + (size_t)g->place[hosts[1 - i]];
         if (entry->least_ps >= 0 && (g->latency_ps[at] < 0 || entry->least_ps < g->latency_ps[at]))
             g->latency_ps[at] = entry->least_ps;
-        if (bandwidth > g->bandwidth[at])
+        if (reached > g->reached[at] ||
+            (reached == g->reached[at] && bandwidth > g->bandwidth[at])) {
+            g->reached[at] = reached;
             g->bandwidth[at] = bandwidth;
+        }
     }
 }
 
@@ -197,10 +205,11 @@ static weft_status group(struct grouping *g, const struct weft_measurements *m, 
     size_t size = (size_t)g->num_hosts * (size_t)g->num_hosts;
     g->latency_ps = malloc(size * sizeof *g->latency_ps);
     g->bandwidth = malloc(size * sizeof *g->bandwidth);
-    if (!g->latency_ps || !g->bandwidth)
+    g->reached = malloc(size * sizeof *g->reached);
+    if (!g->latency_ps || !g->bandwidth || !g->reached)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
     for (size_t i = 0; i < size; i++)
-        g->latency_ps[i] = g->bandwidth[i] = -1;
+        g->latency_ps[i] = g->bandwidth[i] = g->reached[i] = -1;
     for (int i = 0; m && i < m->num_entries; i++)
         take_entry(g, &m->entries[i]);
     const struct weft_pairs pairs = {g->num_hosts, g->latency_ps, g->bandwidth};
@@ -228,6 +237,7 @@ weft_status weft_calibrate_group(struct weft_topology *topology,
     free(g.ends);
     free(g.latency_ps);
     free(g.bandwidth);
+    free(g.reached);
     free(has_switch);
     return status;
 }

@@ -4,6 +4,7 @@
  * (an all-gather on the parent, then local work), finalize (a barrier). State machines on the
  * progress engine, so that they work inside groups and without blocking.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,11 @@ struct settling {
     struct weft_comm *comm; // made, not yet the caller's
     struct weft_area area;  // of this rank; the communicator's once it is attached
     uint64_t *offsets;      // (its ranks) of areas
-    bool is_attached;
+    bool is_attached, is_waiting;
     int64_t lost_ns; // when a connection was lost meanwhile; 0: none was
-    weft_request barrier;
+    char *graph;     // rank 0's, on its way to all; NULL: none
+    size_t graph_bytes;
+    weft_request spread, barrier;
 };
 
 static int64_t remaining_ns(const struct weft_operation *operation)
@@ -41,23 +44,67 @@ static weft_status attach_all(struct settling *settling, struct weft_error *erro
     return status;
 }
 
+static weft_status look_at(const struct weft_comm *comm, const weft_request *request,
+                           struct weft_error *error)
+{
+    weft_status status = weft_request_status(request);
+    return status == WEFT_OK || status == WEFT_IN_PROGRESS
+               ? status
+               : weft_fail(error, status, "%s", comm->error.text);
+}
+
+static weft_status spread_graph(struct settling *settling, struct weft_operation *operation,
+                                struct weft_error *error)
+{
+    const weft_op_desc spread = {.struct_bytes = sizeof spread,
+                                 .collective = WEFT_BROADCAST,
+                                 .dtype = WEFT_UINT8,
+                                 .send = settling->graph,
+                                 .recv = settling->graph,
+                                 .count = settling->graph_bytes,
+                                 .timeout_ns = remaining_ns(operation)};
+    return weft_collective_start(settling->comm, &spread, &settling->spread, error);
+}
+
+// From here on everybody plans with it.
+static weft_status take_graph(struct settling *settling, struct weft_error *error)
+{
+    struct weft_comm *comm = settling->comm;
+    struct weft_layout *layout = NULL;
+    WEFT_TRY(look_at(comm, &settling->spread, error));
+    WEFT_TRY(
+        weft_layout_of_graph(comm->world, settling->graph, settling->graph_bytes, &layout, error));
+    free(settling->graph);
+    settling->graph = NULL;
+    if (!layout)
+        return WEFT_OK;
+    weft_plans_destroy(&comm->plans);
+    weft_layout_destroy(&comm->layout);
+    comm->layout = layout;
+    return WEFT_OK;
+}
+
 static weft_status settle(struct settling *settling, struct weft_operation *operation,
                           struct weft_error *error)
 {
     struct weft_comm *comm = settling->comm;
-    if (settling->is_attached) {
-        weft_status status = weft_request_status(&settling->barrier);
-        return status == WEFT_OK || status == WEFT_IN_PROGRESS
-                   ? status
-                   : weft_fail(error, status, "%s", comm->error.text);
-    }
+    if (settling->is_waiting)
+        return look_at(comm, &settling->barrier, error);
     if (comm->status != WEFT_OK)
         return weft_fail(error, comm->status, "%s", comm->error.text);
-    weft_status status = attach_all(settling, error);
+    weft_status status = WEFT_OK;
+    if (!settling->is_attached) {
+        status = attach_all(settling, error);
+        if (status == WEFT_OK && settling->graph)
+            status = spread_graph(settling, operation, error);
+        settling->is_attached = status == WEFT_OK;
+    }
+    if (status == WEFT_OK && settling->graph)
+        status = take_graph(settling, error);
     if (status != WEFT_OK && status != WEFT_IN_PROGRESS)
         weft_comm_fail(comm, status, true, "%.480s", error->text);
     WEFT_TRY(status);
-    settling->is_attached = true;
+    settling->is_waiting = true;
     const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
                                   .collective = WEFT_BARRIER,
                                   .timeout_ns = remaining_ns(operation)};
@@ -70,6 +117,7 @@ static void free_settling(struct weft_context *context, struct settling *settlin
     weft_comm_destroy(&settling->comm);
     weft_area_drop(context, &settling->area);
     free(settling->offsets);
+    free(settling->graph);
 }
 
 /* ---- create ---- */
@@ -94,13 +142,31 @@ static weft_status begin_meeting(struct creation *creation)
     weft_context_fault_point(context, "meeting", creation->rank);
     WEFT_TRY(weft_world_make_blob(context, creation->rank, creation->num_ranks,
                                   creation->device_mask, &creation->control, &process,
-                                  &context->error));
+                                  &creation->made.graph, &context->error));
     creation->made.area = weft_area_make(context);
     process.area_offset = creation->made.area.offset;
     WEFT_TRY(weft_bootstrap_start(&creation->id, creation->rank, creation->num_ranks, &process,
                                   sizeof process, creation->base.deadline_ns, &creation->bootstrap,
                                   &context->error));
     weft_context_watch(context, weft_bootstrap_descriptor(creation->bootstrap));
+    return WEFT_OK;
+}
+
+// Room for what rank 0 will tell.
+static weft_status receive_graph(const struct weft_world *world, struct settling *settling,
+                                 struct weft_error *error)
+{
+    uint64_t bytes = weft_world_has_hosts(world) ? world->processes[0].graph_bytes : 0;
+    if (bytes == 0 || world->rank != 0) {
+        free(settling->graph);
+        settling->graph = NULL;
+    }
+    if (bytes > WEFT_GRAPH_LIMIT_BYTES)
+        return weft_fail(error, WEFT_INVALID_FORMAT, "rank 0 has a topology of %" PRIu64 " bytes",
+                         bytes);
+    settling->graph_bytes = (size_t)bytes;
+    if (bytes > 0 && world->rank != 0 && !(settling->graph = malloc((size_t)bytes)))
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
     return WEFT_OK;
 }
 
@@ -121,6 +187,8 @@ static weft_status build_world(struct creation *creation)
     }
     if (ranks && offsets)
         status = weft_layout_of_world(world, &layout, &context->error);
+    if (status == WEFT_OK)
+        status = receive_graph(world, &creation->made, &context->error);
     if (status == WEFT_OK)
         status = weft_comm_make(world, (uint32_t)world->tag, (uint16_t)(world->tag >> 32),
                                 creation->rank, creation->num_ranks, ranks, creation->timeout_ns,

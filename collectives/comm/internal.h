@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "base/dtype.h"
 #include "base/json.h"
+#include "collectives/comm/layout_of_cluster.h"
 #include "collectives/executor/flat.h"
 #include "collectives/executor/run.h"
 #include "collectives/executor/shared.h"
@@ -146,6 +147,8 @@ void weft_context_fault_point(struct weft_context *context, const char *phase, i
 
 /* ---- worlds ---- */
 
+enum { WEFT_GRAPH_LIMIT_BYTES = 64 << 20 };
+
 struct weft_process {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     uint64_t machine_id; // equal: they share cores
@@ -158,6 +161,9 @@ struct weft_process {
     uint64_t flat_bytes;     // its WEFT_FLAT_BYTES
     uint64_t area_offset;    // of the area for the world's communicator; UINT64_MAX: none
     struct weft_costs costs; // levels: within a host, between hosts; rank 0's count
+    char host_name[WEFT_HOST_NAME_BYTES];
+    uint32_t num_cores;   // of its machine that it may use
+    uint64_t graph_bytes; // rank 0's: of the topology of several hosts, as JSON; 0: it has none
 };
 
 struct weft_world_peer {
@@ -179,14 +185,18 @@ struct weft_world {
 };
 
 /* The blob of this process for a meeting; `control` is opened along with it. The offset of the area
- * is the caller's to fill in. */
+ * is the caller's to fill in. *graph: rank 0's, of process->graph_bytes, the caller's to free;
+ * NULL: none. */
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  uint64_t device_mask, struct weft_control **control,
-                                 struct weft_process *process, struct weft_error *error);
+                                 struct weft_process *process, char **graph,
+                                 struct weft_error *error);
 /* Prices for `num_ranks` ranks here, from WEFT_TOPOLOGY or the machine: two levels, within a host
- * and between hosts. */
+ * and between hosts. *graph: the topology, if WEFT_TOPOLOGY names one of several hosts, as JSON of
+ * *graph_bytes, the caller's to free; else as it was. */
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
-                                  struct weft_costs *costs, struct weft_error *error);
+                                  struct weft_costs *costs, char **graph, size_t *graph_bytes,
+                                  struct weft_error *error);
 /* From a finished bootstrap; takes `control`. */
 weft_status weft_world_create(struct weft_context *context, const weft_unique_id *id, int rank,
                               int num_ranks, const struct weft_bootstrap *bootstrap,
@@ -195,6 +205,12 @@ weft_status weft_world_create(struct weft_context *context, const weft_unique_id
 /* Of all its ranks: in groups by host, at rank 0's prices. */
 weft_status weft_layout_of_world(const struct weft_world *world, struct weft_layout **layout,
                                  struct weft_error *error);
+/* On the hosts of rank 0's graph. NULL where its hosts are not the world's: rank 0 warns, and the
+ * layout above stays. Errors: those of a graph that is none, OUT_OF_MEMORY. */
+weft_status weft_layout_of_graph(const struct weft_world *world, const char *graph, size_t bytes,
+                                 struct weft_layout **layout, struct weft_error *error);
+/* Whether its ranks are on several hosts. */
+bool weft_world_has_hosts(const struct weft_world *world);
 void weft_world_release(struct weft_world **world);
 /* Connects on first use. UNSUPPORTED with every transport's reason when no transport reaches it. */
 weft_status weft_world_connect(struct weft_world *world, int peer, struct weft_error *error);

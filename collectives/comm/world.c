@@ -17,7 +17,8 @@
 
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  uint64_t device_mask, struct weft_control **control,
-                                 struct weft_process *process, struct weft_error *error)
+                                 struct weft_process *process, char **graph,
+                                 struct weft_error *error)
 {
     memset(process, 0, sizeof *process);
     memcpy(process->process_id, context->process_id, sizeof process->process_id);
@@ -32,8 +33,15 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
         }
     process->area_offset = UINT64_MAX;
     process->flat_bytes = (uint64_t)context->config.flat_bytes;
-    if (rank == 0) // everybody uses rank 0's
-        WEFT_TRY(weft_costs_of_machine(context, num_ranks, &process->costs, error));
+    process->num_cores = (uint32_t)context->num_cores;
+    if (gethostname(process->host_name, sizeof process->host_name - 1) != 0)
+        process->host_name[0] = '\0';
+    if (rank == 0) { // everybody uses rank 0's
+        size_t graph_bytes = 0;
+        WEFT_TRY(
+            weft_costs_of_machine(context, num_ranks, &process->costs, graph, &graph_bytes, error));
+        process->graph_bytes = graph_bytes;
+    }
     return weft_control_open(context->config.bootstrap_address, control, process->control_address,
                              error);
 }

@@ -43,6 +43,12 @@ void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
     }
 }
 
+void weft_level_share(struct weft_level_costs *level, int factor)
+{
+    __int128 shared = (__int128)level->crowd_ps_per_mib * factor;
+    level->crowd_ps_per_mib = shared > price_limit_ps ? price_limit_ps : (int64_t)shared;
+}
+
 struct priced {
     const char *name;
     int64_t value;
@@ -64,8 +70,9 @@ static weft_status check_level(const struct weft_level_costs *level, int number,
 {
     char where[32];
     snprintf(where, sizeof where, " of level %d", number);
-    const struct priced crowd[] = {{"crowd_ps_per_mib", level->crowd_ps_per_mib, 0}};
-    WEFT_TRY(check_prices(crowd, 1, where, error));
+    const struct priced crowd[] = {{"crowd_ps_per_mib", level->crowd_ps_per_mib, 0},
+                                   {"busy_ps", level->busy_ps, 0}};
+    WEFT_TRY(check_prices(crowd, 2, where, error));
     if (level->message.num_lines < 1 || level->message.num_lines > WEFT_CURVE_LINES)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a curve of %d lines at level %d",
                          level->message.num_lines, number);
@@ -123,6 +130,18 @@ struct weft_round_price weft_price_round(const struct weft_level_costs *level, _
     return (struct weft_round_price){line->fixed_ps, together > single ? together : single};
 }
 
+// Of a round: until the last byte is there, or the processors have done all messages.
+static __int128 price_of_round(const struct weft_level_costs *level, __int128 bytes,
+                               const struct weft_load *load, int64_t num_ranks)
+{
+    int64_t messages = load->messages > 0 ? load->messages : 1;
+    int64_t senders = load->active ? (load->active + 1) / 2 : num_ranks;
+    struct weft_round_price round = weft_price_round(level, bytes, messages, load->is_crowd);
+    __int128 moving = round.fixed + round.links;
+    __int128 busy = (__int128)level->busy_ps * messages * senders / num_ranks;
+    return busy > moving ? busy : moving;
+}
+
 static __int128 price(const struct weft_key *key, const struct weft_layout *layout,
                       const struct weft_load *load, const struct weft_level_costs *level)
 {
@@ -135,12 +154,14 @@ static __int128 price(const struct weft_key *key, const struct weft_layout *layo
     __int128 moving = 0;
     if (load->rounds > 0) {
         __int128 bytes = (load->moved + load->rounds - 1) / load->rounds;
-        struct weft_round_price round =
-            weft_price_round(level, bytes, load->messages > 0 ? load->messages : 1, load->is_crowd);
-        moving = load->rounds * (round.fixed + round.links);
+        moving = load->rounds * price_of_round(level, bytes, load, key->num_ranks);
     }
+    __int128 steps = (__int128)load->steps * costs->step_ps;
+    sharing = sharing > 1 ? sharing : 1;
+    if (level->leaves_host)
+        return moving + (local + steps) * sharing;
     __int128 both = !costs->overlaps ? moving + local : moving > local ? moving : local;
-    return (both + (__int128)load->steps * costs->step_ps) * (sharing > 1 ? sharing : 1);
+    return (both + steps) * sharing;
 }
 
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,

@@ -19,7 +19,7 @@ struct weft_load {
     __int128 moved;    // bytes to or from peers, the larger of the two, in all rounds together
     __int128 combined; // bytes
     __int128 copied;   // bytes
-    int64_t active;    // ranks busy at the same time; 0: all
+    int64_t active;    // ranks busy at the same time, half of them sending; 0: all, who do both
     int64_t messages;  // that a round's bytes come in, all at once; 0: one
 };
 
@@ -32,6 +32,8 @@ struct weft_costs weft_costs_assumed(int num_ranks, int cores);
  * `latency_ps` < 0: not known, what stands stays. */
 void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
                           int64_t bandwidth_bytes_per_s);
+/* What crosses a level in a crowd shares its links with so many times as much. */
+void weft_level_share(struct weft_level_costs *level, int factor);
 /* INVALID_ARGUMENT unless every price is usable (not negative, below an hour per message or MiB).
  */
 weft_status weft_costs_check(const struct weft_costs *costs, struct weft_error *error);

@@ -150,12 +150,18 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     times.links = load.rounds * round.links;
     times.fixed = load.rounds * round.fixed;
     __int128 moving = times.fixed + times.links;
+    __int128 messages_busy = (__int128)load.rounds * messages * level->busy_ps;
     load.rounds = 0;
     times.processor = weft_price(key, layout, &load);
-    if (!costs->overlaps)
-        times.all = moving * costs->sharing + times.processor;
-    else
+    if (costs->overlaps)
         times.all = moving > times.processor ? moving : times.processor;
+    else
+        times.all = times.processor + (level->leaves_host ? moving : moving * costs->sharing);
+    // A processor that moves the bytes itself can do only one phase at a time.
+    if (!costs->overlaps && !level->leaves_host)
+        times.processor = times.all;
+    times.processor += messages_busy;
+    times.all = times.all > times.processor ? times.all : times.processor;
     return times;
 }
 
@@ -190,9 +196,6 @@ static __int128 price_of_phases(const struct plan *plan, const struct weft_key *
     longest = processor > longest ? processor : longest;
     __int128 chain = one + (plan->chunks - 1) * widest;
     longest = chain > longest ? chain : longest;
-    // A processor that moves the bytes itself can do only one phase at a time.
-    if (!plan->hierarchy.layout->costs.overlaps)
-        longest = one * plan->chunks;
     const struct weft_load own = {.copied =
                                       has_blocks(key) ? weft_key_bytes(key) / key->num_ranks : 0};
     bool copies = !weft_collective_reduces(key->collective);

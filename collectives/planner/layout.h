@@ -33,6 +33,11 @@ struct weft_level_costs {
      * of them sees it; what they share on the way makes it slower than the curve. */
     int64_t crowd_ps_per_mib;
     int64_t latency_ps; // of the longest way, which is part of the curve; 0: not known
+    /* Ranks are processes on several hosts: bytes flow while their processors do other things. But
+     * a message keeps the processors at its ends busy, and what all ranks send at once waits for
+     * them: so long for each message of every rank; 0: not known. */
+    int64_t busy_ps;
+    int32_t leaves_host;
     /* Where links lead from rank to rank, and are shared on the way; 0: not known. For a MiB that
      * leaves a rank: to all others alike, alone (on average) or while they do the same; by the
      * logarithm of a distance, around a circle and (1) between numbers that differ in one bit. */

@@ -82,6 +82,7 @@ static void price_processes(const struct weft_survey *survey, const struct weft_
     level->message.lines[0].fixed_ps += way->latency_ps;
     level->message.lines[0].ps_per_mib = way->alone_ps_per_mib * factor;
     level->crowd_ps_per_mib = way->crowd_ps_per_mib * factor;
+    level->leaves_host = leaves_host(survey, way);
 }
 
 static void price_gpus(const struct weft_survey *survey, const struct weft_survey_way *way,

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * The calibration of this machine for real: every kind of way has figures or a reason, curves make
- * sense, what is written reads back. And the ends of a dialogue against strangers and liars.
+ * sense, what is written reads back. The ends of a dialogue against strangers and liars. And which
+ * figures of several count.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -193,6 +194,113 @@ static void test_orders(void **state)
     expect_refused(end, 5, WEFT_TIMEOUT);
 }
 
+/* ---- dialogues ---- */
+
+/* A channel that counts what its end says and hears. */
+struct counting {
+    struct weft_channel base;
+    struct weft_socket_channel socket;
+    int64_t sent, received;
+    int64_t longest_received;
+};
+
+static weft_status counting_send(struct weft_channel *channel, const void *data, size_t bytes,
+                                 struct weft_error *error)
+{
+    struct counting *counting = (struct counting *)channel;
+    counting->sent += (int64_t)bytes;
+    return counting->socket.base.send(&counting->socket.base, data, bytes, error);
+}
+
+static weft_status counting_receive(struct weft_channel *channel, void *data, size_t bytes,
+                                    struct weft_error *error)
+{
+    struct counting *counting = (struct counting *)channel;
+    counting->received += (int64_t)bytes;
+    if ((int64_t)bytes > counting->longest_received)
+        counting->longest_received = (int64_t)bytes;
+    return counting->socket.base.receive(&counting->socket.base, data, bytes, error);
+}
+
+static void *follow(void *socket)
+{
+    struct weft_socket_channel channel = weft_socket_channel_make(*(int *)socket, 20000 * ms);
+    struct weft_error error = {0};
+    weft_status status = weft_dialogue_follow(&channel.base, 1 << 20, &error);
+    if (status != WEFT_OK)
+        print_message("%s\n", error.text);
+    return (void *)(intptr_t)status;
+}
+
+// What is long goes one way: a link that is held to a rate must have no time to save up.
+static void test_long_messages_go_one_way(void **state)
+{
+    (void)state;
+    int ends[2];
+    pthread_t thread;
+    void *status;
+    struct weft_error error = {0};
+    struct weft_measurement entry = {.latency_ps = -1, .least_ps = -1};
+    const struct weft_calibrate_options options = {.budget_ns = 1000 * ms, .max_bytes = 1 << 20};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    assert_int_equal(pthread_create(&thread, NULL, follow, &ends[1]), 0);
+    struct counting counting = {.base = {counting_send, counting_receive},
+                                .socket = weft_socket_channel_make(ends[0], 20000 * ms)};
+    assert_int_equal(weft_dialogue_lead(&counting.base, &options, &entry, &error), WEFT_OK);
+    assert_int_equal(pthread_join(thread, &status), 0);
+    assert_int_equal((intptr_t)status, WEFT_OK);
+    const struct weft_curve_point *last = &entry.curve[entry.num_points - 1];
+    assert_true(entry.num_points > 5 && counting.longest_received == 64 << 10);
+    if (last->bytes == 1 << 20) // a busy machine may not get there
+        assert_true(counting.sent > counting.received + 3 * (1 << 20));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* ---- hosts ---- */
+
+static void add_curve(struct weft_measurements *m, const char *what, int64_t bytes, int64_t rate,
+                      const char *note)
+{
+    struct weft_measurement *entry = weft_measurements_add(m, what, "host0", "host1");
+    assert_non_null(entry);
+    entry->latency_ps = entry->least_ps = 10000000;
+    entry->num_points = 1;
+    entry->curve[0] = (struct weft_curve_point){bytes, bytes * 1000000 / (rate / 1000000)};
+    snprintf(entry->note, sizeof entry->note, "%s", note);
+}
+
+// Of several curves between two hosts the longest that is believed says the bandwidth.
+static void test_longest_curve(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    struct weft_measurements m;
+    assert_int_equal(weft_topology_load("host:2 core:1", &t, NULL), WEFT_OK);
+    for (int h = 0; h < 2; h++) {
+        const char *name = h ? "host1" : "host0";
+        assert_int_equal(weft_topology_set_text(t, weft_topology_find_node(t, name),
+                                                "process.host_id", name, WEFT_SOURCE_SYSFS, NULL),
+                         WEFT_OK);
+    }
+    weft_measurements_init(&m, 0);
+    add_curve(&m, "tcp", 1 << 18, 240000000, ""); // of a burst
+    add_curve(&m, "tcp", 4 << 20, 100000000, "");
+    add_curve(&m, "tcp-interface", 4 << 20, 120000000, ""); // another NIC
+    add_curve(&m, "tcp-interface", 64 << 20, 900000000, "not believed: a busy machine");
+    assert_int_equal(weft_calibrate_group(t, &m, NULL), WEFT_OK);
+    int num_links = 0;
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_NETWORK) {
+            int64_t value = t->links[i].bandwidth.measured.value;
+            assert_true(value > 119900000 && value < 120100000);
+            num_links++;
+        }
+    assert_int_equal(num_links, 2);
+    weft_measurements_free(&m);
+    weft_topology_destroy(&t);
+}
+
 int main(void)
 {
     setenv("WEFT_CACHE", "none", 1);
@@ -201,6 +309,8 @@ int main(void)
         cmocka_unit_test(test_curves),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_long_messages_go_one_way),
+        cmocka_unit_test(test_longest_curve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

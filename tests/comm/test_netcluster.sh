@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # tools/netcluster: hosts are apart, ranks lie as asked, exit codes and bad arguments come through, a
-# link goes down and up again, and Weft's collectives run over it with right results.
+# link goes down and up again, and Weft's collectives run over it with right results, planned as the
+# topology of rank 0 says.
 # Usage: test_netcluster.sh NETCLUSTER WEFT
 set -u
 netcluster=$1 weft=$(realpath "$2")
@@ -39,6 +40,36 @@ expect 'all-reduce over three hosts' 0 $?
 expect 'with right sums' 1 "$(grep -c 'Out of bounds values : 0 OK' netcluster.out)"
 expect 'over the network' 0 "$(grep -c 'over shm' netcluster.out)"
 rm -f netcluster.out
+
+# Planned on a graph of these hosts that rank 0 has, as `weft plan` does; one of them is slow.
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$weft" topo 'host:4 core:2 nic:1@1' --json >"$folder/even.json"
+sed '/host3\/nic0.*network/s/125000000/31250000/' "$folder/even.json" >"$folder/slow.json"
+chosen() { sed -n 's/.*"chosen": "\([a-z_]*\)".*/\1/p'; }
+planned() { sed -n 's/.*"plan": "\([a-z_]*\)".*/\1/p'; }
+bench() { # TOPOLOGY OPTION...
+    local topology=$1
+    shift
+    WEFT_TOPOLOGY=$topology WEFT_TIMEOUT=60 "$netcluster" -n 4 -b 1gbit,1gbit,1gbit,250mbit "$@" -- \
+        "$weft" bench all_reduce -b 1M -e 1M -n 1 -w 0 --json 2>"$folder/errors"
+}
+for kind in even slow; do
+    expect "planned on the $kind graph" \
+        "$("$weft" plan all_reduce -t "$folder/$kind.json" --ranks 0,2,4,6 --size 1M --json | chosen)" \
+        "$(bench "$folder/$kind.json" | planned)"
+    expect 'without a warning' '' "$(cat "$folder/errors")"
+done
+expect 'two ranks on each host' hierarchical "$(bench "$folder/even.json" -r 2 | planned)"
+expect 'dealt in turn' hierarchical "$(bench "$folder/even.json" -r 2 -p cyclic | planned)"
+# the file need be where rank 0 is, and there alone
+WEFT_TIMEOUT=60 "$netcluster" -n 4 -- bash -c '[ $RANK = 0 ] && export WEFT_TOPOLOGY=$0
+    exec "$@"' "$folder/slow.json" "$weft" bench all_reduce -b 1M -e 1M -n 1 -w 0 --json >"$folder/alone"
+expect 'known to all from rank 0' "$("$weft" plan all_reduce -t "$folder/slow.json" --ranks 0,2,4,6 \
+    --size 1M --json | chosen)" "$(planned <"$folder/alone")"
+sums=$(bench 'host:2 core:2 nic:1@1' | grep -c '"wrong": 0}}\],')
+expect 'a graph of other hosts is no harm' 1 "$sums"
+expect 'but said once' 1 "$(grep -c "host of rank 2, 'host2', is not among its hosts" "$folder/errors")"
 
 # Where a link leads to the other end, that refuses a connection at once.
 heard=$("$netcluster" -n 2 -d 1:3:4 -- bash -c '

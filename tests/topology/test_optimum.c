@@ -3,6 +3,7 @@
  * The exact optimum: known machines, real files, and every cut of small graphs.
  */
 #include <float.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -277,8 +278,9 @@ static void test_all_reduce_of_small_graphs(void **state)
     assert_true(num_equal > 0);
 }
 
-// Four hosts of 100 on a switch, one of them at 25: it sends and takes the vector once, whatever
-// it owns. On equal hosts, equal shares are the best.
+// Four hosts of 100 on a switch, one of them at 25: it sends and takes the vector once, and must
+// own nothing; the others share evenly, though one of them could do it alone. On equal hosts, equal
+// shares are the best.
 static void test_all_reduce_with_a_slow_host(void **state)
 {
     (void)state;
@@ -296,6 +298,11 @@ static void test_all_reduce_with_a_slow_host(void **state)
         assert_true(optimum.rate > wanted * (1 - 1e-6) && optimum.rate < wanted * (1 + 1e-6));
         assert_true(optimum.equal_shard_rate > equal * (1 - 1e-9) &&
                     optimum.equal_shard_rate < equal * (1 + 1e-9));
+        for (int t = 0; t < 4; t++) {
+            double share = !slow ? 0.25 : t == 2 ? 0 : 1 / 3.0;
+            if (fabs(optimum.shares[t] - share) > 1e-6)
+                fail_msg("share %d: %.9f, not %.9f", t, optimum.shares[t], share);
+        }
         weft_all_reduce_optimum_free(&optimum);
         machine_network_free(network);
     }
