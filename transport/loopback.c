@@ -344,6 +344,16 @@ static void loopback_unshare(struct weft_device *base, void *memory)
     (void)base, (void)memory;
 }
 
+static void loopback_remember(struct weft_device *base, void *memory, size_t bytes)
+{
+    (void)base, (void)memory, (void)bytes; // needs no preparation
+}
+
+static void loopback_forget(struct weft_device *base, void *memory)
+{
+    (void)base, (void)memory;
+}
+
 static bool loopback_locate(struct weft_device *base, const void *memory, size_t bytes,
                             struct weft_shared_block *block, size_t *within)
 {
@@ -438,6 +448,8 @@ const struct weft_transport weft_loopback_transport = {
     .unshare = loopback_unshare,
     .locate = loopback_locate,
     .map = loopback_map,
+    .remember = loopback_remember,
+    .forget = loopback_forget,
     .progress = loopback_progress,
     .descriptor = loopback_descriptor,
     .arm = loopback_arm,

@@ -144,6 +144,10 @@ struct weft_transport {
      * shares no such block), OUT_OF_MEMORY, REMOTE (the connection has failed). */
     weft_status (*map)(struct weft_connection *connection, const struct weft_shared_block *block,
                        bool keep, void **memory);
+    /* Memory that the caller will say goes: until then a device may keep it ready for transfers. */
+    void (*remember)(struct weft_device *device, void *memory, size_t bytes);
+    /* It goes now; no posted transfer is in it. What was not remembered is ignored. */
+    void (*forget)(struct weft_device *device, void *memory);
     /* Moves what can be moved now. Returns how many things happened; 0: nothing to do. */
     int (*progress)(struct weft_device *device);
     /* A descriptor that polls readable when progress may have something to do; -1: none. */

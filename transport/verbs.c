@@ -269,6 +269,7 @@ static void device_close(struct weft_device **base)
     sodium_memzero(&device->self, sizeof device->self);
     free(device->rails);
     free(device->generations);
+    free(device->remembered);
     free(device);
 }
 
@@ -388,6 +389,16 @@ static void device_unshare(struct weft_device *base, void *memory)
     (void)base, (void)memory;
 }
 
+static void device_remember(struct weft_device *base, void *memory, size_t bytes)
+{
+    weft_verbs_remember((struct verbs_device *)base, memory, bytes);
+}
+
+static void device_forget(struct weft_device *base, void *memory)
+{
+    weft_verbs_forget((struct verbs_device *)base, memory);
+}
+
 static bool device_locate(struct weft_device *base, const void *memory, size_t bytes,
                           struct weft_shared_block *block, size_t *within)
 {
@@ -479,6 +490,8 @@ const struct weft_transport weft_verbs_transport = {
     .unshare = device_unshare,
     .locate = device_locate,
     .map = link_map,
+    .remember = device_remember,
+    .forget = device_forget,
     .progress = device_progress,
     .descriptor = device_descriptor,
     .arm = device_arm,

@@ -8,6 +8,7 @@
  * Whoever cancels such a transfer needs its memory back at once: the rails are stopped before
  * cancel returns, and both ends begin anew (verbs_resync.c), with chunks that became void.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "transport/verbs_parts.h"
@@ -30,17 +31,76 @@ static void release(struct verbs_link *link, const struct weft_verbs_region **re
     }
 }
 
+void weft_verbs_remember(struct verbs_device *device, void *memory, size_t bytes)
+{
+    if (device->num_remembered == device->remembered_room) {
+        int room = device->remembered_room ? 2 * device->remembered_room : 16;
+        struct verbs_remembered *larger =
+            realloc(device->remembered, (size_t)room * sizeof *larger);
+        if (!larger)
+            return; // it is registered for as long as it is in use, like any memory
+        device->remembered = larger;
+        device->remembered_room = room;
+    }
+    device->remembered[device->num_remembered++] =
+        (struct verbs_remembered){.start = (uintptr_t)memory, .bytes = bytes};
+}
+
+void weft_verbs_forget(struct verbs_device *device, const void *memory)
+{
+    for (int i = 0; i < device->num_remembered; i++) {
+        const struct verbs_remembered one = device->remembered[i];
+        if (one.start != (uintptr_t)memory)
+            continue;
+        device->remembered[i] = device->remembered[--device->num_remembered];
+        for (int hca = 0; hca < device->ports.num_devices; hca++)
+            weft_verbs_memory_forget(device->hcas[hca].memory, memory, one.bytes);
+        return;
+    }
+}
+
+static const struct verbs_remembered *find_remembered(const struct verbs_device *device,
+                                                      const void *start, uint64_t bytes)
+{
+    for (int i = 0; i < device->num_remembered; i++) {
+        const struct verbs_remembered *one = &device->remembered[i];
+        uintptr_t within = (uintptr_t)start - one->start;
+        if (within < one->bytes && bytes <= one->bytes - within)
+            return one;
+    }
+    return NULL;
+}
+
+/* All of memory that stays, once and for both ways; of other memory what is used, while it is. */
+static weft_status acquire_on(struct verbs_device *device, int hca,
+                              const struct weft_verbs_range *range,
+                              const struct weft_verbs_region **region)
+{
+    struct weft_error error;
+    struct weft_verbs_memory *memory = device->hcas[hca].memory;
+    const struct verbs_remembered *stays = find_remembered(device, range->start, range->bytes);
+    if (stays) {
+        const struct weft_verbs_range all = {.start = (void *)stays->start,
+                                             .bytes = stays->bytes,
+                                             .access =
+                                                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE,
+                                             .is_kept = true,
+                                             .dmabuf = -1};
+        if (weft_verbs_memory_acquire(memory, &all, region, &error) == WEFT_OK)
+            return WEFT_OK;
+    }
+    return weft_verbs_memory_acquire(memory, range, region, &error);
+}
+
 /* On every HCA that a rail of the link uses. False: packets have to do. */
 static bool acquire(struct verbs_link *link, void *start, uint64_t bytes, int access,
                     const struct weft_verbs_region **regions)
 {
-    struct weft_error error;
     const struct weft_verbs_range range = {
         .start = start, .bytes = bytes, .access = access, .dmabuf = -1};
     for (int i = 0; i < link->num_rails; i++) {
         int hca = (int)(link->rails[i]->hca - device_of(link)->hcas);
-        if (!regions[hca] && weft_verbs_memory_acquire(device_of(link)->hcas[hca].memory, &range,
-                                                       &regions[hca], &error) != WEFT_OK) {
+        if (!regions[hca] && acquire_on(device_of(link), hca, &range, &regions[hca]) != WEFT_OK) {
             release(link, regions);
             return false;
         }

@@ -254,6 +254,12 @@ struct verbs_link {
     struct verbs_load loads[VERBS_LOADS];
 };
 
+/* Memory of which this device is told when it goes. */
+struct verbs_remembered {
+    uintptr_t start;
+    size_t bytes;
+};
+
 struct verbs_device {
     struct weft_packet_device packets;
     struct weft_verbs verbs;
@@ -271,6 +277,8 @@ struct verbs_device {
     struct verbs_rail **rails; // by number
     uint16_t *generations;
     uint32_t num_rails;
+    struct verbs_remembered *remembered;
+    int num_remembered, remembered_room;
     unsigned num_meeting; // links that are not up
     bool is_down[WEFT_VERBS_MAX_PORTS];
     unsigned since_look;
@@ -359,6 +367,9 @@ extern const struct weft_packet_direct weft_verbs_direct;
 /* A packet that says where a message goes. False: the link has failed. */
 bool weft_verbs_place_told(struct verbs_link *link, const struct weft_packet *packet,
                            const void *payload);
+/* Memory that is registered once, as a whole, when it is first used. */
+void weft_verbs_remember(struct verbs_device *device, void *memory, size_t bytes);
+void weft_verbs_forget(struct verbs_device *device, const void *memory);
 /* The next chunk of a place is there. False: no honest peer sends it. */
 bool weft_verbs_chunk_landed(struct verbs_link *link, uint32_t place, uint32_t bytes);
 /* Frees what belongs to a message that has come in packets instead. */

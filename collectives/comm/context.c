@@ -272,6 +272,10 @@ weft_status weft_mem_alloc(weft_context *context, size_t bytes, void **memory)
     }
     context->memory = block;
     *memory = block->memory;
+    for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+        if (context->devices[i])
+            context->devices[i]->transport->remember(context->devices[i], block->memory,
+                                                     block->bytes);
     return WEFT_OK;
 }
 
@@ -286,6 +290,9 @@ weft_status weft_mem_free(weft_context *context, void *memory)
         if (block->memory != memory)
             continue;
         *link = block->next;
+        for (int i = 0; i < WEFT_DEVICES_LIMIT; i++)
+            if (context->devices[i])
+                context->devices[i]->transport->forget(context->devices[i], memory);
         struct weft_device *device =
             block->is_shared ? context->devices[context->sharing_device] : NULL;
         if (device)

@@ -167,6 +167,67 @@ static void test_chunks(void **state)
     rig_close(&rig);
 }
 
+/* ---- registered memory ---- */
+
+static void register_counts(struct rig *rig, int end, struct weft_verbs_memory_counts *counts)
+{
+    struct verbs_device *device = (struct verbs_device *)rig->devices[end];
+    weft_verbs_memory_count(device->hcas[0].memory, counts);
+}
+
+static void send_from_to(struct rig *rig, uint32_t index, unsigned char *from, unsigned char *to,
+                         size_t bytes)
+{
+    struct message send, recv;
+    message_init_send(&send, index, bytes);
+    message_init_recv(&recv, index, bytes);
+    memset(from, (int)index + 1, bytes);
+    send.transfer.data = from;
+    recv.transfer.data = to;
+    message_post_recv(rig->ends[1][0].connection, &recv);
+    message_post_send(rig->ends[0][1].connection, &send);
+    rig_wait(rig, &recv);
+    rig_wait(rig, &send);
+    assert_memory_equal(from, to, bytes);
+    message_free(&send);
+    message_free(&recv);
+}
+
+/* Memory that is remembered is registered once, however often and wherever in it something is sent
+ * or received; other memory each time. None stays when it is forgotten. */
+static void test_memory_that_stays(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 6, BYTES = 2 * VERBS_DIRECT_BYTES, ALL = MESSAGES * BYTES };
+    rig_require(&weft_verbs_transport);
+    struct rig rig;
+    struct weft_verbs_memory_counts first[2], last[2];
+    unsigned char *memory[2];
+    rig_open(&rig, &weft_verbs_transport, 2, 1);
+    rig_exchange(&rig, 5000, 10, 0);
+    for (int stays = 0; stays < 2; stays++) {
+        for (int end = 0; end < 2; end++) {
+            assert_int_equal(posix_memalign((void **)&memory[end], 4096, ALL), 0);
+            if (stays)
+                weft_verbs_transport.remember(rig.devices[end], memory[end], ALL);
+            register_counts(&rig, end, &first[end]);
+        }
+        for (uint32_t i = 0; i < MESSAGES; i++)
+            send_from_to(&rig, 10 + i, memory[0] + i * BYTES, memory[1] + i * BYTES, BYTES);
+        for (int end = 0; end < 2; end++) {
+            register_counts(&rig, end, &last[end]);
+            uint64_t registered = last[end].num_registered - first[end].num_registered;
+            assert_int_equal(registered, stays ? 1 : MESSAGES);
+            assert_int_equal(last[end].num_regions - first[end].num_regions, stays);
+            weft_verbs_transport.forget(rig.devices[end], memory[end]);
+            register_counts(&rig, end, &last[end]);
+            assert_int_equal(last[end].num_regions, first[end].num_regions);
+            free(memory[end]);
+        }
+    }
+    rig_close(&rig);
+}
+
 /* ---- several ports ---- */
 
 static void test_striping(void **state)
@@ -249,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_memory_that_stays),
         cmocka_unit_test(test_striping),
         cmocka_unit_test(test_cancel_and_pause),
     };
