@@ -32,7 +32,7 @@ struct weft_curve_point {
 };
 
 struct weft_measurement {
-    char what[24]; // "memory", "cores", "shm", "tcp", "tcp-interface", ...
+    char what[24]; // "memory", "cores", "shm", "tcp", "verbs-device", ...
     char from[WEFT_TOPOLOGY_NAME_BYTES], to[WEFT_TOPOLOGY_NAME_BYTES]; // node names; "": none
     int64_t latency_ps;                                                // median; -1: not measured
     int64_t least_ps;   // the best of all samples; -1: not measured

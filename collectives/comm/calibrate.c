@@ -43,16 +43,18 @@ void weft_calibrate_date(struct weft_measurements *m)
 static weft_status note_absent(const struct weft_topology *t, struct weft_measurements *m,
                                struct weft_error *error)
 {
-    int num_rdma = 0;
-    for (int i = 0; i < t->num_nodes; i++)
-        num_rdma += t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device");
-    WEFT_TRY(weft_calibrate_absent(m, "verbs", "", "", error,
-                                   num_rdma ? "this build has no verbs transport to time them with"
-                                            : "no RDMA device here"));
     return weft_calibrate_absent(m, "gpu", "", "", error,
                                  weft_topology_count(t, WEFT_NODE_GPU)
                                      ? "this build has no GPU copies to time"
                                      : "no GPU here");
+}
+
+static bool has_rdma(const struct weft_topology *t)
+{
+    for (int i = 0; i < t->num_nodes; i++)
+        if (t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device"))
+            return true;
+    return false;
 }
 
 weft_status weft_calibrate_machine(const struct weft_topology *topology,
@@ -61,11 +63,12 @@ weft_status weft_calibrate_machine(const struct weft_topology *topology,
 {
     static const struct {
         weft_calibrator *run;
-        int percent; // of the budget
+        int percent; // of the budget; RDMA devices shorten the rest where there are any
     } parts[] = {{weft_calibrate_memory, 30},
                  {weft_calibrate_cores, 5},
                  {weft_calibrate_transports, 35},
-                 {weft_calibrate_interfaces, 30}};
+                 {weft_calibrate_interfaces, 30},
+                 {weft_calibrate_rdma, 30}};
     struct weft_measurements made;
     struct weft_places places;
     WEFT_TRY(weft_places_find(topology, &places, error));
@@ -74,7 +77,7 @@ weft_status weft_calibrate_machine(const struct weft_topology *topology,
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == WEFT_OK; i++) {
         struct weft_calibrate_options slice = *options;
-        slice.budget_ns = options->budget_ns / 100 * parts[i].percent;
+        slice.budget_ns = options->budget_ns / (has_rdma(topology) ? 130 : 100) * parts[i].percent;
         status = parts[i].run(topology, &places, &slice, &made, error);
     }
     if (status == WEFT_OK)

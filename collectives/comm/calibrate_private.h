@@ -89,6 +89,7 @@ typedef weft_status weft_calibrator(const struct weft_topology *topology,
 weft_calibrator weft_calibrate_memory;     // calibrate_memory.c
 weft_calibrator weft_calibrate_cores;      // calibrate_cores.c
 weft_calibrator weft_calibrate_transports; // calibrate_transports.c
+weft_calibrator weft_calibrate_rdma;       // the same
 weft_calibrator weft_calibrate_interfaces; // calibrate_interfaces.c
 
 /* Now, and how busy the machine is. */

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The transports of the table between two cores of this machine: real devices, one per thread, and
- * the same calls that the executor makes. So these figures are what a plan gets, protocol included.
+ * The transports of the table between two cores of this machine, and RDMA devices with each other:
+ * real devices of transports, one per thread, and the same calls that the executor makes. So these
+ * figures are what a plan gets, protocol included.
  */
 #include <errno.h>
 #include <sched.h>
@@ -12,7 +13,7 @@
 #include "collectives/comm/calibrate_private.h"
 #include "transport/transport.h"
 
-enum { IDLE_POLLS = 200 };
+enum { IDLE_POLLS = 200, MAX_RDMA_DEVICES = 4 };
 
 static const int64_t patience_ns = 5000000000; // for one message
 
@@ -108,11 +109,13 @@ static void on_failed(void *user, struct weft_connection *connection, const char
     (void)user, (void)connection, (void)reason; // its transfers fail
 }
 
-static weft_status open_end(struct end *end, struct weft_error *error)
+static weft_status open_end(struct end *end, const struct weft_verbs_options *verbs,
+                            struct weft_error *error)
 {
     struct weft_device_options options = {
         .listen_address = "127.0.0.1",
         .eager_bytes = end->transport->eager_bytes,
+        .verbs = verbs,
         .events = {.unexpected = on_unexpected, .failed = on_failed},
     };
     if (getrandom(end->process_id, sizeof end->process_id, 0) != (ssize_t)sizeof end->process_id)
@@ -144,27 +147,31 @@ static void converse(void *argument)
     end->status = talk(end);
 }
 
-static weft_status measure(const struct weft_transport *transport, const struct weft_topology *t,
-                           const struct weft_places *places, int a, int b,
-                           const struct weft_calibrate_options *options,
+/* One end of what is measured. */
+struct side {
+    const char *name;
+    int processor;
+    const struct weft_verbs_options *verbs; // NULL: those of the configuration's defaults
+};
+
+static weft_status measure(const struct weft_transport *transport, const char *what,
+                           const struct side *sides, const struct weft_calibrate_options *options,
                            struct weft_measurements *m, struct weft_error *error)
 {
     struct weft_error why = {0};
-    struct weft_measurement *entry =
-        weft_measurements_add(m, transport->name, t->nodes[places->cores[a].node].name,
-                              t->nodes[places->cores[b].node].name);
+    struct weft_measurement *entry = weft_measurements_add(m, what, sides[0].name, sides[1].name);
     if (!entry)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "calibration: no memory");
     struct end ends[2] = {{.side = 0}, {.side = 1}};
-    const struct weft_placed_work works[2] = {{places->cores[a].processor, converse, &ends[0]},
-                                              {places->cores[b].processor, converse, &ends[1]}};
+    const struct weft_placed_work works[2] = {{sides[0].processor, converse, &ends[0]},
+                                              {sides[1].processor, converse, &ends[1]}};
     weft_status status = WEFT_OK;
     for (int i = 0; i < 2 && status == WEFT_OK; i++) {
         ends[i].transport = transport;
         ends[i].peer = &ends[1 - i];
         ends[i].options = options;
         ends[i].entry = entry;
-        status = open_end(&ends[i], &why);
+        status = open_end(&ends[i], sides[i].verbs, &why);
     }
     if (status == WEFT_OK)
         status = weft_places_run(works, 2, &why);
@@ -175,10 +182,15 @@ static weft_status measure(const struct weft_transport *transport, const struct 
             transport->close(&ends[i].device);
     if (status != WEFT_OK)
         snprintf(entry->note, sizeof entry->note, "%.150s", why.text);
-    else if (a == b && !entry->note[0])
+    else if (sides[0].processor == sides[1].processor && !entry->note[0])
         snprintf(entry->note, sizeof entry->note,
                  "not believed: both ends on one core, the only one that may be used");
     return WEFT_OK;
+}
+
+static struct side core_side(const struct weft_topology *t, const struct weft_place *core)
+{
+    return (struct side){.name = t->nodes[core->node].name, .processor = core->processor};
 }
 
 weft_status weft_calibrate_transports(const struct weft_topology *t,
@@ -193,12 +205,67 @@ weft_status weft_calibrate_transports(const struct weft_topology *t,
     slice.budget_ns /= num_transports * num_pairs;
     for (int k = 0; k < num_transports; k++)
         for (int i = 0; i < num_pairs; i++) {
+            const char *name = weft_transports[k]->name;
             int a, b;
-            if (weft_places_pair(places, i, &a, &b))
-                WEFT_TRY(measure(weft_transports[k], t, places, a, b, &slice, m, error));
-            else if (i == 0)
-                WEFT_TRY(weft_calibrate_absent(m, weft_transports[k]->name, "", "", error,
+            if (weft_places_pair(places, i, &a, &b)) {
+                const struct side sides[2] = {core_side(t, &places->cores[a]),
+                                              core_side(t, &places->cores[b])};
+                WEFT_TRY(measure(weft_transports[k], name, sides, &slice, m, error));
+            } else if (i == 0) {
+                WEFT_TRY(weft_calibrate_absent(m, name, "", "", error,
                                                "no core of the graph may be used"));
+            }
+        }
+    return WEFT_OK;
+}
+
+/* ---- RDMA devices ---- */
+
+/* Of this host, in order of the graph. Returns how many. */
+static int list_rdma(const struct weft_topology *t, int *nodes)
+{
+    int count = 0;
+    for (int i = 0; i < t->num_nodes && count < MAX_RDMA_DEVICES; i++)
+        if (t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device"))
+            nodes[count++] = i;
+    return count;
+}
+
+static weft_status measure_devices(const struct weft_topology *t, const int *nodes,
+                                   const int *processors,
+                                   const struct weft_calibrate_options *options,
+                                   struct weft_measurements *m, struct weft_error *error)
+{
+    struct side sides[2];
+    struct weft_verbs_options verbs[2];
+    char hcas[2][WEFT_TOPOLOGY_NAME_BYTES + 1];
+    for (int i = 0; i < 2; i++) {
+        snprintf(hcas[i], sizeof hcas[i], "=%s", weft_topology_text(t, nodes[i], "rdma_device"));
+        verbs[i] = (struct weft_verbs_options)WEFT_VERBS_OPTIONS_DEFAULT;
+        verbs[i].hca = hcas[i];
+        sides[i] = (struct side){t->nodes[nodes[i]].name, processors[i], &verbs[i]};
+    }
+    return measure(&weft_verbs_transport, "verbs-device", sides, options, m, error);
+}
+
+weft_status weft_calibrate_rdma(const struct weft_topology *t, const struct weft_places *places,
+                                const struct weft_calibrate_options *options,
+                                struct weft_measurements *m, struct weft_error *error)
+{
+    int nodes[MAX_RDMA_DEVICES], a, b, processors[2] = {-1, -1};
+    int count = list_rdma(t, nodes);
+    struct weft_calibrate_options slice = *options;
+    if (count == 0)
+        return weft_calibrate_absent(m, "verbs-device", "", "", error, "no RDMA device here");
+    if (weft_places_pair(places, 0, &a, &b)) {
+        processors[0] = places->cores[a].processor;
+        processors[1] = places->cores[b].processor;
+    }
+    slice.budget_ns /= count * (count + 1) / 2;
+    for (int i = 0; i < count; i++)
+        for (int k = i; k < count; k++) {
+            const int pair[2] = {nodes[i], nodes[k]};
+            WEFT_TRY(measure_devices(t, pair, processors, &slice, m, error));
         }
     return WEFT_OK;
 }
