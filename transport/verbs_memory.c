@@ -8,20 +8,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "transport/verbs_register.h"
 
-enum { MANY_REGIONS = 1024, HUGE_BYTES = 2 << 20 };
+enum { MANY_REGIONS = 1024 };
 
 struct entry {
     struct weft_verbs_region region; // first: what callers hold
     int access;
     int num_uses;
     bool is_kept;
-    bool is_allocated; // by weft_verbs_memory_allocate
     bool is_forgotten;
     uint64_t used; // when last, by the clock
     struct entry *next_forgotten;
@@ -148,14 +145,8 @@ void weft_verbs_memory_destroy(struct weft_verbs_memory **memory)
     if (!*memory)
         return;
     struct weft_verbs_memory *m = *memory;
-    while (m->num_entries > 0) {
-        struct entry *entry = take_out(m, m->num_entries - 1);
-        void *mapping = entry->is_allocated ? (void *)(uintptr_t)entry->region.start : NULL;
-        size_t bytes = entry->region.bytes;
-        end_registration(m, entry);
-        if (mapping)
-            munmap(mapping, bytes);
-    }
+    while (m->num_entries > 0)
+        end_registration(m, take_out(m, m->num_entries - 1));
     while (m->forgotten) {
         struct entry *entry = m->forgotten;
         m->forgotten = entry->next_forgotten;
@@ -344,74 +335,6 @@ int weft_verbs_memory_forget(struct weft_verbs_memory *memory, const void *start
         num_in_use++;
     }
     return num_in_use;
-}
-
-/* ---- memory of Weft's own ---- */
-
-/* Pages at a multiple of `alignment`. */
-static void *map_aligned(size_t bytes, size_t alignment)
-{
-    size_t room = bytes + alignment;
-    char *mapped = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED)
-        return NULL;
-    size_t before = (alignment - (uintptr_t)mapped % alignment) % alignment;
-    if (before)
-        munmap(mapped, before);
-    if (room - before > bytes)
-        munmap(mapped + before + bytes, room - before - bytes);
-    return mapped + before;
-}
-
-weft_status weft_verbs_memory_allocate(struct weft_verbs_memory *memory, uint64_t bytes, int access,
-                                       void **start, const struct weft_verbs_region **region,
-                                       struct weft_error *error)
-{
-    bool is_large = bytes >= HUGE_BYTES;
-    uint64_t unit = is_large ? HUGE_BYTES : (uint64_t)sysconf(_SC_PAGESIZE);
-    if (bytes == 0 || bytes > SIZE_MAX / 2)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%llu bytes are no memory",
-                         (unsigned long long)bytes);
-    size_t rounded = (size_t)((bytes + unit - 1) / unit * unit);
-    struct weft_verbs_range range = {.start = map_aligned(rounded, (size_t)unit),
-                                     .bytes = rounded,
-                                     .access = access,
-                                     .dmabuf = -1};
-    if (!range.start)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %zu bytes: %s", rounded,
-                         strerror(errno));
-    // a hint, and one that a kernel may not know; then pages are small
-    if (is_large)
-        (void)madvise(range.start, rounded, MADV_HUGEPAGE);
-    // a child's writes would make this process's pages other ones than the device's
-    (void)madvise(range.start, rounded, MADV_DONTFORK);
-    weft_verbs_memory_forget(memory, range.start, rounded); // of whoever had the address before
-    struct entry *entry = NULL;
-    weft_status status = add(memory, &range, &entry, error);
-    if (status != WEFT_OK) {
-        munmap(range.start, rounded);
-        return status;
-    }
-    entry->is_allocated = true;
-    use(memory, entry);
-    *start = range.start;
-    *region = &entry->region;
-    return WEFT_OK;
-}
-
-void weft_verbs_memory_free(struct weft_verbs_memory *memory, void *start)
-{
-    for (int i = 0; start && i < memory->num_entries; i++) {
-        struct entry *entry = memory->entries[i];
-        if (!entry->is_allocated || entry->region.start != (uint64_t)(uintptr_t)start)
-            continue;
-        size_t bytes = entry->region.bytes;
-        memory->counts.num_in_use--;
-        end_registration(memory, take_out(memory, i));
-        weft_verbs_memory_forget(memory, start, bytes);
-        munmap(start, bytes);
-        return;
-    }
 }
 
 void weft_verbs_memory_count(const struct weft_verbs_memory *memory,

@@ -69,14 +69,6 @@ const struct weft_verbs_region *weft_verbs_memory_find(struct weft_verbs_memory 
  * deregistered, those in use at their last release. Returns how many still are in use. */
 int weft_verbs_memory_forget(struct weft_verbs_memory *memory, const void *start, uint64_t bytes);
 
-/* Zero-filled memory for messages, registered, in use until it is freed, not inherited by fork; in
- * huge pages where it is large and the system gives them. Errors as acquire. */
-weft_status weft_verbs_memory_allocate(struct weft_verbs_memory *memory, uint64_t bytes, int access,
-                                       void **start, const struct weft_verbs_region **region,
-                                       struct weft_error *error);
-/* Others that acquired it must have released it. NULL is allowed. */
-void weft_verbs_memory_free(struct weft_verbs_memory *memory, void *start);
-
 struct weft_verbs_memory_counts {
     int num_regions, num_in_use; // registered now
     uint64_t bytes;

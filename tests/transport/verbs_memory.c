@@ -9,13 +9,10 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "tests/topology/fake_verbs.h"
 #include "transport/verbs_memory.h"
@@ -315,41 +312,6 @@ static void test_limits_explained(void **state)
     rig_gone(r);
 }
 
-static void test_allocate(void **state)
-{
-    (void)state;
-    struct rig *r = rig(0, 0, false);
-    const struct weft_verbs_region *region = NULL;
-    void *small = NULL, *large = NULL;
-    assert_int_equal(weft_verbs_memory_allocate(r->memory, 100, ALL, &small, &region, &r->error),
-                     WEFT_OK);
-    assert_int_equal(region->bytes % (uint64_t)sysconf(_SC_PAGESIZE), 0);
-    memset(small, 1, 100);
-    assert_int_equal(
-        weft_verbs_memory_allocate(r->memory, (4 << 20) + 1, ALL, &large, &region, &r->error),
-        WEFT_OK);
-    assert_int_equal((uintptr_t)large % (2 << 20), 0);
-    assert_int_equal(region->bytes, 6 << 20);
-    memset(large, 1, (4 << 20) + 1);
-    assert_ptr_equal(acquire(r, (uint64_t)(uintptr_t)large + 5, 77, true), region);
-    weft_verbs_memory_release(r->memory, region);
-    // a child does not have it
-    pid_t child = fork();
-    if (child == 0) {
-        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-        signal(SIGSEGV, SIG_DFL);
-        _exit(*(volatile char *)large == 1 && *(volatile char *)small == 1 ? 0 : 1);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) > 1); // sanitizers exit
-    weft_verbs_memory_free(r->memory, large);
-    weft_verbs_memory_free(r->memory, NULL);
-    assert_int_equal(r->rdma.num_regions, 1);
-    assert_false(has(r, (uint64_t)(uintptr_t)large, 1));
-    rig_gone(r); // gives back the other one
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,7 +324,6 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_gpu),
         cmocka_unit_test(test_limits_explained),
-        cmocka_unit_test(test_allocate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,15 +137,18 @@ static void open_end(const struct weft_verbs *verbs, int hca, struct end *end)
     CHECK((end->qp = verbs->create_qp(end->pd, &attributes)), "%s", strerror(errno));
     CHECK(weft_verbs_memory_create(verbs, end->pd, &limits, "/", &end->memory, &error) == WEFT_OK,
           "%s", error.text);
-    CHECK(weft_verbs_memory_allocate(end->memory, 4096, ACCESS, &end->data, &end->region, &error) ==
-              WEFT_OK,
-          "%s", error.text);
+    CHECK((end->data = calloc(1, 4096)), "no memory");
+    const struct weft_verbs_range range = {
+        .start = end->data, .bytes = 4096, .access = ACCESS, .dmabuf = -1};
+    CHECK(weft_verbs_memory_acquire(end->memory, &range, &end->region, &error) == WEFT_OK, "%s",
+          error.text);
 }
 
 static void close_end(const struct weft_verbs *verbs, struct end *end)
 {
     CHECK(verbs->destroy_qp(end->qp) == 0, "%s", strerror(errno));
-    weft_verbs_memory_free(end->memory, end->data);
+    weft_verbs_memory_release(end->memory, end->region);
+    free(end->data);
     weft_verbs_memory_destroy(&end->memory);
     CHECK(verbs->destroy_cq(end->cq) == 0, "%s", strerror(errno));
     CHECK(verbs->dealloc_pd(end->pd) == 0, "a region is left");
