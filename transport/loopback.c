@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "transport/no_memory.h"
 #include "transport/packet.h"
 
 enum { FLIGHTS_LIMIT = 8, FRAGMENT_LIMIT = 4096 };
@@ -332,42 +333,6 @@ static bool loopback_reachable(struct weft_device *base, const void *address, co
     return find_device(address, reason) != NULL;
 }
 
-static weft_status loopback_share(struct weft_device *base, size_t bytes, void **memory,
-                                  struct weft_shared_block *block, struct weft_error *error)
-{
-    (void)base, (void)bytes, (void)memory, (void)block;
-    return weft_fail(error, WEFT_UNSUPPORTED, "loopback shares no memory");
-}
-
-static void loopback_unshare(struct weft_device *base, void *memory)
-{
-    (void)base, (void)memory;
-}
-
-static void loopback_remember(struct weft_device *base, void *memory, size_t bytes)
-{
-    (void)base, (void)memory, (void)bytes; // needs no preparation
-}
-
-static void loopback_forget(struct weft_device *base, void *memory)
-{
-    (void)base, (void)memory;
-}
-
-static bool loopback_locate(struct weft_device *base, const void *memory, size_t bytes,
-                            struct weft_shared_block *block, size_t *within)
-{
-    (void)base, (void)memory, (void)bytes, (void)block, (void)within;
-    return false;
-}
-
-static weft_status loopback_map(struct weft_connection *connection,
-                                const struct weft_shared_block *block, bool keep, void **memory)
-{
-    (void)connection, (void)block, (void)keep, (void)memory;
-    return WEFT_UNSUPPORTED;
-}
-
 /* ---- connections ---- */
 
 static void pair(struct loopback_link *link)
@@ -444,12 +409,12 @@ const struct weft_transport weft_loopback_transport = {
     .close = loopback_close,
     .address = loopback_address,
     .reachable = loopback_reachable,
-    .share = loopback_share,
-    .unshare = loopback_unshare,
-    .locate = loopback_locate,
-    .map = loopback_map,
-    .remember = loopback_remember,
-    .forget = loopback_forget,
+    .share = weft_no_share,
+    .unshare = weft_no_unshare,
+    .locate = weft_no_locate,
+    .map = weft_no_map,
+    .remember = weft_no_remember,
+    .forget = weft_no_forget,
     .progress = loopback_progress,
     .descriptor = loopback_descriptor,
     .arm = loopback_arm,

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "transport/no_memory.h"
 #include "transport/shm_parts.h"
 #include "transport/transport.h"
 
@@ -349,16 +350,6 @@ static void device_unshare(struct weft_device *base, void *memory)
     weft_shm_pool_unshare(&((struct shm_device *)base)->pool, memory);
 }
 
-static void device_remember(struct weft_device *base, void *memory, size_t bytes)
-{
-    (void)base, (void)memory, (void)bytes; // needs no preparation
-}
-
-static void device_forget(struct weft_device *base, void *memory)
-{
-    (void)base, (void)memory;
-}
-
 static bool device_locate(struct weft_device *base, const void *memory, size_t bytes,
                           struct weft_shared_block *block, size_t *within)
 {
@@ -461,8 +452,8 @@ const struct weft_transport weft_shm_transport = {
     .unshare = device_unshare,
     .locate = device_locate,
     .map = link_map,
-    .remember = device_remember,
-    .forget = device_forget,
+    .remember = weft_no_remember,
+    .forget = weft_no_forget,
     .progress = device_progress,
     .descriptor = device_descriptor,
     .arm = device_arm,

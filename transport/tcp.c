@@ -20,6 +20,7 @@
 #include <sodium.h>
 
 #include "base/clock.h"
+#include "transport/no_memory.h"
 #include "transport/tcp_parts.h"
 #include "transport/transport.h"
 
@@ -325,42 +326,6 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     return false;
 }
 
-static weft_status device_share(struct weft_device *base, size_t bytes, void **memory,
-                                struct weft_shared_block *block, struct weft_error *error)
-{
-    (void)base, (void)bytes, (void)memory, (void)block;
-    return weft_fail(error, WEFT_UNSUPPORTED, "tcp shares no memory");
-}
-
-static void device_unshare(struct weft_device *base, void *memory)
-{
-    (void)base, (void)memory;
-}
-
-static void device_remember(struct weft_device *base, void *memory, size_t bytes)
-{
-    (void)base, (void)memory, (void)bytes; // needs no preparation
-}
-
-static void device_forget(struct weft_device *base, void *memory)
-{
-    (void)base, (void)memory;
-}
-
-static bool device_locate(struct weft_device *base, const void *memory, size_t bytes,
-                          struct weft_shared_block *block, size_t *within)
-{
-    (void)base, (void)memory, (void)bytes, (void)block, (void)within;
-    return false;
-}
-
-static weft_status link_map(struct weft_connection *connection,
-                            const struct weft_shared_block *block, bool keep, void **memory)
-{
-    (void)connection, (void)block, (void)keep, (void)memory;
-    return WEFT_UNSUPPORTED;
-}
-
 /* ---- connections ---- */
 
 static weft_status link_connect(struct weft_device *base, const void *address,
@@ -447,12 +412,12 @@ const struct weft_transport weft_tcp_transport = {
     .close = device_close,
     .address = device_address,
     .reachable = device_reachable,
-    .share = device_share,
-    .unshare = device_unshare,
-    .locate = device_locate,
-    .map = link_map,
-    .remember = device_remember,
-    .forget = device_forget,
+    .share = weft_no_share,
+    .unshare = weft_no_unshare,
+    .locate = weft_no_locate,
+    .map = weft_no_map,
+    .remember = weft_no_remember,
+    .forget = weft_no_forget,
     .progress = device_progress,
     .descriptor = device_descriptor,
     .arm = device_arm,

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/verbs_words.h"
+#include "transport/no_memory.h"
 #include "transport/verbs_parts.h"
 
 enum {
@@ -377,18 +378,6 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     return false;
 }
 
-static weft_status device_share(struct weft_device *base, size_t bytes, void **memory,
-                                struct weft_shared_block *block, struct weft_error *error)
-{
-    (void)base, (void)bytes, (void)memory, (void)block;
-    return weft_fail(error, WEFT_UNSUPPORTED, "verbs shares no memory");
-}
-
-static void device_unshare(struct weft_device *base, void *memory)
-{
-    (void)base, (void)memory;
-}
-
 static void device_remember(struct weft_device *base, void *memory, size_t bytes)
 {
     weft_verbs_remember((struct verbs_device *)base, memory, bytes);
@@ -397,20 +386,6 @@ static void device_remember(struct weft_device *base, void *memory, size_t bytes
 static void device_forget(struct weft_device *base, void *memory)
 {
     weft_verbs_forget((struct verbs_device *)base, memory);
-}
-
-static bool device_locate(struct weft_device *base, const void *memory, size_t bytes,
-                          struct weft_shared_block *block, size_t *within)
-{
-    (void)base, (void)memory, (void)bytes, (void)block, (void)within;
-    return false;
-}
-
-static weft_status link_map(struct weft_connection *connection,
-                            const struct weft_shared_block *block, bool keep, void **memory)
-{
-    (void)connection, (void)block, (void)keep, (void)memory;
-    return WEFT_UNSUPPORTED;
 }
 
 /* ---- connections ---- */
@@ -486,10 +461,10 @@ const struct weft_transport weft_verbs_transport = {
     .close = device_close,
     .address = device_address,
     .reachable = device_reachable,
-    .share = device_share,
-    .unshare = device_unshare,
-    .locate = device_locate,
-    .map = link_map,
+    .share = weft_no_share,
+    .unshare = weft_no_unshare,
+    .locate = weft_no_locate,
+    .map = weft_no_map,
     .remember = device_remember,
     .forget = device_forget,
     .progress = device_progress,
