@@ -4,7 +4,8 @@
 # can be taken away (tools/rdma-vm -n 4 makes one).
 # Usage: verbs.sh WEFT collectives [RANKS]...   every collective by every algorithm (default: 4 ranks)
 #        verbs.sh WEFT training                 the same losses, to the bit, as over TCP
-#        verbs.sh WEFT faults                   two hosts of two rails that lose one, then both
+#        verbs.sh WEFT faults                   two hosts of two rails: both are used, one is lost, then
+#                                               both; nothing is left behind
 set -u
 weft=$1 part=$2
 failures=0
@@ -54,8 +55,20 @@ END
 
 sent() { cat "/sys/class/infiniband/$1/ports/1/hw_counters/sent_pkts"; }
 
+# Both rails of a host carry the same, within 5 %.
+rails() {
+    local before=("$(sent rxe0)" "$(sent rxe1)") output one other
+    output=$(launch 2 2 "$weft" bench all_reduce -b 8M -e 8M -n 4 -w 0 -c 1) || fail "rails: $output"
+    one=$(($(sent rxe0) - before[0])) other=$(($(sent rxe1) - before[1]))
+    printf 'two rails: %d and %d packets\n' $one $other
+    ((one > 2000 && one * 20 >= other * 19 && other * 20 >= one * 19)) ||
+        fail "rails carry $one and $other packets"
+}
+
 faults() {
-    local output bench status before
+    local output bench status before resources
+    resources=$(rdma resource show)
+    rails
     # What is given up soon shows the fault soon.
     export WEFT_IB_TIMEOUT=14 WEFT_IB_RETRY=2
     launch 2 2 "$weft" bench all_reduce -b 8M -e 8M -n 2 -w 0 -c 10 >"$work/bench" &
@@ -85,6 +98,8 @@ faults() {
     [ $status -ne 0 ] && [ $status -ne 124 ] || fail "both rails away, exit code $status: $output"
     [ "$(grep -c 'rxe[01]:1' <<<"$output")" -ge 1 ] || fail "no port is named: $output"
     printf 'both rails away: %s\n' "$(grep -m1 'rxe[01]:1' <<<"$output")"
+    [ "$(rdma resource show)" = "$resources" ] ||
+        fail "left behind: $(rdma resource show), instead of $resources"
 }
 
 case $part in
