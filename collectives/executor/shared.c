@@ -446,7 +446,7 @@ static bool take_staged_turn(struct weft_shared *shared, const struct weft_flat_
     bool is_last = t + 1 == num_chunks(shared, call) + depth;
     if (t % WEFT_SPILL_TURNS == 0)
         begin_stretch(shared, call);
-    bool is_timed = stretch->spill && (t == 0 || t % WEFT_SPILL_TURNS != 0);
+    bool is_timed = stretch->is_timed && (t == 0 || t % WEFT_SPILL_TURNS != 0);
     int64_t begin_ns = is_timed ? weft_clock_ns() : 0;
     size_t bytes = move_chunks(shared, call, t);
     if (is_timed) {
@@ -481,8 +481,11 @@ static weft_status choose_way(struct weft_shared *shared, const struct weft_flat
         shared->state = WEFT_SHARED_LEAVING;
         return WEFT_OK;
     }
-    if (mapped > 0)
+    if (mapped > 0) {
+        if (!shared->is_mapped)
+            weft_spill_undo(&shared->stretch);
         shared->first = shared->turns;
+    }
     shared->is_mapped = false;
     shared->state = WEFT_SHARED_STAGED;
     return WEFT_OK;

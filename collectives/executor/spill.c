@@ -17,28 +17,35 @@ static uint32_t least(const uint32_t last[2])
 
 struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t bytes)
 {
-    int class = 0;
+    int size_class = 0;
     if (bytes < WEFT_SPILL_LEAST_BYTES)
         return (struct weft_spill_stretch){0};
-    while (class < WEFT_SPILL_CLASSES - 1 && bytes >> class >= 2 * WEFT_SPILL_LEAST_BYTES)
-        class ++;
-    struct weft_spill *spill = &spills[class];
+    while (size_class < WEFT_SPILL_CLASSES - 1 && bytes >> size_class >= 2 * WEFT_SPILL_LEAST_BYTES)
+        size_class++;
+    struct weft_spill *spill = &spills[size_class];
     uint32_t number = spill->stretches++;
     uint32_t trial = number % WEFT_SPILL_PERIOD - COLD;
     // What is written past the caches has to come back from memory later: small gains are none.
     bool past = least(spill->last[1]) < least(spill->last[0]) / 4 * 3;
     if (trial < 2 * TRIALS)
-        return (struct weft_spill_stretch){.spill = spill, .past = trial < TRIALS};
+        return (struct weft_spill_stretch){
+            .spill = spill, .is_timed = true, .past = trial < TRIALS};
     bool is_timed = number >= COLD && number % TIMED_EVERY < 2;
-    return (struct weft_spill_stretch){.spill = is_timed ? spill : NULL, .past = past};
+    return (struct weft_spill_stretch){.spill = spill, .is_timed = is_timed, .past = past};
 }
 
-void weft_spill_end(struct weft_spill_stretch *stretch)
+void weft_spill_end(const struct weft_spill_stretch *stretch)
 {
-    if (!stretch->spill || stretch->bytes == 0)
+    if (!stretch->is_timed || stretch->bytes == 0)
         return;
     uint64_t ps = (uint64_t)stretch->ns * 1000 / stretch->bytes;
     uint32_t *last = stretch->spill->last[stretch->past];
     last[1] = last[0];
     last[0] = ps < UINT32_MAX ? (uint32_t)ps : UINT32_MAX;
+}
+
+void weft_spill_undo(const struct weft_spill_stretch *stretch)
+{
+    if (stretch->spill)
+        stretch->spill->stretches--;
 }

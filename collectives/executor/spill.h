@@ -31,15 +31,18 @@ struct weft_spill {
 
 /* A stretch under way. */
 struct weft_spill_stretch {
-    struct weft_spill *spill; // NULL: not timed
-    bool past;                // the caches
-    uint64_t bytes;           // moved in timed turns
-    int64_t ns;               // that took
+    struct weft_spill *spill; // NULL: too small
+    bool is_timed;
+    bool past;      // the caches
+    uint64_t bytes; // moved in timed turns
+    int64_t ns;     // that took
 };
 
 /* The next stretch, of turns of `bytes` bytes; `spills` is of WEFT_SPILL_CLASSES sizes. */
 struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t bytes);
 /* Notes how long it took, if it was timed. */
-void weft_spill_end(struct weft_spill_stretch *stretch);
+void weft_spill_end(const struct weft_spill_stretch *stretch);
+/* Not all ranks have begun it: it does not count. */
+void weft_spill_undo(const struct weft_spill_stretch *stretch);
 
 #endif

@@ -91,6 +91,21 @@ static void ranks_try_together(void **state)
     assert_true(together >= 8);
 }
 
+// A stretch that only some have begun leaves no trace.
+static void what_is_undone_does_not_count(void **state)
+{
+    (void)state;
+    struct weft_spill one[WEFT_SPILL_CLASSES] = {0}, other[WEFT_SPILL_CLASSES] = {0};
+    for (int i = 0; i < WEFT_SPILL_PERIOD; i++) {
+        struct weft_spill_stretch stretch = weft_spill_begin(other, BYTES);
+        weft_spill_undo(&stretch);
+        stretch = weft_spill_begin(other, WEFT_SPILL_LEAST_BYTES - 1);
+        weft_spill_undo(&stretch);
+        assert_int_equal(go(one, &far, 1), go(other, &far, 1));
+    }
+    assert_memory_equal(one, other, sizeof one);
+}
+
 static void sizes_are_apart_and_small_ones_left_alone(void **state)
 {
     (void)state;
@@ -119,6 +134,7 @@ int main(void)
         cmocka_unit_test(follows_a_machine_that_changes),
         cmocka_unit_test(one_slow_stretch_changes_nothing),
         cmocka_unit_test(ranks_try_together),
+        cmocka_unit_test(what_is_undone_does_not_count),
         cmocka_unit_test(sizes_are_apart_and_small_ones_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
