@@ -12,13 +12,7 @@ if [ $? -eq 77 ]; then
     exit 77
 fi
 
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 where='echo $RANK $LOCAL_RANK $(hostname) $(ip -o -4 address show eth0 | grep -o "10.99.0.[0-9]*/")'
 expect 'block' '[0] 0 0 host0 10.99.0.1/ [1] 1 1 host0 10.99.0.1/ [2] 2 0 host1 10.99.0.2/ [3] 3 1 host1 10.99.0.2/' \
     "$(echo $("$netcluster" -l -n 2 -r 2 -- bash -c "$where" | sort))"
