@@ -73,6 +73,8 @@ void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, 
 /* Polls the operations in flight; ends those that are done or late. Returns how many ended. */
 int weft_operations_progress(struct weft_context *context, bool check_deadlines);
 int64_t weft_operations_next_deadline(const struct weft_context *context);
+/* Until its deadline, at least 1: for operations inside it. */
+int64_t weft_operation_remaining_ns(const struct weft_operation *operation);
 /* IN_PROGRESS or the result, without making progress. */
 weft_status weft_request_status(const weft_request *request);
 
