@@ -4,7 +4,7 @@
  *
  *   context  devices, waiting, the list of operations in flight      context.c
  *   world    processes that met: connections, control plane          world.c
- *   comm     ranks of a world: sequence numbers, plans, flat slots   comm.c, create.c
+ *   comm     ranks of a world: sequence numbers, plans, flat slots   comm.c, create.c, settle.c
  *   operation anything that takes time                               operation.c, collective.c
  *
  * Everything here belongs to one thread at a time, except `abort_requested`, the context's wake
