@@ -256,7 +256,8 @@ static weft_status run_placement(struct bench *bench, struct weft_bench_case *c,
     if (desc.order != WEFT_ORDER_FREE)
         row->free_plan = weft_comm_describe(bench->comm, &other);
     row->plan = c->collective == WEFT_SEND ? "one message" : weft_comm_describe(bench->comm, &desc);
-    row->predicted_us = predict(bench, &desc, row->plan);
+    if (bench->rank == 0) // which prints it
+        row->predicted_us = predict(bench, &desc, row->plan);
     return WEFT_OK;
 }
 
@@ -491,7 +492,8 @@ weft_status weft_bench_run(const struct weft_bench_settings *settings, weft_cont
         .error = error,
     };
     WEFT_TRY(weft_bench_check(settings, bench.num_ranks, error));
-    bench.num_nics = read_nics(bench.nics);
+    if (bench.rank == 0)
+        bench.num_nics = read_nics(bench.nics);
     weft_status status = allocate(&bench);
     if (status == WEFT_OK)
         status = run_all(&bench);

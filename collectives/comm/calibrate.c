@@ -49,14 +49,6 @@ static weft_status note_absent(const struct weft_topology *t, struct weft_measur
                                      : "no GPU here");
 }
 
-static bool has_rdma(const struct weft_topology *t)
-{
-    for (int i = 0; i < t->num_nodes; i++)
-        if (t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device"))
-            return true;
-    return false;
-}
-
 weft_status weft_calibrate_machine(const struct weft_topology *topology,
                                    const struct weft_calibrate_options *options,
                                    struct weft_measurements *measurements, struct weft_error *error)
@@ -69,6 +61,8 @@ weft_status weft_calibrate_machine(const struct weft_topology *topology,
                  {weft_calibrate_transports, 35},
                  {weft_calibrate_interfaces, 30},
                  {weft_calibrate_rdma, 30}};
+    int nodes[WEFT_RDMA_DEVICES_LIMIT];
+    const int whole = weft_calibrate_list_rdma(topology, nodes) > 0 ? 130 : 100; // percent
     struct weft_measurements made;
     struct weft_places places;
     WEFT_TRY(weft_places_find(topology, &places, error));
@@ -77,7 +71,7 @@ weft_status weft_calibrate_machine(const struct weft_topology *topology,
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == WEFT_OK; i++) {
         struct weft_calibrate_options slice = *options;
-        slice.budget_ns = options->budget_ns / (has_rdma(topology) ? 130 : 100) * parts[i].percent;
+        slice.budget_ns = options->budget_ns / whole * parts[i].percent;
         status = parts[i].run(topology, &places, &slice, &made, error);
     }
     if (status == WEFT_OK)

@@ -92,6 +92,9 @@ weft_calibrator weft_calibrate_transports; // calibrate_transports.c
 weft_calibrator weft_calibrate_rdma;       // the same
 weft_calibrator weft_calibrate_interfaces; // calibrate_interfaces.c
 
+/* NICs of this host with RDMA devices, in order of the graph, at most so many. Returns how many. */
+enum { WEFT_RDMA_DEVICES_LIMIT = 4 };
+int weft_calibrate_list_rdma(const struct weft_topology *topology, int *nodes);
 /* Now, and how busy the machine is. */
 void weft_calibrate_date(struct weft_measurements *measurements);
 /* An entry that says why there are no figures. */

@@ -13,7 +13,7 @@
 #include "collectives/comm/calibrate_private.h"
 #include "transport/transport.h"
 
-enum { IDLE_POLLS = 200, MAX_RDMA_DEVICES = 4 };
+enum { IDLE_POLLS = 200 };
 
 static const int64_t patience_ns = 5000000000; // for one message
 
@@ -221,11 +221,10 @@ weft_status weft_calibrate_transports(const struct weft_topology *t,
 
 /* ---- RDMA devices ---- */
 
-/* Of this host, in order of the graph. Returns how many. */
-static int list_rdma(const struct weft_topology *t, int *nodes)
+int weft_calibrate_list_rdma(const struct weft_topology *t, int *nodes)
 {
     int count = 0;
-    for (int i = 0; i < t->num_nodes && count < MAX_RDMA_DEVICES; i++)
+    for (int i = 0; i < t->num_nodes && count < WEFT_RDMA_DEVICES_LIMIT; i++)
         if (t->nodes[i].kind == WEFT_NODE_NIC && weft_topology_text(t, i, "rdma_device"))
             nodes[count++] = i;
     return count;
@@ -252,8 +251,8 @@ weft_status weft_calibrate_rdma(const struct weft_topology *t, const struct weft
                                 const struct weft_calibrate_options *options,
                                 struct weft_measurements *m, struct weft_error *error)
 {
-    int nodes[MAX_RDMA_DEVICES], a, b, processors[2] = {-1, -1};
-    int count = list_rdma(t, nodes);
+    int nodes[WEFT_RDMA_DEVICES_LIMIT], a, b, processors[2] = {-1, -1};
+    int count = weft_calibrate_list_rdma(t, nodes);
     struct weft_calibrate_options slice = *options;
     if (count == 0)
         return weft_calibrate_absent(m, "verbs-device", "", "", error, "no RDMA device here");

@@ -176,14 +176,8 @@ static weft_status describe_host(const weft_comm *comm, const char *source, char
     struct weft_topology *t;
     WEFT_TRY(weft_topology_load(source, &t, error));
     weft_status status = mark_host(comm, t, error);
-    FILE *stream = status == WEFT_OK ? open_memstream(text, bytes) : NULL;
-    if (status == WEFT_OK && !stream)
-        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
-    if (stream) {
-        status = weft_topology_write_json(t, stream, error);
-        if (fclose(stream) != 0 && status == WEFT_OK)
-            status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
-    }
+    if (status == WEFT_OK)
+        status = weft_topology_to_json(t, text, bytes, error);
     weft_topology_destroy(&t);
     return status;
 }

@@ -2,123 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0
  * Operations that make or close communicators: create (meet, build the world), split and duplicate
  * (an all-gather on the parent, then local work), finalize (a barrier). State machines on the
- * progress engine, so that they work inside groups and without blocking.
+ * progress engine, so that they work inside groups and without blocking. What ends every creation:
+ * settle.h.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "collectives/comm/progress.h"
-
-/* ---- the end of every creation ---- */
-
-// Attaches the slots of ranks that share memory, then waits for everybody to have come this far: a
-// rank that fails right after its creation must not look like a failure of the others' creation.
-struct settling {
-    struct weft_comm *comm; // made, not yet the caller's
-    struct weft_area area;  // of this rank; the communicator's once it is attached
-    uint64_t *offsets;      // (its ranks) of areas
-    bool is_attached, is_waiting;
-    int64_t lost_ns; // when a connection was lost meanwhile; 0: none was
-    char *graph;     // rank 0's, on its way to all; NULL: none
-    size_t graph_bytes;
-    weft_request spread, barrier;
-};
-
-static int64_t remaining_ns(const struct weft_operation *operation)
-{
-    int64_t left_ns = operation->deadline_ns - weft_clock_ns();
-    return left_ns > 0 ? left_ns : 1;
-}
-
-static weft_status attach_all(struct settling *settling, struct weft_error *error)
-{
-    struct weft_comm *comm = settling->comm;
-    weft_status status = weft_area_attach(comm, &settling->area, settling->offsets, error);
-    if (status == WEFT_REMOTE && weft_comm_awaits_news(comm, &settling->lost_ns))
-        return WEFT_IN_PROGRESS;
-    if (status == WEFT_OK && !weft_control_is_connected(comm->world->control))
-        return WEFT_IN_PROGRESS;
-    return status;
-}
-
-static weft_status look_at(const struct weft_comm *comm, const weft_request *request,
-                           struct weft_error *error)
-{
-    weft_status status = weft_request_status(request);
-    return status == WEFT_OK || status == WEFT_IN_PROGRESS
-               ? status
-               : weft_fail(error, status, "%s", comm->error.text);
-}
-
-static weft_status spread_graph(struct settling *settling, struct weft_operation *operation,
-                                struct weft_error *error)
-{
-    const weft_op_desc spread = {.struct_bytes = sizeof spread,
-                                 .collective = WEFT_BROADCAST,
-                                 .dtype = WEFT_UINT8,
-                                 .send = settling->graph,
-                                 .recv = settling->graph,
-                                 .count = settling->graph_bytes,
-                                 .timeout_ns = remaining_ns(operation)};
-    return weft_collective_start(settling->comm, &spread, &settling->spread, error);
-}
-
-// From here on everybody plans with it.
-static weft_status take_graph(struct settling *settling, struct weft_error *error)
-{
-    struct weft_comm *comm = settling->comm;
-    struct weft_layout *layout = NULL;
-    WEFT_TRY(look_at(comm, &settling->spread, error));
-    WEFT_TRY(
-        weft_layout_of_graph(comm->world, settling->graph, settling->graph_bytes, &layout, error));
-    free(settling->graph);
-    settling->graph = NULL;
-    if (!layout)
-        return WEFT_OK;
-    weft_plans_destroy(&comm->plans);
-    weft_layout_destroy(&comm->layout);
-    comm->layout = layout;
-    return WEFT_OK;
-}
-
-static weft_status settle(struct settling *settling, struct weft_operation *operation,
-                          struct weft_error *error)
-{
-    struct weft_comm *comm = settling->comm;
-    if (settling->is_waiting)
-        return look_at(comm, &settling->barrier, error);
-    if (comm->status != WEFT_OK)
-        return weft_fail(error, comm->status, "%s", comm->error.text);
-    weft_status status = WEFT_OK;
-    if (!settling->is_attached) {
-        status = attach_all(settling, error);
-        if (status == WEFT_OK && settling->graph)
-            status = spread_graph(settling, operation, error);
-        settling->is_attached = status == WEFT_OK;
-    }
-    if (status == WEFT_OK && settling->graph)
-        status = take_graph(settling, error);
-    if (status != WEFT_OK && status != WEFT_IN_PROGRESS)
-        weft_comm_fail(comm, status, true, "%.480s", error->text);
-    WEFT_TRY(status);
-    settling->is_waiting = true;
-    const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
-                                  .collective = WEFT_BARRIER,
-                                  .timeout_ns = remaining_ns(operation)};
-    WEFT_TRY(weft_collective_start(comm, &barrier, &settling->barrier, error));
-    return WEFT_IN_PROGRESS;
-}
-
-static void free_settling(struct weft_context *context, struct settling *settling)
-{
-    weft_comm_destroy(&settling->comm);
-    weft_area_drop(context, &settling->area);
-    free(settling->offsets);
-    free(settling->graph);
-}
+#include "collectives/comm/settle.h"
 
 /* ---- create ---- */
 
@@ -132,7 +25,7 @@ struct creation {
     weft_unique_id id;
     struct weft_bootstrap *bootstrap;
     struct weft_control *control;
-    struct settling made;
+    struct weft_settling made;
 };
 
 static weft_status begin_meeting(struct creation *creation)
@@ -149,24 +42,6 @@ static weft_status begin_meeting(struct creation *creation)
                                   sizeof process, creation->base.deadline_ns, &creation->bootstrap,
                                   &context->error));
     weft_context_watch(context, weft_bootstrap_descriptor(creation->bootstrap));
-    return WEFT_OK;
-}
-
-// Room for what rank 0 will tell.
-static weft_status receive_graph(const struct weft_world *world, struct settling *settling,
-                                 struct weft_error *error)
-{
-    uint64_t bytes = weft_world_has_hosts(world) ? world->processes[0].graph_bytes : 0;
-    if (bytes == 0 || world->rank != 0) {
-        free(settling->graph);
-        settling->graph = NULL;
-    }
-    if (bytes > WEFT_GRAPH_LIMIT_BYTES)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "rank 0 has a topology of %" PRIu64 " bytes",
-                         bytes);
-    settling->graph_bytes = (size_t)bytes;
-    if (bytes > 0 && world->rank != 0 && !(settling->graph = malloc((size_t)bytes)))
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
     return WEFT_OK;
 }
 
@@ -188,7 +63,7 @@ static weft_status build_world(struct creation *creation)
     if (ranks && offsets)
         status = weft_layout_of_world(world, &layout, &context->error);
     if (status == WEFT_OK)
-        status = receive_graph(world, &creation->made, &context->error);
+        status = weft_settling_expect_graph(world, &creation->made, &context->error);
     if (status == WEFT_OK)
         status = weft_comm_make(world, (uint32_t)world->tag, (uint16_t)(world->tag >> 32),
                                 creation->rank, creation->num_ranks, ranks, creation->timeout_ns,
@@ -223,7 +98,7 @@ static weft_status creation_progress(struct weft_operation *operation)
         WEFT_TRY(build_world(creation));
         weft_context_fault_point(context, "init", creation->rank);
     }
-    WEFT_TRY(settle(&creation->made, operation, &context->error));
+    WEFT_TRY(weft_settling_progress(&creation->made, operation, &context->error));
     *creation->comm = creation->made.comm;
     creation->made.comm = NULL;
     return WEFT_OK;
@@ -236,7 +111,7 @@ static void creation_release(struct weft_operation *operation)
     if (!creation->is_id_known) // nobody was met: the next attempt begins anew
         weft_rendezvous_close(&operation->context->rendezvous);
     weft_control_close(&creation->control);
-    free_settling(operation->context, &creation->made);
+    weft_settling_release(operation->context, &creation->made);
     free(creation);
 }
 
@@ -396,7 +271,7 @@ struct split {
     struct ballot mine;
     struct ballot *all; // (num_ranks)
     int *members;       // (child's ranks) world rank
-    struct settling made;
+    struct weft_settling made;
     uint32_t number; // of the split within the parent
 };
 
@@ -411,7 +286,7 @@ static weft_status split_start(struct weft_operation *operation)
         .send = &split->mine,
         .recv = split->all,
         .count = sizeof split->mine,
-        .timeout_ns = remaining_ns(operation),
+        .timeout_ns = weft_operation_remaining_ns(operation),
     };
     split->number = parent->splits++;
     weft_context_fault_point(operation->context, "split", parent->rank);
@@ -474,7 +349,7 @@ static weft_status split_progress(struct weft_operation *operation)
     }
     if (!split->made.comm)
         WEFT_TRY(make_child(split));
-    WEFT_TRY(settle(&split->made, operation, &operation->comm->error));
+    WEFT_TRY(weft_settling_progress(&split->made, operation, &operation->comm->error));
     *split->child = split->made.comm;
     split->made.comm = NULL;
     return WEFT_OK;
@@ -483,7 +358,7 @@ static weft_status split_progress(struct weft_operation *operation)
 static void split_release(struct weft_operation *operation)
 {
     struct split *split = (struct split *)operation;
-    free_settling(operation->context, &split->made);
+    weft_settling_release(operation->context, &split->made);
     free(split->all);
     free(split->members);
     free(split);
@@ -561,7 +436,7 @@ static weft_status finalization_progress(struct weft_operation *operation)
     if (!finalization->has_barrier) {
         const weft_op_desc barrier = {.struct_bytes = sizeof barrier,
                                       .collective = WEFT_BARRIER,
-                                      .timeout_ns = remaining_ns(operation)};
+                                      .timeout_ns = weft_operation_remaining_ns(operation)};
         if (comm->outstanding > 1) // this one counts itself
             return WEFT_IN_PROGRESS;
         finalization->has_barrier = true;

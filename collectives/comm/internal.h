@@ -4,7 +4,7 @@
  *
  *   context  devices, waiting, the list of operations in flight      context.c
  *   world    processes that met: connections, control plane          world.c
- *   comm     ranks of a world: sequence numbers, plans, flat slots   comm.c, create.c
+ *   comm     ranks of a world: sequence numbers, plans, flat slots   comm.c, create.c, settle.c
  *   operation anything that takes time                               operation.c, collective.c
  *
  * Everything here belongs to one thread at a time, except `abort_requested`, the context's wake
@@ -73,6 +73,8 @@ void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, 
 /* Polls the operations in flight; ends those that are done or late. Returns how many ended. */
 int weft_operations_progress(struct weft_context *context, bool check_deadlines);
 int64_t weft_operations_next_deadline(const struct weft_context *context);
+/* Until its deadline, at least 1: for operations inside it. */
+int64_t weft_operation_remaining_ns(const struct weft_operation *operation);
 /* IN_PROGRESS or the result, without making progress. */
 weft_status weft_request_status(const weft_request *request);
 

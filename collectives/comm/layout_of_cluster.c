@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * See layout_of_cluster.h. Two layouts become one: of one rank for each host on the graph, whose
- * levels and network know the links between hosts; and within a host the prices of this machine,
- * which a file of many hosts knows less well.
+ * levels and network know the links between hosts; and within a host the prices that are given,
+ * which know what memory the ranks share.
  */
 #include "collectives/comm/layout_of_cluster.h"
 
@@ -120,10 +120,10 @@ static weft_status find_places(struct mapping *m, struct weft_error *error)
 /* ---- levels ---- */
 
 static weft_status join(const struct mapping *m, const struct weft_layout *between,
-                        const struct weft_costs *of_machine, struct weft_layout **layout,
+                        const struct weft_costs *of_host, struct weft_layout **layout,
                         struct weft_error *error)
 {
-    struct weft_costs costs = *of_machine;
+    struct weft_costs costs = *of_host;
     const int *group_of[WEFT_LEVELS_LIMIT] = {m->host};
     int skipped = between->costs.num_levels < WEFT_LEVELS_LIMIT ? 0 : 1;
     int *groups = malloc((size_t)m->num_ranks * WEFT_LEVELS_LIMIT * sizeof *groups);

@@ -5,7 +5,6 @@
  * What moves here is memory of processes, so processors and memory decide; whoever makes a
  * communicator does not wait for drivers and networks.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -17,6 +16,8 @@
 
 // Of one message through sockets of one machine, and of its bytes; seen on a 2-core EPYC VM.
 static const int64_t socket_latency_ps = 10000000, socket_bandwidth = INT64_C(1500000000);
+// What processes that take turns on a core lose of it, in per mille.
+static const int64_t turns_per_mille = 125;
 
 // Two levels, whatever the topology had.
 static void make_two_levels(struct weft_costs *costs)
@@ -53,25 +54,16 @@ static weft_status write_graph(const struct weft_topology *topology,
     if (weft_topology_count(topology, WEFT_NODE_HOST) < 2 ||
         origin->place_kind == WEFT_NODE_GPU) // whose prices stand for GPUs
         return WEFT_OK;
-    char *text = NULL;
-    size_t text_bytes = 0;
-    FILE *stream = open_memstream(&text, &text_bytes);
-    if (!stream)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
-    weft_status status = weft_topology_write_json(topology, stream, error);
-    if (fclose(stream) != 0 && status == WEFT_OK)
-        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
-    if (status == WEFT_OK && text_bytes > WEFT_GRAPH_LIMIT_BYTES) {
+    WEFT_TRY(weft_topology_to_json(topology, graph, bytes, error));
+    if (*bytes > WEFT_GRAPH_LIMIT_BYTES) {
         WEFT_LOG(WEFT_LOG_WARN,
                  "WEFT_TOPOLOGY: %zu bytes are too many for all ranks; hosts are planned alike",
-                 text_bytes);
-    } else if (status == WEFT_OK) {
-        *graph = text;
-        *bytes = text_bytes;
-        return WEFT_OK;
+                 *bytes);
+        free(*graph);
+        *graph = NULL;
+        *bytes = 0;
     }
-    free(text);
-    return status;
+    return WEFT_OK;
 }
 
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
@@ -140,7 +132,7 @@ static weft_status use_processors(const struct weft_world *world, struct weft_la
         int64_t one = level->message.lines[0].fixed_ps;
         if (level->leaves_host)
             level->busy_ps = (one < socket_latency_ps ? one : socket_latency_ps) * sharing *
-                             (sharing > 1 ? 9 : 8) / 8; // who takes turns on a core loses some time
+                             (1000 + (sharing > 1 ? turns_per_mille : 0)) / 1000;
     }
     return WEFT_OK;
 }
@@ -202,32 +194,36 @@ bool weft_world_has_hosts(const struct weft_world *world)
     return false;
 }
 
-weft_status weft_layout_of_graph(const struct weft_world *world, const char *graph, size_t bytes,
-                                 struct weft_layout **layout, struct weft_error *error)
+/* On hosts of a graph that has been read. */
+static weft_status draw(const struct weft_world *world, const struct weft_topology *topology,
+                        struct weft_layout **layout, struct weft_error *error)
 {
-    struct weft_topology *topology;
-    struct weft_error why;
+    struct weft_layout *made = NULL;
     struct weft_rank_place *ranks = malloc((size_t)world->num_ranks * sizeof *ranks);
     if (!ranks)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
     for (int r = 0; r < world->num_ranks; r++)
         ranks[r] =
             (struct weft_rank_place){world->processes[r].host_id, world->processes[r].host_name};
-    weft_status status =
-        weft_topology_read_json(graph, bytes, "topology of rank 0", &topology, error);
-    if (status == WEFT_OK) {
-        struct weft_layout *made = NULL;
-        status = weft_layout_of_cluster(topology, ranks, world->num_ranks,
-                                        &world->processes[0].costs, &made, &why);
-        status = use(world, status, made, layout, &why);
-        weft_topology_destroy(&topology);
-        if (status == WEFT_NOT_FOUND && world->rank == 0)
-            WEFT_LOG(WEFT_LOG_WARN, "WEFT_TOPOLOGY: %.400s; hosts are planned alike", why.text);
-        if (status == WEFT_NOT_FOUND)
-            status = WEFT_OK;
-        else if (status != WEFT_OK)
-            weft_fail(error, status, "WEFT_TOPOLOGY: %.400s", why.text);
-    }
+    weft_status status = weft_layout_of_cluster(topology, ranks, world->num_ranks,
+                                                &world->processes[0].costs, &made, error);
     free(ranks);
-    return status;
+    return use(world, status, made, layout, error);
+}
+
+weft_status weft_layout_of_graph(const struct weft_world *world, const char *graph, size_t bytes,
+                                 struct weft_layout **layout, struct weft_error *error)
+{
+    struct weft_topology *topology;
+    struct weft_error why;
+    WEFT_TRY(weft_topology_read_json(graph, bytes, "topology of rank 0", &topology, error));
+    weft_status status = draw(world, topology, layout, &why);
+    weft_topology_destroy(&topology);
+    if (status == WEFT_OK)
+        return WEFT_OK;
+    if (status != WEFT_NOT_FOUND)
+        return weft_fail(error, status, "WEFT_TOPOLOGY: %.400s", why.text);
+    if (world->rank == 0)
+        WEFT_LOG(WEFT_LOG_WARN, "WEFT_TOPOLOGY: %.400s; hosts are planned alike", why.text);
+    return WEFT_OK;
 }

@@ -189,6 +189,12 @@ int weft_operations_progress(struct weft_context *context, bool check_deadlines)
     return ended;
 }
 
+int64_t weft_operation_remaining_ns(const struct weft_operation *operation)
+{
+    int64_t left_ns = operation->deadline_ns - weft_clock_ns();
+    return left_ns > 0 ? left_ns : 1;
+}
+
 int64_t weft_operations_next_deadline(const struct weft_context *context)
 {
     int64_t soonest = INT64_MAX;

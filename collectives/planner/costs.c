@@ -158,10 +158,9 @@ static __int128 price(const struct weft_key *key, const struct weft_layout *layo
     }
     __int128 steps = (__int128)load->steps * costs->step_ps;
     sharing = sharing > 1 ? sharing : 1;
-    if (level->leaves_host)
-        return moving + (local + steps) * sharing;
-    __int128 both = !costs->overlaps ? moving + local : moving > local ? moving : local;
-    return (both + steps) * sharing;
+    if (costs->overlaps && !level->leaves_host)
+        return ((moving > local ? moving : local) + steps) * sharing;
+    return moving * weft_level_sharing(level, sharing) + (local + steps) * sharing;
 }
 
 __int128 weft_price(const struct weft_key *key, const struct weft_layout *layout,

@@ -32,6 +32,12 @@ struct weft_costs weft_costs_assumed(int num_ranks, int cores);
  * `latency_ps` < 0: not known, what stands stays. */
 void weft_level_use_route(struct weft_level_costs *level, int64_t latency_ps,
                           int64_t bandwidth_bytes_per_s);
+/* Ranks whose bytes wait for one another at a core while they cross a level, of `sharing` that have
+ * it: between hosts bytes flow by themselves. */
+static inline int64_t weft_level_sharing(const struct weft_level_costs *level, int64_t sharing)
+{
+    return level->leaves_host ? 1 : sharing;
+}
 /* What crosses a level in a crowd shares its links with so many times as much. */
 void weft_level_share(struct weft_level_costs *level, int factor);
 /* INVALID_ARGUMENT unless every price is usable (not negative, below an hour per message or MiB).

@@ -87,8 +87,7 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
     __int128 local = (__int128)(hops + (int)chunks) * 2 * costs->step_ps;
     if (!costs->overlaps && plan->up)
         local += bytes * costs->combine_ps_per_kib / 1024;
-    if (!costs->levels[top].leaves_host)
-        return (longest + local) * costs->sharing;
+    longest *= weft_level_sharing(&costs->levels[top], costs->sharing);
     // All messages of all ranks, a tree's edges a chunk.
     __int128 busy = (__int128)num_trees(plan) * chunks * (plan->num_ranks - 1) *
                     costs->levels[top].busy_ps / plan->num_ranks;

@@ -156,7 +156,7 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     if (costs->overlaps)
         times.all = moving > times.processor ? moving : times.processor;
     else
-        times.all = times.processor + (level->leaves_host ? moving : moving * costs->sharing);
+        times.all = times.processor + moving * weft_level_sharing(level, costs->sharing);
     // A processor that moves the bytes itself can do only one phase at a time.
     if (!costs->overlaps && !level->leaves_host)
         times.processor = times.all;

@@ -5,13 +5,7 @@
 # Usage: numa.sh WEFT PLACEMENT-PROGRAM
 set -u
 weft=$1 placement=$2
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 topology=$("$weft" topo --summary)
 expect 'what weft topo sees' 1 "$(grep -c '2 packages, 2 NUMA domains, 4 cores' <<<"$topology")"
 "$weft" launch -n 4 "$placement"

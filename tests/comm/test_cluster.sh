@@ -16,13 +16,7 @@ if [ "${TEST_CLUSTER_INSIDE:-}" != yes ]; then
     TEST_CLUSTER_INSIDE=yes exec "${apart[@]}" "$0" "$@"
 fi
 
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 expect_true() { # WHAT COMMAND...
     local what=$1
     shift

@@ -12,13 +12,7 @@ if [ $? -eq 77 ]; then
     exit 77
 fi
 
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 where='echo $RANK $LOCAL_RANK $(hostname) $(ip -o -4 address show eth0 | grep -o "10.99.0.[0-9]*/")'
 expect 'block' '[0] 0 0 host0 10.99.0.1/ [1] 1 1 host0 10.99.0.1/ [2] 2 0 host1 10.99.0.2/ [3] 3 1 host1 10.99.0.2/' \
     "$(echo $("$netcluster" -l -n 2 -r 2 -- bash -c "$where" | sort))"
@@ -54,9 +48,10 @@ bench() { # TOPOLOGY OPTION...
     WEFT_TOPOLOGY=$topology WEFT_TIMEOUT=60 "$netcluster" -n 4 -b 1gbit,1gbit,1gbit,250mbit "$@" -- \
         "$weft" bench all_reduce -b 1M -e 1M -n 1 -w 0 --json 2>"$folder/errors"
 }
+best() { "$weft" plan all_reduce -t "$1" --ranks 0,2,4,6 --size 1M --json | chosen; } # TOPOLOGY
+expect 'a slow host makes a difference' forest "$(best "$folder/slow.json")"
 for kind in even slow; do
-    expect "planned on the $kind graph" \
-        "$("$weft" plan all_reduce -t "$folder/$kind.json" --ranks 0,2,4,6 --size 1M --json | chosen)" \
+    expect "planned on the $kind graph" "$(best "$folder/$kind.json")" \
         "$(bench "$folder/$kind.json" | planned)"
     expect 'without a warning' '' "$(cat "$folder/errors")"
 done
@@ -65,8 +60,7 @@ expect 'dealt in turn' hierarchical "$(bench "$folder/even.json" -r 2 -p cyclic 
 # the file need be where rank 0 is, and there alone
 WEFT_TIMEOUT=60 "$netcluster" -n 4 -- bash -c '[ $RANK = 0 ] && export WEFT_TOPOLOGY=$0
     exec "$@"' "$folder/slow.json" "$weft" bench all_reduce -b 1M -e 1M -n 1 -w 0 --json >"$folder/alone"
-expect 'known to all from rank 0' "$("$weft" plan all_reduce -t "$folder/slow.json" --ranks 0,2,4,6 \
-    --size 1M --json | chosen)" "$(planned <"$folder/alone")"
+expect 'known to all from rank 0' "$(best "$folder/slow.json")" "$(planned <"$folder/alone")"
 sums=$(bench 'host:2 core:2 nic:1@1' | grep -c '"wrong": 0}}\],')
 expect 'a graph of other hosts is no harm' 1 "$sums"
 expect 'but said once' 1 "$(grep -c "host of rank 2, 'host2', is not among its hosts" "$folder/errors")"

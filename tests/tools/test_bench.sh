@@ -4,13 +4,7 @@
 # other formats can be read, bad calls are refused. Usage: test_bench.sh WEFT
 set -u
 weft=$1
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 bench() { timeout 60 "$weft" bench "$@" -n 3 -w 1; }
 
 for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all gather scatter \

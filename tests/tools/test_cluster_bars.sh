@@ -4,13 +4,7 @@
 # they are timings. Usage: test_cluster_bars.sh CLUSTER-BARS WEFT
 set -u
 bars=$1 weft=$2
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 for bad in 'racks' '--rounds 0' '--rounds x' '--time fast'; do
     "$bars" --weft "$weft" $bad >/dev/null 2>&1
     expect "$bad" 2 $?

@@ -7,13 +7,7 @@ set -u
 compare=$1 build=$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 
 for bad in '--collective all_sum' '--rounds 0' '-f 1' '--sizes 1X' '--transport ib' '--ranks 0' '--netcluster x'; do
     "$compare" --build "$build" $bad >/dev/null 2>&1

@@ -4,13 +4,7 @@
 # Usage: test_env.sh WEFT
 set -u
 weft=$1
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 field() { # VARIABLE FIELD, from JSON on standard input
     python3 -c 'import json, sys
 print(next(r[sys.argv[2]] for r in json.load(sys.stdin) if r["name"] == sys.argv[1]))' "$@"

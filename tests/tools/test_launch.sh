@@ -4,16 +4,10 @@
 # that nothing is left behind. Usage: test_launch.sh WEFT MEET
 set -u
 weft=$1 meet=$2
-failures=0
 # Sleeps of this run can be told from all others by their length.
 mark=6$((RANDOM % 900 + 100)).$$
 
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 expect_no_orphans() {
     local left='' pid
     for _ in 1 2 3 4 5 6 7 8 9 10; do

@@ -4,13 +4,7 @@
 # Usage: test_plan.sh WEFT
 set -u
 weft=$1
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 refuse() { # WHAT WORDS OPTION...: exit code 2 and a sentence with WORDS
     local what=$1 words=$2 text
     shift 2

@@ -5,13 +5,7 @@
 # Usage: test_rdma_compare.sh RDMA-COMPARE
 set -u
 compare=$1
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 command -v ib_write_bw >/dev/null && command -v ib_write_lat >/dev/null || {
     echo 'skipped: perftest is not installed'
     exit 77

@@ -4,13 +4,7 @@
 # Usage: test_topo.sh WEFT
 set -u
 weft=$1
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 code() { # ARGUMENTS...: the exit code of weft topo
     "$weft" topo "$@" >/dev/null 2>&1
     echo $?

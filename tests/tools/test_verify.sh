@@ -6,13 +6,7 @@ set -u
 weft=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failures=0
-expect() { # WHAT EXPECTED ACTUAL
-    if [ "$2" != "$3" ]; then
-        printf 'FAILED %s: expected [%s], got [%s]\n' "$1" "$2" "$3"
-        failures=$((failures + 1))
-    fi
-}
+. "$(dirname "$0")/../expect.sh"
 contains() { # WHAT PART FILE
     if ! grep -qF -- "$2" "$3"; then
         printf 'FAILED %s: no [%s] in:\n%s\n' "$1" "$2" "$(cat "$3")"
