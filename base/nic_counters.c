@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rdma_sysfs.h"
+
 enum { MAX_PORTS = 8 /* of one device */, WORD_BYTES = 4 };
 
 static const char *const retransmits[] = {
@@ -23,13 +25,10 @@ static const char *const retransmits[] = {
 static bool read_count(const struct weft_sysfs *files, uint64_t *count, const char *folder,
                        const char *name)
 {
-    char text[32], *end;
-    if (!weft_sysfs_text(files, text, sizeof text, "sys/class/%s/%s", folder, name))
+    int64_t number = weft_sysfs_number(files, -1, "sys/class/%s/%s", folder, name);
+    if (number < 0)
         return false;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (end == text || *end)
-        return false;
-    *count = number;
+    *count = (uint64_t)number;
     return true;
 }
 
@@ -58,9 +57,7 @@ static void read_port(const struct weft_sysfs *files, const char *device, int po
         return;
     counts->has_packets = read_count(files, &counts->sent_packets, folder, "sent_pkts") &&
                           read_count(files, &counts->received_packets, folder, "rcvd_pkts");
-    if (!weft_sysfs_text(files, interface, sizeof interface, "sys/class/infiniband/%.63s/parent",
-                         device) ||
-        strchr(interface, '/'))
+    if (!weft_rdma_interface(files, device, interface, sizeof interface))
         return;
     snprintf(folder, sizeof folder, "net/%s/statistics", interface);
     counts->has_bytes = read_count(files, &counts->sent_bytes, folder, "tx_bytes") &&

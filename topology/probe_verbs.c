@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/format.h"
+#include "base/rdma_sysfs.h"
 #include "base/sysfs.h"
 #include "base/verbs_gids.h"
 #include "base/verbs_words.h"
@@ -121,9 +122,8 @@ static weft_status find_node(struct verbs_import *im, struct rdma *rdma)
         rdma->node = weft_topology_find_text(t, WEFT_NODE_NIC, "pci_address", address);
     }
     // a software device names the interface it uses
-    weft_sysfs_text(&im->files, interface, sizeof interface, "sys/class/infiniband/%s/parent",
-                    rdma->name);
-    if (rdma->node < 0 && interface[0])
+    bool has_interface = weft_rdma_interface(&im->files, rdma->name, interface, sizeof interface);
+    if (rdma->node < 0 && has_interface)
         rdma->node = weft_topology_find_text(t, WEFT_NODE_NIC, "interface", interface);
     if (rdma->node < 0)
         WEFT_TRY(add_device(im, rdma, interface));
@@ -138,15 +138,12 @@ static weft_status find_node(struct verbs_import *im, struct rdma *rdma)
 
 static weft_status read_rate(struct verbs_import *im, const struct rdma *rdma)
 {
-    char key[KEY_BYTES], text[64], *end;
+    char key[KEY_BYTES];
     port_key(rdma, "rate_mbps", key);
-    // "400 Gb/sec (4X NDR)": of a kernel that may know newer speeds
-    weft_sysfs_text(&im->files, text, sizeof text, "sys/class/infiniband/%s/ports/%d/rate",
-                    rdma->name, rdma->port);
-    double gbps = strtod(text, &end);
-    if (end != text && gbps > 0 && gbps < 1e6)
-        WEFT_TRY(weft_topology_learn_number(im->topology, rdma->node, key,
-                                            (int64_t)(gbps * 1000 + 0.5), WEFT_SOURCE_SYSFS,
+    // the kernel may know newer speeds
+    int64_t told = weft_rdma_rate_mbps(&im->files, rdma->name, rdma->port);
+    if (told > 0)
+        WEFT_TRY(weft_topology_learn_number(im->topology, rdma->node, key, told, WEFT_SOURCE_SYSFS,
                                             im->error));
     int64_t mbps = weft_verbs_rate_mbps(rdma->speed, rdma->attributes.active_width);
     if (mbps > 0)

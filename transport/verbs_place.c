@@ -4,9 +4,9 @@
  */
 #include "transport/verbs_place.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "base/rdma_sysfs.h"
 
 /* The next range of a list like "0-3,8"; false: its end, or nonsense. */
 static bool next_range(const char **list, long *first, long *last)
@@ -76,27 +76,15 @@ int weft_numa_distance(const struct weft_sysfs *files, const struct weft_numa *n
     return least;
 }
 
-void weft_verbs_place(const struct weft_sysfs *files, const char *device, char *pci_address,
-                      size_t size, int *numa_node)
+int weft_verbs_node(const struct weft_sysfs *files, const char *device)
 {
-    char target[1024], interface[32], folder[80] = "";
-    pci_address[0] = '\0';
-    *numa_node = -1;
-    if (weft_sysfs_exists(files, "sys/class/infiniband/%s/device", device)) {
-        snprintf(folder, sizeof folder, "infiniband/%.63s", device);
-    } else if (weft_sysfs_text(files, interface, sizeof interface, "sys/class/infiniband/%s/parent",
-                               device) &&
-               !strchr(interface, '/')) {
-        snprintf(folder, sizeof folder, "net/%s", interface);
+    char interface[32];
+    const char *class = "infiniband", *name = device;
+    if (!weft_sysfs_exists(files, "sys/class/infiniband/%s/device", device)) {
+        if (!weft_rdma_interface(files, device, interface, sizeof interface))
+            return -1;
+        class = "net";
+        name = interface;
     }
-    if (!folder[0])
-        return;
-    if (weft_sysfs_target(files, target, sizeof target, "sys/class/%s/device", folder)) {
-        const char *slash = strrchr(target, '/');
-        const char *last = slash ? slash + 1 : target;
-        unsigned parts[4];
-        if (sscanf(last, "%x:%x:%x.%x", &parts[0], &parts[1], &parts[2], &parts[3]) == 4)
-            snprintf(pci_address, size, "%.*s", (int)size - 1, last);
-    }
-    *numa_node = (int)weft_sysfs_number(files, -1, "sys/class/%s/device/numa_node", folder);
+    return (int)weft_sysfs_number(files, -1, "sys/class/%s/%s/device/numa_node", class, name);
 }

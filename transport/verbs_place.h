@@ -28,9 +28,7 @@ void weft_numa_read(const struct weft_sysfs *files, const cpu_set_t *cores, stru
 /* From the nearest of the own domains to the domain `node` (-1: unknown). */
 int weft_numa_distance(const struct weft_sysfs *files, const struct weft_numa *numa, int node);
 
-/* PCI address ("": none) and NUMA domain (-1: unknown) of an RDMA device; a software device is
- * where its interface is. */
-void weft_verbs_place(const struct weft_sysfs *files, const char *device, char *pci_address,
-                      size_t size, int *numa_node);
+/* The NUMA domain of an RDMA device; -1: unknown. A software device is where its interface is. */
+int weft_verbs_node(const struct weft_sysfs *files, const char *device);
 
 #endif

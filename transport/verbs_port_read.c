@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rdma_sysfs.h"
 #include "base/verbs_words.h"
 
 enum {
@@ -183,16 +184,9 @@ static weft_status choose_pkey(const struct weft_verbs *verbs,
 static int64_t read_rate(const struct weft_sysfs *files, const char *device, uint8_t port,
                          const struct ibv_port_attr *attributes, uint32_t speed)
 {
-    char text[64], *end;
     int64_t mbps = weft_verbs_rate_mbps(speed, attributes->active_width);
-    // "400 Gb/sec (4X NDR)": of a kernel that may know newer speeds
-    if (mbps == 0 && weft_sysfs_text(files, text, sizeof text,
-                                     "sys/class/infiniband/%s/ports/%d/rate", device, port)) {
-        double gbps = strtod(text, &end);
-        if (end != text && gbps > 0 && gbps < 1e5)
-            mbps = (int64_t)(gbps * 1000 + 0.5);
-    }
-    return mbps;
+    // the kernel may know newer speeds
+    return mbps ? mbps : weft_rdma_rate_mbps(files, device, port);
 }
 
 weft_status weft_verbs_port_read(const struct weft_verbs *verbs, const struct weft_sysfs *files,

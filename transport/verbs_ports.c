@@ -102,9 +102,8 @@ static weft_status look_at_ports(struct search *s, struct weft_verbs_device *dev
     if (failure)
         note(&s->seen, "%.63s (does not answer: %.60s)", device->name,
              strerror(failure > 0 ? failure : errno));
-    weft_verbs_place(&s->files, device->name, device->pci_address, sizeof device->pci_address,
-                     &device->numa_node);
-    device->distance = weft_numa_distance(&s->files, &s->numa, device->numa_node);
+    device->distance =
+        weft_numa_distance(&s->files, &s->numa, weft_verbs_node(&s->files, device->name));
     for (int i = 1; !failure && i <= device->attributes.phys_port_cnt && status == WEFT_OK; i++)
         status = look_at_port(s, device, (uint8_t)i);
     return status;
@@ -224,7 +223,6 @@ static void keep_best(struct search *s, struct weft_verbs_ports *ports)
             ports->devices[ports->num_devices++] = *from;
         port->device = device;
     }
-    ports->num_left_out = s->num_ports - ports->num_ports;
 }
 
 static bool is_kept(const struct weft_verbs_ports *ports, const struct ibv_context *context)

@@ -27,9 +27,7 @@ struct weft_verbs_device {
     char name[WEFT_VERBS_NAME_BYTES];
     struct ibv_context *context;
     struct ibv_device_attr attributes;
-    char pci_address[16]; // "": none
-    int numa_node;        // -1: unknown
-    int distance;         // as NUMA distances: 10 is the nearest
+    int distance; // as NUMA distances: 10 is the nearest
 };
 
 struct weft_verbs_port {
@@ -51,7 +49,6 @@ struct weft_verbs_ports {
     struct weft_verbs_device devices[WEFT_VERBS_MAX_PORTS]; // those with a port below
     struct weft_verbs_port ports[WEFT_VERBS_MAX_PORTS];
     int num_devices, num_ports;
-    int num_left_out; // further active ports, beyond WEFT_VERBS_MAX_PORTS
 };
 
 /* Opens devices and fills *ports, which keeps `verbs`. `root`: the folder that holds sys ("/", or a

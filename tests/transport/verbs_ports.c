@@ -369,10 +369,8 @@ static void test_nearest_first(void **state)
     set_node(m, 3, "0000:01:00.1", "0\n");
     must_find(m, "mlx5_3:1 mlx5_0:1 mlx5_1:1 mlx5_2:1");
     const struct weft_verbs_ports *ports = &m->ports;
-    assert_string_equal(ports->devices[ports->ports[0].device].pci_address, "0000:01:00.1");
     assert_int_equal(ports->devices[ports->ports[0].device].distance, 10);
     assert_int_equal(ports->devices[ports->ports[1].device].distance, 21);
-    assert_int_equal(ports->devices[ports->ports[1].device].numa_node, 1);
     assert_int_equal(ports->devices[ports->ports[3].device].distance, WEFT_VERBS_DISTANCE_FAR);
     assert_true(ports->ports[0].is_near);
     assert_false(ports->ports[1].is_near);
@@ -389,7 +387,6 @@ static void test_nearest_first(void **state)
     fake_tree_link(&m->tree, "sys/class/net/eth0/device",
                    "../../../devices/pci0000:00/0000:03:00.0");
     must_find(m, "mlx5_0:1 mlx5_1:1 mlx5_2:1 mlx5_3:1");
-    assert_string_equal(m->ports.devices[2].pci_address, "0000:03:00.0");
     machine_gone(m);
 }
 
@@ -399,7 +396,6 @@ static void test_too_many(void **state)
     struct machine *m = machine(10);
     set_node(m, 9, "0000:01:00.0", "0\n");
     must_find(m, "mlx5_9:1 mlx5_0:1 mlx5_1:1 mlx5_2:1 mlx5_3:1 mlx5_4:1 mlx5_5:1 mlx5_6:1");
-    assert_int_equal(m->ports.num_left_out, 2);
     assert_int_equal(m->rdma.num_open, 8);
     machine_gone(m);
 }
