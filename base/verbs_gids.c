@@ -105,6 +105,15 @@ enum weft_gid_scope weft_gid_scope(const unsigned char raw[16])
     return raw[0] == 0xfe && (raw[1] & 0xc0) == 0x80 ? WEFT_GID_LINK_LOCAL : WEFT_GID_IPV6_GLOBAL;
 }
 
+bool weft_gid_is_routable(const unsigned char raw[16])
+{
+    enum weft_gid_scope scope = weft_gid_scope(raw);
+    const unsigned char *ip = raw + 12;
+    if (scope != WEFT_GID_IPV4)
+        return scope == WEFT_GID_IPV6_GLOBAL;
+    return ip[0] != 127 && ip[0] != 0 && !(ip[0] == 169 && ip[1] == 254);
+}
+
 const char *weft_gid_kind_name(enum weft_gid_kind kind)
 {
     static const char *const names[] = {

@@ -24,7 +24,14 @@ enum weft_gid_scope {
     WEFT_GID_LINK_LOCAL, // fe80::/10; on InfiniBand the default subnet prefix
 };
 
-enum { WEFT_GID_TEXT_BYTES = 40, WEFT_MAX_GIDS = 256 /* of one port, that are looked at */ };
+enum {
+    WEFT_GID_TEXT_BYTES = 40,
+    WEFT_MAX_GIDS = 256,           // of one port, that are looked at
+    WEFT_GID_IPV4_PREFIX_BITS = 96 // ahead of an IPv4 address
+};
+
+/* A partition key: which partition, and whether as a full member. */
+enum { WEFT_PKEY_FULL = 0x8000, WEFT_PKEY_BASE = 0x7fff /* also the default partition */ };
 
 struct weft_gid {
     unsigned char raw[16];
@@ -41,6 +48,8 @@ int weft_verbs_gids(const struct weft_verbs *verbs, const struct weft_sysfs *fil
                     const struct ibv_port_attr *attributes, struct weft_gid *gids, int room);
 
 enum weft_gid_scope weft_gid_scope(const unsigned char raw[16]);
+/* Whether routers forward to the address. */
+bool weft_gid_is_routable(const unsigned char raw[16]);
 /* "InfiniBand", "RoCE v2", ... */
 const char *weft_gid_kind_name(enum weft_gid_kind kind);
 /* 8 groups of 4 hexadecimal digits, as sysfs has it; returns `text`. */

@@ -14,10 +14,7 @@
 
 enum {
     WIRE_VERSION = 1,
-    PKEY_FULL = 0x8000,
-    PKEY_BASE = 0x7fff,
     MAX_LID = 0xbfff, // of a single port
-    IPV4_PREFIX_BITS = 96,
     ROUTED_HOP_LIMIT = 64,
     KIND_SHIFT = 0, // fields of the last byte of a port
     MTU_SHIFT = 2,
@@ -83,11 +80,11 @@ static const char *find_fault(const struct weft_verbs_end *end)
         return "its GID is empty";
     if (is_infiniband ? end->lid < 1 || end->lid > MAX_LID : end->lid != 0)
         return "its LID is none of a port";
-    if ((end->pkey & PKEY_BASE) == 0)
+    if ((end->pkey & WEFT_PKEY_BASE) == 0)
         return "its partition key is none";
     if (is_infiniband ? end->prefix_bits != 64
                       : end->prefix_bits > 128 || (weft_gid_scope(end->gid) == WEFT_GID_IPV4 &&
-                                                   end->prefix_bits < IPV4_PREFIX_BITS))
+                                                   end->prefix_bits < WEFT_GID_IPV4_PREFIX_BITS))
         return "its subnet has an impossible size";
     return NULL;
 }
@@ -161,15 +158,6 @@ static bool share_subnet(const struct weft_verbs_end *a, const struct weft_verbs
     return rest == 0 || (a->gid[bytes] ^ b->gid[bytes]) >> (8 - rest) == 0;
 }
 
-/* Whether routers forward to the address. */
-static bool is_routable(const struct weft_verbs_end *end)
-{
-    const unsigned char *ip = end->gid + 12;
-    if (!is_ipv4(end))
-        return weft_gid_scope(end->gid) != WEFT_GID_LINK_LOCAL;
-    return ip[0] != 127 && ip[0] != 0 && !(ip[0] == 169 && ip[1] == 254);
-}
-
 bool weft_verbs_reaches(const struct weft_verbs_end *a, const struct weft_verbs_end *b,
                         const char **why)
 {
@@ -186,11 +174,11 @@ bool weft_verbs_reaches(const struct weft_verbs_end *a, const struct weft_verbs_
         reason = "one has an IPv4 address, the other an IPv6 address";
     else if (!is_near_by && a->kind != WEFT_GID_ROCE_V2)
         reason = "RoCE v1 does not leave its subnet, and theirs differ";
-    else if (!is_near_by && !(is_routable(a) && is_routable(b)))
+    else if (!is_near_by && !(weft_gid_is_routable(a->gid) && weft_gid_is_routable(b->gid)))
         reason = "an address that is valid on its own link only is on another subnet";
-    else if ((a->pkey & PKEY_BASE) != (b->pkey & PKEY_BASE))
+    else if ((a->pkey & WEFT_PKEY_BASE) != (b->pkey & WEFT_PKEY_BASE))
         reason = "they are in different partitions (P_Key)";
-    else if (!(a->pkey & PKEY_FULL) && !(b->pkey & PKEY_FULL))
+    else if (!(a->pkey & WEFT_PKEY_FULL) && !(b->pkey & WEFT_PKEY_FULL))
         reason = "both are limited members of their partition (P_Key)";
     if (reason && why)
         *why = reason;

@@ -16,12 +16,7 @@
 #include "base/rdma_sysfs.h"
 #include "base/verbs_words.h"
 
-enum {
-    MAX_PKEYS = 128, // entries that are looked at
-    PKEY_FULL = 0x8000,
-    PKEY_BASE = 0x7fff, // also the default partition
-    IPV4_PREFIX_BITS = 96,
-};
+enum { MAX_PKEYS = 128 }; // entries that are looked at
 
 /* ---- needs ---- */
 
@@ -50,7 +45,7 @@ weft_status weft_verbs_port_needs_read(const struct weft_verbs_options *options,
         errno = 0;
         long number = strtol(options->pkey, &end, 0);
         if (end == options->pkey || *end || errno || number < 0 || number > 0xffff ||
-            (number & PKEY_BASE) == 0)
+            (number & WEFT_PKEY_BASE) == 0)
             return weft_fail(error, WEFT_INVALID_ARGUMENT,
                              "WEFT_IB_PKEY: '%.40s' is no partition key like 0x8001",
                              options->pkey);
@@ -62,20 +57,13 @@ weft_status weft_verbs_port_needs_read(const struct weft_verbs_options *options,
 
 /* ---- addresses ---- */
 
-/* Whether an IPv4 address leaves its link. */
-static bool is_routable_ipv4(const unsigned char *raw)
-{
-    return raw[12] != 127 && raw[12] != 0 && !(raw[12] == 169 && raw[13] == 254);
-}
-
 static int worth(const struct weft_gid *gid)
 {
-    enum weft_gid_scope scope = weft_gid_scope(gid->raw);
     if (gid->kind != WEFT_GID_ROCE_V2)
         return gid->kind == WEFT_GID_ROCE_UNKNOWN ? 0 : 1;
-    return scope == WEFT_GID_IPV4 && is_routable_ipv4(gid->raw) ? 4
-           : scope == WEFT_GID_IPV6_GLOBAL                      ? 3
-                                                                : 2;
+    if (!weft_gid_is_routable(gid->raw))
+        return 2;
+    return weft_gid_scope(gid->raw) == WEFT_GID_IPV4 ? 4 : 3;
 }
 
 /* The GIDs of a port as one line: "0: RoCE v2 10.0.0.1, 1: ..." */
@@ -125,7 +113,7 @@ static int count_bits(const void *bytes, size_t count)
 static int read_prefix_bits(const struct weft_gid *gid)
 {
     bool is_ipv4 = weft_gid_scope(gid->raw) == WEFT_GID_IPV4;
-    int bits = is_ipv4 ? IPV4_PREFIX_BITS + 24 : 64; // where no interface has the address
+    int bits = is_ipv4 ? WEFT_GID_IPV4_PREFIX_BITS + 24 : 64; // where no interface has the address
     struct ifaddrs *list = NULL;
     if (gid->kind == WEFT_GID_INFINIBAND || getifaddrs(&list) != 0)
         return bits;
@@ -135,7 +123,8 @@ static int read_prefix_bits(const struct weft_gid *gid)
         const void *address = entry->ifa_addr, *mask = entry->ifa_netmask;
         if (is_ipv4 && entry->ifa_addr->sa_family == AF_INET &&
             memcmp(&((const struct sockaddr_in *)address)->sin_addr, gid->raw + 12, 4) == 0)
-            bits = IPV4_PREFIX_BITS + count_bits(&((const struct sockaddr_in *)mask)->sin_addr, 4);
+            bits = WEFT_GID_IPV4_PREFIX_BITS +
+                   count_bits(&((const struct sockaddr_in *)mask)->sin_addr, 4);
         if (!is_ipv4 && entry->ifa_addr->sa_family == AF_INET6 &&
             memcmp(&((const struct sockaddr_in6 *)address)->sin6_addr, gid->raw, 16) == 0)
             bits = count_bits(&((const struct sockaddr_in6 *)mask)->sin6_addr, 16);
@@ -154,18 +143,18 @@ static weft_status choose_pkey(const struct weft_verbs *verbs,
 {
     char list[160] = "none";
     size_t used = 0;
-    int best = 0, base = wanted < 0 ? PKEY_BASE : wanted & PKEY_BASE;
+    int best = 0, base = wanted < 0 ? WEFT_PKEY_BASE : wanted & WEFT_PKEY_BASE;
     for (int i = 0; i < port->attributes.pkey_tbl_len && i < MAX_PKEYS; i++) {
         __be16 raw = 0;
         if (verbs->query_pkey(device->context, port->port, i, &raw) != 0)
             break;
         uint16_t pkey = be16toh(raw);
-        if ((pkey & PKEY_BASE) == 0)
+        if ((pkey & WEFT_PKEY_BASE) == 0)
             continue;
         if (used + 16 < sizeof list)
             used += (size_t)snprintf(list + used, sizeof list - used, "%s0x%04x", used ? ", " : "",
                                      pkey);
-        int value = (pkey & PKEY_BASE) != base ? wanted < 0 : pkey & PKEY_FULL ? 3 : 2;
+        int value = (pkey & WEFT_PKEY_BASE) != base ? wanted < 0 : pkey & WEFT_PKEY_FULL ? 3 : 2;
         if (value > best) {
             best = value;
             port->pkey = pkey;

@@ -48,18 +48,32 @@ static void test_addresses(void **state)
     static const struct {
         unsigned char raw[16];
         enum weft_gid_scope scope;
+        bool is_routable;
         const char *text;
     } cases[] = {
         {{[10] = 255, [11] = 255, [12] = 192, [13] = 168, [15] = 255},
          WEFT_GID_IPV4,
+         true,
          "192.168.0.255"},
-        {{0xfe, 0x80, [15] = 1}, WEFT_GID_LINK_LOCAL, "fe80:0000:0000:0000:0000:0000:0000:0001"},
-        {{0xfe, 0xbf, [15] = 1}, WEFT_GID_LINK_LOCAL, "febf:0000:0000:0000:0000:0000:0000:0001"},
-        {{0xfe, 0xc0, [15] = 1}, WEFT_GID_IPV6_GLOBAL, "fec0:0000:0000:0000:0000:0000:0000:0001"},
+        {{[10] = 255, [11] = 255, [12] = 169, [13] = 254}, WEFT_GID_IPV4, false, "169.254.0.0"},
+        {{[10] = 255, [11] = 255, [12] = 127, [15] = 1}, WEFT_GID_IPV4, false, "127.0.0.1"},
+        {{0xfe, 0x80, [15] = 1},
+         WEFT_GID_LINK_LOCAL,
+         false,
+         "fe80:0000:0000:0000:0000:0000:0000:0001"},
+        {{0xfe, 0xbf, [15] = 1},
+         WEFT_GID_LINK_LOCAL,
+         false,
+         "febf:0000:0000:0000:0000:0000:0000:0001"},
+        {{0xfe, 0xc0, [15] = 1},
+         WEFT_GID_IPV6_GLOBAL,
+         true,
+         "fec0:0000:0000:0000:0000:0000:0000:0001"},
     };
     char text[WEFT_GID_TEXT_BYTES];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(weft_gid_scope(cases[i].raw), cases[i].scope);
+        assert_int_equal(weft_gid_is_routable(cases[i].raw), cases[i].is_routable);
         assert_string_equal(weft_gid_text(cases[i].raw, text), cases[i].text);
     }
     assert_string_equal(weft_gid_digits(cases[0].raw, text),
