@@ -35,7 +35,6 @@ static const struct weft_symbol symbols[] = {
     {"ibv_ack_cq_events@IBVERBS_1.1", offsetof(struct weft_verbs, ack_cq_events)},
     {"ibv_create_qp@IBVERBS_1.1", offsetof(struct weft_verbs, create_qp)},
     {"ibv_modify_qp@IBVERBS_1.1", offsetof(struct weft_verbs, modify_qp)},
-    {"ibv_query_qp@IBVERBS_1.1", offsetof(struct weft_verbs, query_qp)},
     {"ibv_destroy_qp@IBVERBS_1.1", offsetof(struct weft_verbs, destroy_qp)},
     // optional
     {"_ibv_query_gid_table@IBVERBS_1.11", offsetof(struct weft_verbs, query_gid_table)},
@@ -43,7 +42,7 @@ static const struct weft_symbol symbols[] = {
     {"ibv_reg_dmabuf_mr@IBVERBS_1.12", offsetof(struct weft_verbs, reg_dmabuf_mr)},
 };
 
-enum { NUM_REQUIRED = 25, NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
+enum { NUM_REQUIRED = 24, NUM_SYMBOLS = sizeof symbols / sizeof symbols[0] };
 static const struct weft_library library = {"libibverbs.so.1", "the RDMA verbs library", symbols,
                                             NUM_SYMBOLS, NUM_REQUIRED};
 

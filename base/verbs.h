@@ -40,8 +40,6 @@ struct weft_verbs {
     void (*ack_cq_events)(struct ibv_cq *cq, unsigned int count);
     struct ibv_qp *(*create_qp)(struct ibv_pd *pd, struct ibv_qp_init_attr *attributes);
     int (*modify_qp)(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask);
-    int (*query_qp)(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask,
-                    struct ibv_qp_init_attr *initial);
     int (*destroy_qp)(struct ibv_qp *qp);
     /* Posting and polling go through the context's own table (ibv_post_send, ibv_poll_cq). */
 

@@ -23,12 +23,6 @@ const char *weft_port_physical_state_name(unsigned state)
     return WORD_OF(names, state);
 }
 
-const char *weft_link_layer_name(unsigned layer)
-{
-    static const char *const names[] = {"unknown", "InfiniBand", "Ethernet"};
-    return WORD_OF(names, layer);
-}
-
 const char *weft_qp_state_name(unsigned state)
 {
     static const char *const names[] = {

@@ -11,11 +11,9 @@
 const char *weft_port_state_name(unsigned state);
 /* "polling", "up" */
 const char *weft_port_physical_state_name(unsigned state);
-/* "unknown", "InfiniBand", "Ethernet" */
-const char *weft_link_layer_name(unsigned layer);
 /* "reset", "ready to send" */
 const char *weft_qp_state_name(unsigned state);
-/* What a failed work request means, for people: "the peer did not answer (retries exceeded)". */
+/* What a failed work request means, for people: "the peer does not answer (retries exceeded)". */
 const char *weft_wc_status_name(unsigned status);
 /* "the port is up": what an asynchronous event means. */
 const char *weft_async_event_name(unsigned event);

@@ -339,7 +339,6 @@ static weft_status device_open(const struct weft_device_options *options, struct
     if (!device)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a device");
     device->epoll = -1;
-    memcpy(device->process_id, options->process_id, sizeof device->process_id);
     weft_packet_device_init(&device->packets, &weft_verbs_transport, options);
     weft_status status = fill_device(device, options, error);
     struct weft_device *made = &device->packets.base;

@@ -364,7 +364,6 @@ weft_status weft_verbs_match(const struct weft_verbs_ports *own,
         paths[i] = (struct weft_verbs_path){
             .own = is_first ? pair->first : pair->second,
             .peer = is_first ? pair->second : pair->first,
-            .num_near = pair->num_near,
             .is_spare = pair->is_spare,
         };
         fill_path(own, &described->ports[paths[i].own], &peer->ports[paths[i].peer], &paths[i]);

@@ -37,7 +37,6 @@ struct weft_verbs_description {
 /* A pair of ports and what a QP over it needs. */
 struct weft_verbs_path {
     int own, peer;  // indices of ports
-    int num_near;   // at how many ends the port is near: data takes the paths with most
     bool is_spare;  // shares a port with an earlier path: for when that fails
     bool is_routed; // the ports are not on one subnet
     enum ibv_mtu mtu;

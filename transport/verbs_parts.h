@@ -126,7 +126,7 @@ struct verbs_hca {
 
 /* Visible to tests. */
 struct verbs_counts {
-    uint64_t work_requests, signalled, posts, chunks, credits, bytes;
+    uint64_t work_requests, signalled, posts, chunks, bytes;
 };
 
 struct verbs_rail {
@@ -267,7 +267,6 @@ struct verbs_device {
     struct weft_verbs_description described;     // as peers get it
     struct verbs_hca hcas[WEFT_VERBS_MAX_PORTS]; // as ports.devices
     struct weft_device *side;
-    unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     struct verbs_address self;
     int epoll;
     uint64_t seed;

@@ -152,7 +152,6 @@ static void tell(struct verbs_rail *rail, bool is_signalled)
     struct verbs_link *link = rail->link;
     link->told_head = link->in_head;
     link->told_records = link->in_records;
-    rail->counts.credits++;
     const struct verbs_write write = {.to = link->peer.ring,
                                       .remote_key = rail->ring_key,
                                       .immediate = (uint32_t)VERBS_CREDIT << VERBS_KIND_SHIFT |

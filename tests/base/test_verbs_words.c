@@ -21,7 +21,6 @@ static void test_every_code(void **state)
     } tables[] = {
         {weft_port_state_name, IBV_PORT_ACTIVE_DEFER, IBV_PORT_ACTIVE_DEFER + 1},
         {weft_port_physical_state_name, 7, 0},
-        {weft_link_layer_name, IBV_LINK_LAYER_ETHERNET, IBV_LINK_LAYER_UNSPECIFIED},
         {weft_qp_state_name, IBV_QPS_UNKNOWN, IBV_QPS_UNKNOWN},
         {weft_wc_status_name, IBV_WC_TM_RNDV_INCOMPLETE, IBV_WC_TM_RNDV_INCOMPLETE + 1},
         {weft_async_event_name, IBV_EVENT_WQ_FATAL, IBV_EVENT_WQ_FATAL + 1},

@@ -56,7 +56,7 @@ static inline int check_paths(const struct weft_verbs_description *a,
         char text[WEFT_VERBS_PATH_TEXT_BYTES];
         RULE(p->own == q->peer && p->peer == q->own && p->mtu == q->mtu);
         RULE(p->rate_mbps == q->rate_mbps && p->is_spare == q->is_spare);
-        RULE(p->is_routed == q->is_routed && p->num_near == q->num_near);
+        RULE(p->is_routed == q->is_routed);
         RULE(p->own >= 0 && p->own < a->num_ports && p->peer >= 0 && p->peer < b->num_ports);
         RULE(weft_verbs_reaches(&a->ports[p->own], &b->ports[p->peer], NULL));
         RULE(p->address.port_num == p->own + 1 && p->address.grh.sgid_index == p->own);

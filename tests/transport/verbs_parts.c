@@ -75,10 +75,9 @@ static void check_ports(const struct weft_verbs *verbs, int num_hcas)
         snprintf(expected, sizeof expected, "v%d", i);
         CHECK(strcmp(port->gid.interface, expected) == 0, "on %s", port->gid.interface);
         CHECK(port->rate_mbps > 0 && port->pkey == 0xffff, "%lld", (long long)port->rate_mbps);
-        printf("%s: %s %s (GID %d, /%d) on %s, %s, MTU %d, %lld Mb/s, P_Key 0x%04x, distance %d\n",
+        printf("%s: %s %s (GID %d, /%d) on %s, MTU %d, %lld Mb/s, P_Key 0x%04x, distance %d\n",
                name, weft_gid_kind_name(port->gid.kind), weft_gid_text(port->gid.raw, text),
                port->gid.index, port->prefix_bits - 96, port->gid.interface,
-               weft_link_layer_name(port->attributes.link_layer),
                weft_mtu_bytes(port->attributes.active_mtu), (long long)port->rate_mbps, port->pkey,
                ports.devices[port->device].distance);
     }

@@ -37,7 +37,6 @@ static struct verbs_counts count(const struct verbs_link *link)
         sum.signalled += one->signalled;
         sum.posts += one->posts;
         sum.chunks += one->chunks;
-        sum.credits += one->credits;
         sum.bytes += one->bytes;
     }
     return sum;
