@@ -25,6 +25,7 @@ enum {
     LOOK_EVERY = 128, // progress calls between two looks at the inner device and at events
     PACKETS_PER_VISIT = 64,
     FLUSH_MS = 100, // close waits at most this long for bytes on their way
+    KEPT_REGIONS = 1024,
 };
 
 static const uint64_t address_magic = 0x7362727674667701u;
@@ -285,8 +286,6 @@ static weft_status watch(struct verbs_device *device, int descriptor, bool is_ou
     return WEFT_OK;
 }
 
-static const struct weft_verbs_memory_limits usual_limits;
-
 static weft_status open_hca(struct verbs_device *device, int number, struct weft_error *error)
 {
     const struct weft_verbs_device *opened = &device->ports.devices[number];
@@ -300,7 +299,7 @@ static weft_status open_hca(struct verbs_device *device, int number, struct weft
     if (!hca->channel)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no channel of events: %s", opened->name,
                          strerror(errno));
-    WEFT_TRY(weft_verbs_memory_create(verbs, hca->pd, &usual_limits, "/", &hca->memory, error));
+    WEFT_TRY(weft_verbs_memory_create(verbs, hca->pd, KEPT_REGIONS, "/", &hca->memory, error));
     WEFT_TRY(watch(device, hca->channel->fd, true, error));
     return watch(device, opened->context->async_fd, true, error);
 }

@@ -9,10 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "transport/verbs_register.h"
-
-enum { MANY_REGIONS = 1024 };
 
 struct entry {
     struct weft_verbs_region region; // first: what callers hold
@@ -26,31 +25,25 @@ struct entry {
 
 struct weft_verbs_memory {
     struct weft_verbs_registrar registrar;
-    struct weft_verbs_memory_limits limits;
+    int max_kept;
     struct entry **entries; // by start
     int num_entries, room;
     int last_found;
     uint64_t longest; // of the entries, at least
     struct entry *forgotten;
     int num_kept;
-    uint64_t kept_bytes;
     uint64_t clock;
     struct weft_verbs_memory_counts counts;
 };
 
 weft_status weft_verbs_memory_create(const struct weft_verbs *verbs, struct ibv_pd *pd,
-                                     const struct weft_verbs_memory_limits *limits,
-                                     const char *root, struct weft_verbs_memory **memory,
-                                     struct weft_error *error)
+                                     int max_kept, const char *root,
+                                     struct weft_verbs_memory **memory, struct weft_error *error)
 {
     struct weft_verbs_memory *made = calloc(1, sizeof *made);
     if (!made)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for registrations");
-    made->limits = *limits;
-    if (made->limits.max_regions <= 0)
-        made->limits.max_regions = MANY_REGIONS;
-    if (made->limits.max_bytes == 0)
-        made->limits.max_bytes = UINT64_MAX;
+    made->max_kept = max_kept;
     weft_status status = weft_verbs_registrar_open(&made->registrar, verbs, pd, root, error);
     if (status != WEFT_OK) {
         free(made);
@@ -81,19 +74,6 @@ static int place_behind(const struct weft_verbs_memory *memory, uint64_t start)
     return low;
 }
 
-static bool make_room(struct weft_verbs_memory *memory)
-{
-    if (memory->num_entries < memory->room)
-        return true;
-    int room = memory->room ? memory->room * 2 : 64;
-    struct entry **larger = realloc(memory->entries, (size_t)room * sizeof(struct entry *));
-    if (!larger)
-        return false;
-    memory->entries = larger;
-    memory->room = room;
-    return true;
-}
-
 static void insert(struct weft_verbs_memory *memory, struct entry *entry)
 {
     int place = place_behind(memory, entry->region.start);
@@ -104,7 +84,6 @@ static void insert(struct weft_verbs_memory *memory, struct entry *entry)
     if (entry->region.bytes > memory->longest)
         memory->longest = entry->region.bytes;
     memory->num_kept += entry->is_kept;
-    memory->kept_bytes += entry->is_kept ? entry->region.bytes : 0;
 }
 
 /* Takes it out of the array; it stays registered. */
@@ -115,7 +94,6 @@ static struct entry *take_out(struct weft_verbs_memory *memory, int place)
     memmove(memory->entries + place, memory->entries + place + 1,
             (size_t)(memory->num_entries - place) * sizeof(struct entry *));
     memory->num_kept -= entry->is_kept;
-    memory->kept_bytes -= entry->is_kept ? entry->region.bytes : 0;
     if (memory->num_entries == 0)
         memory->longest = 0;
     return entry;
@@ -185,14 +163,6 @@ static struct entry *find(struct weft_verbs_memory *memory, uint64_t start, uint
     return NULL;
 }
 
-const struct weft_verbs_region *weft_verbs_memory_find(struct weft_verbs_memory *memory,
-                                                       const void *start, uint64_t bytes,
-                                                       int access)
-{
-    struct entry *entry = find(memory, (uint64_t)(uintptr_t)start, bytes, access);
-    return entry ? &entry->region : NULL;
-}
-
 /* ---- registering ---- */
 
 /* Ends the registration that is unused for longest; false: all are in use. */
@@ -210,14 +180,10 @@ static bool evict(struct weft_verbs_memory *memory)
     return true;
 }
 
-/* Whether one more kept region of so many bytes is within the limits, after evictions. */
-static bool may_keep(struct weft_verbs_memory *memory, uint64_t bytes)
+/* Whether there is room for one more kept region, after evictions. */
+static bool may_keep(struct weft_verbs_memory *memory)
 {
-    const struct weft_verbs_memory_limits *limits = &memory->limits;
-    if (bytes > limits->max_bytes)
-        return false;
-    while (memory->num_kept >= limits->max_regions ||
-           memory->kept_bytes > limits->max_bytes - bytes)
+    while (memory->num_kept >= memory->max_kept)
         if (!evict(memory))
             return false;
     return true;
@@ -238,11 +204,15 @@ static weft_status add(struct weft_verbs_memory *memory, const struct weft_verbs
                        struct entry **added, struct weft_error *error)
 {
     struct entry *entry = calloc(1, sizeof *entry);
-    if (!entry || !make_room(memory)) {
+    struct entry **entries = weft_array_grow(memory->entries, memory->num_entries, &memory->room,
+                                             sizeof(struct entry *));
+    if (entries)
+        memory->entries = entries;
+    if (!entry || !entries) {
         free(entry);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a registration");
     }
-    bool is_kept = range->is_kept && may_keep(memory, range->bytes);
+    bool is_kept = range->is_kept && may_keep(memory);
     struct ibv_mr *mr = NULL;
     weft_status status;
     do // what is not in use gives its place to what will be

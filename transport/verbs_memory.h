@@ -16,11 +16,6 @@
 
 struct weft_verbs_memory; // of one protection domain
 
-struct weft_verbs_memory_limits {
-    int max_regions;    // of kept ones; 0: 1024
-    uint64_t max_bytes; // of them; 0: no limit but the system's
-};
-
 /* Registered memory. Read only. */
 struct weft_verbs_region {
     uint64_t start, bytes; // all of what is registered
@@ -40,12 +35,12 @@ struct weft_verbs_range {
     uint64_t dmabuf_offset; // of start in it
 };
 
-/* `root`: the folder that holds sys and proc ("/", or a made-up tree), for reasons and to see what
- * drivers there are. `pd` must outlive it. Errors: OUT_OF_MEMORY. */
+/* At most `max_kept` regions stay registered unused. `root`: the folder that holds sys and proc
+ * ("/", or a made-up tree), for reasons and to see what drivers there are. `pd` must outlive it.
+ * Errors: OUT_OF_MEMORY. */
 weft_status weft_verbs_memory_create(const struct weft_verbs *verbs, struct ibv_pd *pd,
-                                     const struct weft_verbs_memory_limits *limits,
-                                     const char *root, struct weft_verbs_memory **memory,
-                                     struct weft_error *error);
+                                     int max_kept, const char *root,
+                                     struct weft_verbs_memory **memory, struct weft_error *error);
 /* Deregisters everything, in use or not. Clears *memory; NULL is allowed. */
 void weft_verbs_memory_destroy(struct weft_verbs_memory **memory);
 
@@ -60,10 +55,6 @@ weft_status weft_verbs_memory_acquire(struct weft_verbs_memory *memory,
                                       struct weft_error *error);
 void weft_verbs_memory_release(struct weft_verbs_memory *memory,
                                const struct weft_verbs_region *region);
-/* A region that is there already, without taking it into use; NULL: none. */
-const struct weft_verbs_region *weft_verbs_memory_find(struct weft_verbs_memory *memory,
-                                                       const void *start, uint64_t bytes,
-                                                       int access);
 
 /* Memory is about to be given back: regions that overlap it are not found any more, and are
  * deregistered, those in use at their last release. Returns how many still are in use. */

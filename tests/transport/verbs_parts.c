@@ -26,7 +26,7 @@
 #include "transport/verbs_match.h"
 #include "transport/verbs_memory.h"
 
-enum { ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, DEADLINE_S = 20 };
+enum { ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, DEADLINE_S = 20, MANY = 1024 };
 
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \
@@ -120,7 +120,6 @@ struct end {
 static void open_end(const struct weft_verbs *verbs, int hca, struct end *end)
 {
     char name[16];
-    struct weft_verbs_memory_limits limits = {0};
     snprintf(name, sizeof name, "=rxe%d", hca);
     find(verbs, name, &end->ports);
     weft_verbs_describe(&end->ports, &end->described);
@@ -134,7 +133,7 @@ static void open_end(const struct weft_verbs *verbs, int hca, struct end *end)
         .qp_type = IBV_QPT_RC,
     };
     CHECK((end->qp = verbs->create_qp(end->pd, &attributes)), "%s", strerror(errno));
-    CHECK(weft_verbs_memory_create(verbs, end->pd, &limits, "/", &end->memory, &error) == WEFT_OK,
+    CHECK(weft_verbs_memory_create(verbs, end->pd, MANY, "/", &end->memory, &error) == WEFT_OK,
           "%s", error.text);
     CHECK((end->data = calloc(1, 4096)), "no memory");
     const struct weft_verbs_range range = {
@@ -269,12 +268,11 @@ static void check_kept(const struct weft_verbs *verbs)
 {
     enum { BLOCKS = 64, MOST = 8, PAGE = 4096 };
     struct weft_verbs_ports ports;
-    struct weft_verbs_memory_limits limits = {MOST, 0};
     struct weft_verbs_memory *memory = NULL;
     struct weft_verbs_memory_counts counts;
     find(verbs, "=rxe0", &ports);
     struct ibv_pd *pd = verbs->alloc_pd(ports.devices[0].context);
-    CHECK(weft_verbs_memory_create(verbs, pd, &limits, "/", &memory, &error) == WEFT_OK, "%s",
+    CHECK(weft_verbs_memory_create(verbs, pd, MOST, "/", &memory, &error) == WEFT_OK, "%s",
           error.text);
     char *data =
         mmap(NULL, BLOCKS * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -333,13 +331,12 @@ static void give_up_locking(void)
 static void check_memlock(const struct weft_verbs *verbs)
 {
     struct weft_verbs_ports ports;
-    struct weft_verbs_memory_limits limits = {0};
     struct weft_verbs_memory *memory = NULL;
     const struct weft_verbs_region *used = NULL, *region = NULL;
     size_t bytes = 16 << 20;
     find(verbs, "=rxe0", &ports);
     struct ibv_pd *pd = verbs->alloc_pd(ports.devices[0].context);
-    CHECK(weft_verbs_memory_create(verbs, pd, &limits, "/", &memory, &error) == WEFT_OK, "%s",
+    CHECK(weft_verbs_memory_create(verbs, pd, MANY, "/", &memory, &error) == WEFT_OK, "%s",
           error.text);
     char *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct weft_verbs_range range = {
