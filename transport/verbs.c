@@ -31,16 +31,11 @@ enum {
 static const uint64_t address_magic = 0x7362727674667701u;
 static const int64_t linger_ns = 2000000000;
 
-static struct verbs_device *device_of(const struct verbs_link *link)
-{
-    return (struct verbs_device *)link->packets.device;
-}
-
 void weft_verbs_link_turn(struct verbs_link *link, enum verbs_state state)
 {
-    device_of(link)->num_meeting -= link->state < VERBS_UP;
+    weft_verbs_device_of(link)->num_meeting -= link->state < VERBS_UP;
     link->state = state;
-    device_of(link)->num_meeting += link->state < VERBS_UP;
+    weft_verbs_device_of(link)->num_meeting += link->state < VERBS_UP;
 }
 
 void weft_verbs_link_fail(struct verbs_link *link, const char *format, ...)
@@ -118,7 +113,7 @@ static bool is_about(const struct weft_verbs_port *port, int hca,
 static void tell_of_port(struct verbs_link *link, struct verbs_rail *rail, const char *what)
 {
     char text[WEFT_VERBS_PATH_TEXT_BYTES];
-    if (!device_of(link)->is_down[rail->path->own]) {
+    if (!weft_verbs_device_of(link)->is_down[rail->path->own]) {
         link->renewed |= UINT64_C(1) << (rail->path - link->paths);
         rail->is_bad = false;
     }
@@ -428,7 +423,7 @@ static void link_disconnect(struct weft_connection **connection)
     *connection = NULL;
     if (!link)
         return;
-    struct verbs_device *device = device_of(link);
+    struct verbs_device *device = weft_verbs_device_of(link);
     struct verbs_link **place = &device->links;
     while (*place != link)
         place = &(*place)->next;

@@ -13,20 +13,13 @@
 
 #include "transport/verbs_parts.h"
 
-enum { NUMBER_SHIFT = 14 };
-
-static struct verbs_device *device_of(const struct verbs_link *link)
-{
-    return (struct verbs_device *)link->packets.device;
-}
-
 /* ---- registered memory ---- */
 
 static void release(struct verbs_link *link, const struct weft_verbs_region **regions)
 {
     for (int i = 0; i < WEFT_VERBS_MAX_PORTS; i++) {
         if (regions[i])
-            weft_verbs_memory_release(device_of(link)->hcas[i].memory, regions[i]);
+            weft_verbs_memory_release(weft_verbs_device_of(link)->hcas[i].memory, regions[i]);
         regions[i] = NULL;
     }
 }
@@ -82,8 +75,7 @@ static weft_status acquire_on(struct verbs_device *device, int hca,
     if (stays) {
         const struct weft_verbs_range all = {.start = (void *)stays->start,
                                              .bytes = stays->bytes,
-                                             .access =
-                                                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE,
+                                             .access = VERBS_WRITE_ACCESS,
                                              .is_kept = true,
                                              .dmabuf = -1};
         if (weft_verbs_memory_acquire(memory, &all, region, &error) == WEFT_OK)
@@ -99,8 +91,9 @@ static bool acquire(struct verbs_link *link, void *start, uint64_t bytes, int ac
     const struct weft_verbs_range range = {
         .start = start, .bytes = bytes, .access = access, .dmabuf = -1};
     for (int i = 0; i < link->num_rails; i++) {
-        int hca = (int)(link->rails[i]->hca - device_of(link)->hcas);
-        if (!regions[hca] && acquire_on(device_of(link), hca, &range, &regions[hca]) != WEFT_OK) {
+        int hca = (int)(link->rails[i]->hca - weft_verbs_device_of(link)->hcas);
+        if (!regions[hca] &&
+            acquire_on(weft_verbs_device_of(link), hca, &range, &regions[hca]) != WEFT_OK) {
             release(link, regions);
             return false;
         }
@@ -128,13 +121,13 @@ static void accept(struct weft_packet_link *packets, struct weft_transfer *trans
         packets->control_count)
         return;
     struct verbs_place *place = &link->places[number];
-    if (!acquire(link, transfer->data, transfer->bytes,
-                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, place->regions))
+    if (!acquire(link, transfer->data, transfer->bytes, VERBS_WRITE_ACCESS, place->regions))
         return;
     struct verbs_where where = {
         .start = (uintptr_t)transfer->data, .bytes = transfer->bytes, .place = (uint32_t)number};
     for (int i = 0; i < link->num_rails; i++)
-        where.keys[i] = place->regions[link->rails[i]->hca - device_of(link)->hcas]->remote_key;
+        where.keys[i] =
+            place->regions[link->rails[i]->hca - weft_verbs_device_of(link)->hcas]->remote_key;
     const struct weft_packet packet = {
         .type = VERBS_PACKET_PLACE, .payload_bytes = sizeof where, .handle = handle};
     if (weft_verbs_port.push(packets, &packet, &where) == WEFT_PUSH_BUSY) {
@@ -273,8 +266,7 @@ static bool write_chunk(struct verbs_link *link, int number)
         .to = load->where.start + load->offset,
         .bytes = bytes,
         .load = number,
-        .immediate = (uint32_t)VERBS_CHUNK << VERBS_KIND_SHIFT |
-                     (link->out_records & 0xffff) << NUMBER_SHIFT | load->where.place};
+        .immediate = weft_verbs_word(VERBS_CHUNK, link->out_records, load->where.place)};
     if (!weft_verbs_send_record(link, link->out_records))
         return false;
     load->offset += bytes;
@@ -322,10 +314,8 @@ static void void_chunks(struct verbs_link *link, int number)
     for (uint32_t n = link->out_consumed; n != link->out_records; n++) {
         struct verbs_sent *sent = &link->log[n % VERBS_WINDOW];
         if (sent->load == number)
-            *sent = (struct verbs_sent){.to = link->peer.ring,
-                                        .load = -1,
-                                        .immediate = (uint32_t)VERBS_VOID << VERBS_KIND_SHIFT |
-                                                     (n & 0xffff) << NUMBER_SHIFT};
+            *sent = (struct verbs_sent){
+                .to = link->peer.ring, .load = -1, .immediate = weft_verbs_word(VERBS_VOID, n, 0)};
     }
 }
 
@@ -350,16 +340,9 @@ void weft_verbs_loads_rejoin(struct verbs_link *link, const struct verbs_sync *p
 
 /* ---- cancel, failure ---- */
 
-static void stop_rails(struct verbs_link *link)
-{
-    for (int i = 0; i < link->num_rails; i++)
-        if (link->rails[i])
-            weft_verbs_rail_stop(link->rails[i]);
-}
-
 static void revoke_place(struct verbs_link *link, int number)
 {
-    stop_rails(link);
+    weft_verbs_rails_stop(link);
     link->revoked |= UINT64_C(1) << number;
     link->revoked_handles[number] = link->places[number].handle;
     free_place(link, &link->places[number]);
@@ -367,7 +350,7 @@ static void revoke_place(struct verbs_link *link, int number)
 
 static void revoke_load(struct verbs_link *link, int number)
 {
-    stop_rails(link);
+    weft_verbs_rails_stop(link);
     void_chunks(link, number);
     free_load(link, &link->loads[number]);
 }
@@ -411,7 +394,7 @@ void weft_verbs_direct_leave(struct verbs_link *link)
 static void stop(struct weft_packet_link *packets)
 {
     struct verbs_link *link = (struct verbs_link *)packets;
-    stop_rails(link);
+    weft_verbs_rails_stop(link);
     weft_verbs_direct_free(link);
 }
 

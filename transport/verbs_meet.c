@@ -18,12 +18,6 @@ enum { LANE_HELLO = 1, LANE_SYNC, LANE_READY };
 
 static const uint64_t hello_magic = 0x6f6c6c6568627201u;
 static const int64_t drain_ns = 2000000; // for what the network still delivers from who has closed
-static const int write_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
-
-static struct verbs_device *device_of(const struct verbs_link *link)
-{
-    return (struct verbs_device *)link->packets.device;
-}
 
 /* ---- notes on the inner connection ---- */
 
@@ -121,7 +115,8 @@ static weft_status connect_side(struct verbs_link *link, const struct verbs_addr
     const struct weft_transport *tcp = &weft_tcp_transport;
     unsigned char address[WEFT_ADDRESS_BYTES] = {0};
     memcpy(address, peer->side, sizeof peer->side);
-    WEFT_TRY(tcp->connect(device_of(link)->side, address, peer_id, tag, link, &link->side, error));
+    WEFT_TRY(tcp->connect(weft_verbs_device_of(link)->side, address, peer_id, tag, link,
+                          &link->side, error));
     prepare_note(link, &link->hello_out, LANE_HELLO, &link->own, sizeof link->own, sent);
     prepare_note(link, &link->hello_in, LANE_HELLO, &link->peer, sizeof link->peer, hello_came);
     prepare_note(link, &link->sync_out, LANE_SYNC, &link->own_sync, sizeof link->own_sync, sent);
@@ -141,7 +136,7 @@ static weft_status connect_side(struct verbs_link *link, const struct verbs_addr
 
 static weft_status make_memory(struct verbs_link *link, struct weft_error *error)
 {
-    struct verbs_device *device = device_of(link);
+    struct verbs_device *device = weft_verbs_device_of(link);
     link->memory = mmap(NULL, 2 * (size_t)VERBS_RING_BYTES, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (link->memory == MAP_FAILED) {
@@ -153,7 +148,7 @@ static weft_status make_memory(struct verbs_link *link, struct weft_error *error
     (void)!madvise(link->memory, 2 * (size_t)VERBS_RING_BYTES, MADV_DONTFORK);
     const struct weft_verbs_range range = {.start = link->memory,
                                            .bytes = 2 * (uint64_t)VERBS_RING_BYTES,
-                                           .access = write_access,
+                                           .access = VERBS_WRITE_ACCESS,
                                            .dmabuf = -1};
     for (int i = 0; i < link->num_rails; i++) {
         int hca = device->ports.ports[link->paths[i].own].device;
@@ -167,7 +162,7 @@ static weft_status make_memory(struct verbs_link *link, struct weft_error *error
 weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address *peer,
                             const unsigned char *peer_id, uint64_t tag, struct weft_error *error)
 {
-    struct verbs_device *device = device_of(link);
+    struct verbs_device *device = weft_verbs_device_of(link);
     WEFT_TRY(make_memory(link, error));
     link->own = (struct verbs_hello){.magic = hello_magic,
                                      .ring = (uintptr_t)link->memory,
@@ -186,7 +181,7 @@ weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address 
 
 void weft_verbs_part(struct verbs_link *link)
 {
-    struct verbs_device *device = device_of(link);
+    struct verbs_device *device = weft_verbs_device_of(link);
     for (int i = 0; i < WEFT_VERBS_MAX_PATHS; i++)
         weft_verbs_rail_close(&link->rails[i]);
     weft_verbs_direct_free(link);

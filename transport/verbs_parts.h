@@ -1,12 +1,14 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * What verbs.c (devices, connections), verbs_meet.c (how two ends learn of each other's queues),
- * verbs_rail.c (queues of work), verbs_stream.c (packets in a ring) and verbs_resync.c (going on
- * over what is left of the rails) share. Nobody else includes this, except tests.
+ * verbs_rail.c (queues of work), verbs_stream.c (packets in a ring), verbs_direct.c (large messages
+ * in their place) and verbs_resync.c (going on over what is left of the rails) share. Nobody else
+ * includes this, except tests.
  *
  * A link owns an inner TCP connection, over which both ends say what RDMA needs to know and by
  * which a dead peer is noticed, and one queue pair per path between its ports and the peer's: a
- * rail. A packet is one write with immediate data into the ring that the peer gave.
+ * rail. A packet is one write with immediate data into the ring that the peer gave; so is a chunk
+ * of a large message, into the memory of its receive.
  */
 #ifndef WEFT_TRANSPORT_VERBS_PARTS_H
 #define WEFT_TRANSPORT_VERBS_PARTS_H
@@ -44,15 +46,23 @@ enum {
     VERBS_WINDOW_WORDS = VERBS_WINDOW / 64,
 };
 
-/* Immediate data: what arrived. Kind in the upper two bits. */
-enum { VERBS_KIND_SHIFT = 30 };
+/* Of what the peer may write to. */
+enum { VERBS_WRITE_ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE };
+
+/* Immediate data: what arrived. Kind in the upper two bits; of a record, 16 bits of its number, and
+ * 14 bits. */
+enum { VERBS_KIND_SHIFT = 30, VERBS_NUMBER_SHIFT = 14 };
 enum verbs_kind {
-    VERBS_PACKET, // 16 bits of its number, 14 bits of its place in the ring
-    VERBS_CREDIT, // 15 bits of the units, 15 bits of the records that were taken
-    VERBS_CHUNK,  // part of a large message, in its place: 8 bits of which one, 22 bits of its
-                  // number
-    VERBS_VOID,   // 16 bits of a number: stands for a record that was given up
+    VERBS_PACKET, // its place in the ring
+    VERBS_CREDIT, // no record: 15 bits of the units, 15 bits of the records that were taken
+    VERBS_CHUNK,  // part of a large message: which one
+    VERBS_VOID,   // stands for a chunk that was given up
 };
+
+static inline uint32_t weft_verbs_word(enum verbs_kind kind, uint32_t number, uint32_t place)
+{
+    return (uint32_t)kind << VERBS_KIND_SHIFT | (number & 0xffff) << VERBS_NUMBER_SHIFT | place;
+}
 
 /* A record in the ring; the payload follows. */
 struct verbs_record {
@@ -284,6 +294,11 @@ struct verbs_device {
     bool is_sleeping;
 };
 
+static inline struct verbs_device *weft_verbs_device_of(const struct verbs_link *link)
+{
+    return (struct verbs_device *)link->packets.device;
+}
+
 /* verbs.c */
 void weft_verbs_link_turn(struct verbs_link *link, enum verbs_state state);
 void weft_verbs_link_fail(struct verbs_link *link, const char *format, ...)
@@ -322,8 +337,8 @@ void weft_verbs_rail_close(struct verbs_rail **rail);
 /* To ready-to-receive and ready-to-send, with the peer's first packet number. */
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
                                  uint32_t packet_number, struct weft_error *error);
-/* Nothing leaves or comes in any more; completions tell what had. */
-void weft_verbs_rail_stop(struct verbs_rail *rail);
+/* All rails that there are: nothing leaves or comes in any more; completions tell what had. */
+void weft_verbs_rails_stop(struct verbs_link *link);
 /* As new: to be joined with packet_number as its first. Completions of old are not its own. */
 weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *error);
 /* Whether one more work request fits, leaving `kept` for others. */
@@ -356,8 +371,6 @@ void weft_verbs_mark(struct verbs_rail *rail);
 /* What the peer says it has taken; an old word overtaken by a newer one changes nothing. */
 void weft_verbs_take_credit(struct verbs_link *link, uint32_t units, uint32_t records,
                             uint32_t mask);
-/* The rail for so many bytes, which has room; NULL: none now. */
-struct verbs_rail *weft_verbs_choose_rail(struct verbs_link *link, uint32_t bytes);
 /* Sends a record of the log (again). False: no room now. */
 bool weft_verbs_send_record(struct verbs_link *link, uint32_t number);
 

@@ -17,12 +17,10 @@
 
 enum { RECEIVE_BIT = 63, NUMBER_SHIFT = 32, PLACE_BITS = 15, RECEIVES_BATCH = 32 };
 
-static const int write_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
-
 const char *weft_verbs_rail_text(const struct verbs_rail *rail, char *text, size_t size)
 {
     const struct verbs_link *link = rail->link;
-    const struct verbs_device *device = (const struct verbs_device *)link->packets.device;
+    const struct verbs_device *device = weft_verbs_device_of(link);
     char path[WEFT_VERBS_PATH_TEXT_BYTES];
     weft_verbs_path_text(&device->ports, &link->peer_ports, rail->path, path);
     snprintf(text, size, "%.*s", (int)strcspn(path, ","), path); // without speeds
@@ -52,7 +50,7 @@ static weft_status move(struct verbs_rail *rail, int number, struct ibv_qp_attr 
                         struct weft_error *error)
 {
     const struct step *step = &steps[number];
-    const struct verbs_device *device = (const struct verbs_device *)rail->link->packets.device;
+    const struct verbs_device *device = weft_verbs_device_of(rail->link);
     char text[WEFT_VERBS_PATH_TEXT_BYTES];
     attributes->qp_state = step->to;
     int failure = device->verbs.modify_qp(rail->qp, attributes, step->mask);
@@ -191,7 +189,7 @@ static weft_status prepare(struct verbs_device *device, struct verbs_rail *rail,
 {
     struct ibv_qp_attr attributes = {.pkey_index = rail->path->pkey_index,
                                      .port_num = device->ports.ports[rail->path->own].port,
-                                     .qp_access_flags = (unsigned)write_access};
+                                     .qp_access_flags = VERBS_WRITE_ACCESS};
     rail->packet_number = randombytes_random() & 0xffffff;
     rail->sent = rail->done = rail->unsignalled = rail->num_pending = 0;
     rail->wants_signal = false;
@@ -205,7 +203,7 @@ static weft_status prepare(struct verbs_device *device, struct verbs_rail *rail,
 weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs_rail **made,
                                  struct weft_error *error)
 {
-    struct verbs_device *device = (struct verbs_device *)link->packets.device;
+    struct verbs_device *device = weft_verbs_device_of(link);
     struct verbs_rail *rail = calloc(1, sizeof *rail);
     if (!rail)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a queue pair");
@@ -232,7 +230,7 @@ void weft_verbs_rail_close(struct verbs_rail **closed)
     *closed = NULL;
     if (!rail)
         return;
-    struct verbs_device *device = (struct verbs_device *)rail->link->packets.device;
+    struct verbs_device *device = weft_verbs_device_of(rail->link);
     struct verbs_rail **place = &device->dirty;
     while (*place && *place != rail)
         place = &(*place)->next_dirty;
@@ -246,19 +244,22 @@ void weft_verbs_rail_close(struct verbs_rail **closed)
     free(rail);
 }
 
-void weft_verbs_rail_stop(struct verbs_rail *rail)
+void weft_verbs_rails_stop(struct verbs_link *link)
 {
-    struct ibv_qp_attr attributes = {.qp_state = IBV_QPS_ERR};
-    struct weft_error error;
-    rail->num_pending = 0;
-    rail->is_used = false;
-    (void)!move(rail, STEP_STOP, &attributes, &error); // it can only be in that state already
+    for (int i = 0; i < link->num_rails && link->rails[i]; i++) {
+        struct verbs_rail *rail = link->rails[i];
+        struct ibv_qp_attr attributes = {0};
+        struct weft_error error;
+        rail->num_pending = 0;
+        rail->is_used = false;
+        (void)!move(rail, STEP_STOP, &attributes, &error); // it can only be in that state already
+    }
 }
 
 weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *error)
 {
-    struct verbs_device *device = (struct verbs_device *)rail->link->packets.device;
-    struct ibv_qp_attr attributes = {.qp_state = IBV_QPS_RESET};
+    struct verbs_device *device = weft_verbs_device_of(rail->link);
+    struct ibv_qp_attr attributes = {0};
     delist(device, rail);
     WEFT_TRY(move(rail, STEP_RESET, &attributes, error));
     return prepare(device, rail, error);
@@ -267,7 +268,7 @@ weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *er
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
                                  uint32_t packet_number, struct weft_error *error)
 {
-    const struct verbs_device *device = (const struct verbs_device *)rail->link->packets.device;
+    const struct verbs_device *device = weft_verbs_device_of(rail->link);
     const struct weft_verbs_options *options = &device->ports.options;
     struct ibv_qp_attr attributes = {.ah_attr = rail->path->address,
                                      .path_mtu = rail->path->mtu,
@@ -334,7 +335,7 @@ static void post(struct verbs_rail *rail)
 
 static void soil(struct verbs_rail *rail)
 {
-    struct verbs_device *device = (struct verbs_device *)rail->link->packets.device;
+    struct verbs_device *device = weft_verbs_device_of(rail->link);
     if (rail->is_dirty)
         return;
     rail->is_dirty = true;

@@ -18,16 +18,10 @@
 
 static const int64_t drain_ns = 200000000; // a device that has failed may never flush its queues
 
-static struct verbs_device *device_of(const struct verbs_link *link)
-{
-    return (struct verbs_device *)link->packets.device;
-}
-
 static void pause(struct verbs_link *link, bool is_deliberate)
 {
     link->is_deliberate = is_deliberate;
-    for (int i = 0; i < link->num_rails; i++)
-        weft_verbs_rail_stop(link->rails[i]);
+    weft_verbs_rails_stop(link);
     link->has_ready = false;
     link->is_troubled = false;
     link->is_finished = false;
@@ -59,7 +53,7 @@ static uint64_t usable_rails(const struct verbs_link *link, uint64_t *failed)
     uint64_t usable = 0;
     *failed = 0;
     for (int i = 0; i < link->num_rails; i++) {
-        if (!device_of(link)->is_down[link->paths[i].own])
+        if (!weft_verbs_device_of(link)->is_down[link->paths[i].own])
             usable |= UINT64_C(1) << i;
         if (link->rails[i]->is_bad)
             *failed |= UINT64_C(1) << i;
@@ -164,8 +158,7 @@ static void rejoin(struct verbs_link *link)
         return;
     }
     if (link->revoked) { // cancelled meanwhile: what is not yet known there must not be written to
-        for (int i = 0; i < link->num_rails; i++)
-            weft_verbs_rail_stop(link->rails[i]);
+        weft_verbs_rails_stop(link);
         link->is_troubled = true;
     }
     weft_verbs_come_up(link);

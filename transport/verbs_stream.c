@@ -13,16 +13,11 @@
 
 #include "transport/verbs_parts.h"
 
-enum { NUMBER_SHIFT = 14, PLACE_MASK = 0x3fff, HALF_MASK = 0x7fff };
+enum { PLACE_MASK = 0x3fff, HALF_MASK = 0x7fff };
 _Static_assert(VERBS_RING_UNITS == PLACE_MASK + 1, "a place has 14 bits");
 _Static_assert(VERBS_WINDOW < 1 << 14 && 65536 % VERBS_WINDOW == 0, "numbers are unambiguous");
 _Static_assert(sizeof(struct verbs_record) + VERBS_FRAGMENT_BYTES <= VERBS_RING_BYTES / 4,
                "several packets fit at once");
-
-static struct verbs_device *device_of(const struct verbs_link *link)
-{
-    return (struct verbs_device *)link->packets.device;
-}
 
 static uint32_t units_of(uint32_t payload_bytes)
 {
@@ -37,7 +32,7 @@ static uint32_t gap_before(uint32_t head, uint32_t units)
 }
 
 /* The rail that has least to do, of those that have room; small packets stay on the first. */
-struct verbs_rail *weft_verbs_choose_rail(struct verbs_link *link, uint32_t bytes)
+static struct verbs_rail *choose_rail(struct verbs_link *link, uint32_t bytes)
 {
     struct verbs_rail *best = NULL;
     bool has_own = false; // one that is no spare
@@ -70,7 +65,7 @@ static void write_record(struct verbs_link *link, struct verbs_rail *rail,
     if (sent->load >= 0) {
         struct verbs_load *load = &link->loads[sent->load];
         int number = (int)(rail->path - link->paths);
-        write.local_key = load->regions[rail->hca - device_of(link)->hcas]->local_key;
+        write.local_key = load->regions[rail->hca - weft_verbs_device_of(link)->hcas]->local_key;
         write.remote_key = load->where.keys[number];
         load->rails |= UINT64_C(1) << number;
         load->last[number] = rail->sent + 1;
@@ -82,7 +77,7 @@ static void write_record(struct verbs_link *link, struct verbs_rail *rail,
 bool weft_verbs_send_record(struct verbs_link *link, uint32_t number)
 {
     const struct verbs_sent *sent = &link->log[number % VERBS_WINDOW];
-    struct verbs_rail *rail = weft_verbs_choose_rail(link, sent->bytes);
+    struct verbs_rail *rail = choose_rail(link, sent->bytes);
     if (rail)
         write_record(link, rail, sent);
     return rail != NULL;
@@ -99,19 +94,19 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
         link->out_records - link->out_consumed >= VERBS_WINDOW ||
         link->out_head + gap + units - link->out_taken > VERBS_RING_UNITS)
         return WEFT_PUSH_BUSY;
-    struct verbs_rail *rail = weft_verbs_choose_rail(link, bytes);
+    struct verbs_rail *rail = choose_rail(link, bytes);
     if (!rail)
         return WEFT_PUSH_BUSY;
     uint32_t place = (link->out_head + gap) % VERBS_RING_UNITS;
     size_t offset = (size_t)place * VERBS_UNIT_BYTES;
     unsigned char *image = link->memory + VERBS_RING_BYTES + offset;
     struct verbs_sent *sent = &link->log[link->out_records % VERBS_WINDOW];
-    *sent = (struct verbs_sent){.from = image,
-                                .to = link->peer.ring + offset,
-                                .bytes = bytes,
-                                .load = -1,
-                                .immediate = (uint32_t)VERBS_PACKET << VERBS_KIND_SHIFT |
-                                             (link->out_records & 0xffff) << NUMBER_SHIFT | place};
+    *sent =
+        (struct verbs_sent){.from = image,
+                            .to = link->peer.ring + offset,
+                            .bytes = bytes,
+                            .load = -1,
+                            .immediate = weft_verbs_word(VERBS_PACKET, link->out_records, place)};
     struct verbs_record record = {
         .units = link->in_head, .records = link->in_records, .packet = *packet};
     memcpy(image, &record, sizeof record);
@@ -247,7 +242,7 @@ static void take_window(struct verbs_link *link)
 static void record_arrived(struct verbs_link *link, enum verbs_kind kind, uint32_t word,
                            uint32_t bytes)
 {
-    uint32_t number = word >> NUMBER_SHIFT & 0xffff, place = word & PLACE_MASK;
+    uint32_t number = word >> VERBS_NUMBER_SHIFT & 0xffff, place = word & PLACE_MASK;
     struct verbs_slot *slot = &link->window[number % VERBS_WINDOW];
     uint32_t ahead = (number - link->in_records) & 0xffff;
     bool is_packet = kind == VERBS_PACKET;
