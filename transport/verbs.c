@@ -350,6 +350,20 @@ static void device_address(struct weft_device *base, void *address)
     memcpy(address, &((struct verbs_device *)base)->self, sizeof(struct verbs_address));
 }
 
+/* The peer's ports and the paths to them; NULL, or why there are none. */
+static const char *find_paths(const struct verbs_device *device, const struct verbs_address *peer,
+                              struct weft_verbs_description *ports,
+                              struct weft_verbs_path paths[WEFT_VERBS_MAX_PATHS], int *num_paths)
+{
+    if (peer->magic != address_magic ||
+        weft_verbs_description_read(peer->ports, ports, NULL) != WEFT_OK)
+        return "not an address of verbs";
+    if (weft_verbs_match(&device->ports, &device->described, ports, paths, num_paths, NULL) !=
+        WEFT_OK)
+        return "no pair of RDMA ports can talk";
+    return NULL;
+}
+
 static bool device_reachable(struct weft_device *base, const void *address, const char **reason)
 {
     struct verbs_device *device = (struct verbs_device *)base;
@@ -360,15 +374,10 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     int num_paths;
     memcpy(&peer, address, sizeof peer);
     memcpy(side, peer.side, sizeof peer.side);
-    if (peer.magic != address_magic ||
-        weft_verbs_description_read(peer.ports, &ports, NULL) != WEFT_OK)
-        *reason = "not an address of verbs";
-    else if (weft_verbs_match(&device->ports, &device->described, &ports, paths, &num_paths,
-                              NULL) != WEFT_OK)
-        *reason = "no pair of RDMA ports can talk";
-    else
-        return weft_tcp_transport.reachable(device->side, side, reason);
-    return false;
+    const char *fault = find_paths(device, &peer, &ports, paths, &num_paths);
+    if (fault)
+        *reason = fault;
+    return !fault && weft_tcp_transport.reachable(device->side, side, reason);
 }
 
 static void device_remember(struct weft_device *base, void *memory, size_t bytes)
@@ -389,21 +398,16 @@ static weft_status link_connect(struct weft_device *base, const void *address,
 {
     struct verbs_device *device = (struct verbs_device *)base;
     struct verbs_address peer;
-    const char *reason = NULL;
     memcpy(&peer, address, sizeof peer);
-    if (!device_reachable(base, address, &reason))
-        return weft_fail(error, WEFT_UNSUPPORTED, "verbs: cannot connect: %s", reason);
     struct verbs_link *link = calloc(1, sizeof *link);
     if (!link)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a connection");
     weft_packet_link_init(&link->packets, &device->packets, &weft_verbs_port, VERBS_FRAGMENT_BYTES,
                           user, device->seed);
-    weft_status status = weft_verbs_description_read(peer.ports, &link->peer_ports, error);
-    if (status == WEFT_OK)
-        status = weft_verbs_match(&device->ports, &device->described, &link->peer_ports,
-                                  link->paths, &link->num_rails, error);
-    if (status == WEFT_OK)
-        status = weft_verbs_meet(link, &peer, peer_id, tag, error);
+    const char *fault = find_paths(device, &peer, &link->peer_ports, link->paths, &link->num_rails);
+    weft_status status =
+        fault ? weft_fail(error, WEFT_UNSUPPORTED, "verbs: cannot connect: %s", fault)
+              : weft_verbs_meet(link, &peer, peer_id, tag, error);
     if (status != WEFT_OK) {
         weft_verbs_part(link);
         weft_packet_link_fini(&link->packets);
