@@ -26,25 +26,29 @@ static void test_counters(void **state)
     struct weft_sysfs files;
     struct weft_nic_counts before[WEFT_NIC_COUNTERS], now[WEFT_NIC_COUNTERS];
     fake_tree_create(&tree);
-    // hardware: words of 4 bytes, several reasons to send again; its second port is idle
-    put(&tree, "mlx5_10/ports/1", "counters/port_xmit_data", "1000\n");
-    put(&tree, "mlx5_10/ports/1", "counters/port_rcv_data", "2000\n");
-    put(&tree, "mlx5_10/ports/1", "counters/port_xmit_packets", "10\n");
-    put(&tree, "mlx5_10/ports/1", "counters/port_rcv_packets", "20\n");
-    put(&tree, "mlx5_10/ports/1", "hw_counters/packet_seq_err", "3\n");
-    put(&tree, "mlx5_10/ports/1", "hw_counters/local_ack_timeout_err", "4\n");
-    put(&tree, "mlx5_10/ports/2", "counters/port_xmit_data", "7\n");
-    put(&tree, "mlx5_10/ports/2", "counters/port_rcv_data", "7\n");
-    // software: bytes are those of its interface
-    put(&tree, "mlx5_9", "parent", "v0\n");
-    put(&tree, "mlx5_9/ports/1", "hw_counters/sent_pkts", "5\n");
-    put(&tree, "mlx5_9/ports/1", "hw_counters/rcvd_pkts", "6\n");
-    put(&tree, "mlx5_9/ports/1", "hw_counters/completer_retry_err", "0\n");
+    static const char *const laid_out[][3] = {
+        // hardware: words of 4 bytes, several reasons to send again; its second port is idle
+        {"mlx5_10/ports/1", "counters/port_xmit_data", "1000\n"},
+        {"mlx5_10/ports/1", "counters/port_rcv_data", "2000\n"},
+        {"mlx5_10/ports/1", "counters/port_xmit_packets", "10\n"},
+        {"mlx5_10/ports/1", "counters/port_rcv_packets", "20\n"},
+        {"mlx5_10/ports/1", "hw_counters/packet_seq_err", "3\n"},
+        {"mlx5_10/ports/1", "hw_counters/local_ack_timeout_err", "4\n"},
+        {"mlx5_10/ports/2", "counters/port_xmit_data", "7\n"},
+        {"mlx5_10/ports/2", "counters/port_rcv_data", "7\n"},
+        // software: bytes are those of its interface
+        {"mlx5_9", "parent", "v0\n"},
+        {"mlx5_9/ports/1", "hw_counters/sent_pkts", "5\n"},
+        {"mlx5_9/ports/1", "hw_counters/rcvd_pkts", "6\n"},
+        {"mlx5_9/ports/1", "hw_counters/completer_retry_err", "0\n"},
+        // nonsense is not told
+        {"x", "parent", "../../v0\n"},
+        {"x/ports/1", "counters/port_xmit_data", "N/A\n"},
+    };
+    for (size_t i = 0; i < sizeof laid_out / sizeof laid_out[0]; i++)
+        put(&tree, laid_out[i][0], laid_out[i][1], laid_out[i][2]);
     fake_tree_file(&tree, "sys/class/net/v0/statistics/tx_bytes", "500\n");
     fake_tree_file(&tree, "sys/class/net/v0/statistics/rx_bytes", "600\n");
-    // nonsense is not told
-    put(&tree, "x", "parent", "../../v0\n");
-    put(&tree, "x/ports/1", "counters/port_xmit_data", "N/A\n");
     assert_int_equal(weft_sysfs_open(tree.root, &files, NULL), WEFT_OK);
     int num_before = weft_nic_counts_read(&files, before);
     assert_int_equal(num_before, 4);

@@ -91,9 +91,12 @@ struct weft_device *rig_open_device(const struct weft_transport *transport, stru
     return device;
 }
 
-static void open_all(struct rig *rig, const struct weft_transport *transport, int num_devices,
-                     uint64_t seed)
+void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
+                   uint64_t seed, const char *const *hcas)
 {
+    memset(rig, 0, sizeof *rig);
+    for (int i = 0; hcas && i < num_devices; i++)
+        rig->hcas[i] = hcas[i];
     rig->transport = transport;
     rig->num_devices = num_devices;
     rig->random = seed;
@@ -127,14 +130,7 @@ static void open_all(struct rig *rig, const struct weft_transport *transport, in
 void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
               uint64_t seed)
 {
-    memset(rig, 0, sizeof *rig);
-    open_all(rig, transport, num_devices, seed);
-}
-
-void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
-                   uint64_t seed)
-{
-    open_all(rig, transport, num_devices, seed);
+    rig_open_hcas(rig, transport, num_devices, seed, NULL);
 }
 
 void rig_close(struct rig *rig)

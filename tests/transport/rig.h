@@ -49,9 +49,9 @@ struct weft_device *rig_open_device(const struct weft_transport *transport, stru
                                     int number);
 void rig_open(struct rig *rig, const struct weft_transport *transport, int num_devices,
               uint64_t seed);
-/* The same; rig->hcas is set already. */
+/* The same, with WEFT_IB_HCA of each device, which stay the caller's. */
 void rig_open_hcas(struct rig *rig, const struct weft_transport *transport, int num_devices,
-                   uint64_t seed);
+                   uint64_t seed, const char *const *hcas);
 void rig_close(struct rig *rig);
 /* One progress of every device; the number of things that happened. */
 int rig_poll(struct rig *rig);

@@ -71,12 +71,9 @@ static void open_apart(struct rig *rig)
         print_message("%d HCAs are not enough\n", num_hcas);
         skip();
     }
-    memset(rig, 0, sizeof *rig);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         snprintf(lists[i], sizeof lists[i], "=%s,%s", hcas[2 * i].name, hcas[2 * i + 1].name);
-        rig->hcas[i] = lists[i];
-    }
-    rig_open_hcas(rig, &weft_verbs_transport, 2, seed);
+    rig_open_hcas(rig, &weft_verbs_transport, 2, seed, (const char *[]){lists[0], lists[1]});
     rig_exchange(rig, 5000, 10, 0);
     assert_int_equal(link_of(rig, 0)->num_rails, 2);
 }
@@ -95,8 +92,9 @@ static int second_of(struct rig *rig, int end)
 
 /* ---- traffic ---- */
 
-/* Messages of many sizes in both directions, some through sinks; a call in their midst. */
-static void busy(struct rig *rig, uint32_t first, int when, void (*what)(int hca), int hca)
+/* Messages of many sizes in both directions, some through sinks; in their midst an HCA is turned
+ * `how` (NULL: none is). */
+static void busy(struct rig *rig, uint32_t first, int when, int hca, const char *how)
 {
     enum { COUNT = 60 };
     static const size_t sizes[] = {0, 8, 100, 5000, 8192, 60000, 200000, 262144, 40, 131072};
@@ -113,8 +111,8 @@ static void busy(struct rig *rig, uint32_t first, int when, void (*what)(int hca
             message_post_send(rig->ends[i][!i].connection, &messages[i][k][0]);
         }
         rig_poll(rig);
-        if (what && (int)k == when)
-            what(hca);
+        if (how && (int)k == when)
+            turn(hca, how);
     }
     for (int k = 0; k < COUNT; k++) {
         for (int i = 0; i < 2; i++) {
@@ -129,16 +127,6 @@ static void busy(struct rig *rig, uint32_t first, int when, void (*what)(int hca
             message_free(&messages[i][k][1]);
         }
     }
-}
-
-static void take_down(int hca)
-{
-    turn(hca, "down");
-}
-
-static void bring_up(int hca)
-{
-    turn(hca, "up");
 }
 
 static void wait_for_rails(struct rig *rig, bool second_is_used)
@@ -166,12 +154,12 @@ static void test_port_down(void **state)
     for (int i = 0; i < num_repeats; i++) {
         int hca = second_of(&rig, i % 2);
         uint32_t first = 10000u * (uint32_t)i;
-        busy(&rig, first, (int)(rig_random(&rig.random) % 60), take_down, hca);
+        busy(&rig, first, (int)(rig_random(&rig.random) % 60), hca, "down");
         wait_for_rails(&rig, false);
-        busy(&rig, first + 1000, (int)(rig_random(&rig.random) % 60), bring_up, hca);
+        busy(&rig, first + 1000, (int)(rig_random(&rig.random) % 60), hca, "up");
         wait_for_rails(&rig, true);
         uint64_t before = link->rails[1]->counts.bytes;
-        busy(&rig, first + 2000, 0, NULL, 0);
+        busy(&rig, first + 2000, 0, 0, NULL);
         assert_true(link->rails[1]->counts.bytes > before + 100000);
         assert_int_equal(rig.ends[0][1].num_failed + rig.ends[1][0].num_failed, 0);
     }
@@ -223,7 +211,7 @@ static void test_loss(void **state)
         assert_int_equal(system(command), 0);
     }
     for (int i = 0; i < num_repeats; i++)
-        busy(&rig, 1000u * (uint32_t)i, 0, NULL, 0);
+        busy(&rig, 1000u * (uint32_t)i, 0, 0, NULL);
     assert_int_equal(rig.ends[0][1].num_failed + rig.ends[1][0].num_failed, 0);
     for (int i = 0; i < num_hcas; i++) {
         snprintf(command, sizeof command, "tc qdisc del dev %s root", hcas[i].interface);

@@ -267,7 +267,6 @@ static void test_nothing_usable(void **state)
     must_find(m, "mlx5_2:1"); // one is enough
     m->rdma.devices[2].status = EIO;
     m->rdma.devices[0].ports[0].status = EIO;
-    m->rdma.count = 3;
     must_refuse(m, WEFT_UNSUPPORTED,
                 "no RDMA port is usable: mlx5_0:1 (does not answer: Input/output error), mlx5_1 "
                 "(cannot be opened: Permission denied), mlx5_2 (does not answer: Input/output "
