@@ -8,9 +8,9 @@
  * Whoever cancels such a transfer needs its memory back at once: the rails are stopped before
  * cancel returns, and both ends begin anew (verbs_resync.c), with chunks that became void.
  */
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "transport/verbs_parts.h"
 
 /* ---- registered memory ---- */
@@ -26,15 +26,11 @@ static void release(struct verbs_link *link, const struct weft_verbs_region **re
 
 void weft_verbs_remember(struct verbs_device *device, void *memory, size_t bytes)
 {
-    if (device->num_remembered == device->remembered_room) {
-        int room = device->remembered_room ? 2 * device->remembered_room : 16;
-        struct verbs_remembered *larger =
-            realloc(device->remembered, (size_t)room * sizeof *larger);
-        if (!larger)
-            return; // it is registered for as long as it is in use, like any memory
-        device->remembered = larger;
-        device->remembered_room = room;
-    }
+    struct verbs_remembered *larger = weft_array_grow(device->remembered, device->num_remembered,
+                                                      &device->remembered_room, sizeof *larger);
+    if (!larger)
+        return; // it is registered for as long as it is in use, like any memory
+    device->remembered = larger;
     device->remembered[device->num_remembered++] =
         (struct verbs_remembered){.start = (uintptr_t)memory, .bytes = bytes};
 }

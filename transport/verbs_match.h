@@ -37,7 +37,7 @@ struct weft_verbs_description {
 /* A pair of ports and what a QP over it needs. */
 struct weft_verbs_path {
     int own, peer;  // indices of ports
-    bool is_spare;  // shares a port with an earlier path: for when that fails
+    bool is_spare;  // shares a port with an earlier path: for when no others work
     bool is_routed; // the ports are not on one subnet
     enum ibv_mtu mtu;
     uint32_t rate_mbps; // of the slower end; 0: unknown
