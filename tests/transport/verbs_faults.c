@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/rdma_sysfs.h"
 #include "tests/transport/rig.h"
 #include "transport/verbs_parts.h"
 
@@ -39,17 +40,16 @@ static char lists[2][80]; // of the two ends
 static void find_hcas(void)
 {
     struct rig rig;
+    struct weft_sysfs files;
     rig_open(&rig, &weft_verbs_transport, 1, 1);
+    assert_int_equal(weft_sysfs_open("/", &files, NULL), WEFT_OK);
     const struct weft_verbs_ports *ports = &((struct verbs_device *)rig.devices[0])->ports;
     for (num_hcas = 0; num_hcas < ports->num_devices && num_hcas < MOST_HCAS; num_hcas++) {
-        char path[200];
         snprintf(hcas[num_hcas].name, sizeof hcas[0].name, "%.31s", ports->devices[num_hcas].name);
-        snprintf(path, sizeof path, "/sys/class/infiniband/%s/parent", hcas[num_hcas].name);
-        FILE *file = fopen(path, "r");
-        assert_non_null(file); // Soft-RoCE
-        assert_int_equal(fscanf(file, "%31s", hcas[num_hcas].interface), 1);
-        fclose(file);
+        assert_true(weft_rdma_interface(&files, hcas[num_hcas].name, hcas[num_hcas].interface,
+                                        sizeof hcas[0].interface)); // Soft-RoCE
     }
+    weft_sysfs_close(&files);
     rig_close(&rig);
 }
 
