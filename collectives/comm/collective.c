@@ -34,6 +34,7 @@ struct collective {
     int64_t begin_ns;   // for the trace
     int64_t lost_ns;    // when a connection was lost; 0: none was
 };
+_Static_assert(sizeof(struct collective) <= WEFT_OPERATION_BYTES, "fits");
 
 /* ---- mismatches ---- */
 
@@ -252,6 +253,13 @@ static weft_status collective_progress(struct weft_operation *operation)
     return WEFT_OK;
 }
 
+static void drop(struct collective *collective)
+{
+    weft_call_free(&collective->call);
+    free(collective->algorithm);
+    weft_operation_free(&collective->base);
+}
+
 static void collective_release(struct weft_operation *operation)
 {
     struct collective *collective = (struct collective *)operation;
@@ -260,9 +268,7 @@ static void collective_release(struct weft_operation *operation)
         operation->comm->flat_turns_over++;
     }
     weft_plans_return(operation->comm, &collective->planned);
-    weft_call_free(&collective->call);
-    free(collective->algorithm);
-    free(collective);
+    drop(collective);
 }
 
 static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
@@ -295,52 +301,58 @@ static const struct weft_operation_kind collective_kind = {
     .describe = collective_describe,
 };
 
-// Takes `call` on success.
-static weft_status make_collective(struct weft_comm *comm, struct weft_call *call,
+// Checked, and its path chosen.
+static weft_status make_collective(struct weft_comm *comm, const weft_op_desc *desc,
                                    struct collective **collective, struct weft_error *error)
 {
-    const weft_op_desc *desc = &call->desc;
-    struct collective *made = calloc(1, sizeof *made);
-    char *algorithm = made && desc->algorithm ? strdup(desc->algorithm) : NULL;
-    if (!made || (desc->algorithm && !algorithm)) {
-        free(made);
+    struct collective *made = weft_operation_allocate(comm->context);
+    if (!made)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an operation");
+    made->base =
+        (struct weft_operation){.kind = &collective_kind, .context = comm->context, .comm = comm};
+    weft_status status = weft_call_make(comm, desc, &made->call, error);
+    if (status != WEFT_OK) {
+        weft_operation_free(&made->base);
+        return status;
+    }
+    made->algorithm = NULL;
+    made->has_turn = false;
+    made->planned = (struct weft_planned){.run = NULL};
+    made->lost_ns = 0;
+    made->path = weft_memory_path(comm, &made->call);
+    *collective = made;
+    return WEFT_OK;
+}
+
+// It outlives the call that asked for it.
+static weft_status keep(struct collective *collective, struct weft_error *error)
+{
+    weft_op_desc *desc = &collective->call.desc;
+    int64_t limit_ns = desc->timeout_ns ? desc->timeout_ns : collective->base.comm->timeout_ns;
+    collective->base.deadline_ns = weft_deadline_after(limit_ns);
+    collective->algorithm = desc->algorithm ? strdup(desc->algorithm) : NULL;
+    if (desc->algorithm && !collective->algorithm) {
+        drop(collective);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an operation");
     }
-    int64_t timeout_ns = desc->timeout_ns ? desc->timeout_ns : comm->timeout_ns;
-    *made = (struct collective){
-        .base = {.kind = &collective_kind,
-                 .context = comm->context,
-                 .comm = comm,
-                 .deadline_ns = weft_deadline_after(timeout_ns)},
-        .call = *call,
-        .algorithm = algorithm,
-        .path = weft_memory_path(comm, call),
-    };
     // The caller's arrays may go away now; what is needed of them is in call.tables.
-    made->call.desc.send_counts = made->call.desc.recv_counts = NULL;
-    made->call.desc.algorithm = NULL;
-    *collective = made;
+    desc->send_counts = desc->recv_counts = NULL;
+    desc->algorithm = NULL;
     return WEFT_OK;
 }
 
 weft_status weft_collective_start(struct weft_comm *comm, const weft_op_desc *desc,
                                   weft_request *request, struct weft_error *error)
 {
-    struct weft_call call;
-    struct collective *collective;
-    WEFT_TRY(weft_call_make(comm, desc, &call, error));
-    weft_status status = make_collective(comm, &call, &collective, error);
-    if (status != WEFT_OK) {
-        weft_call_free(&call);
-        return status;
-    }
+    struct collective *collective = NULL;
+    WEFT_TRY(make_collective(comm, desc, &collective, error));
+    WEFT_TRY(keep(collective, error));
     return weft_operation_start(&collective->base, request);
 }
 
 weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request *request)
 {
-    struct weft_call call;
-    struct collective *collective;
+    struct collective *collective = NULL;
     weft_status status;
     if (!desc || !comm)
         return WEFT_INVALID_ARGUMENT;
@@ -349,22 +361,17 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
     bool is_alone = !request && comm->context->group_depth == 0 && comm->outstanding == 0;
     if (is_alone && weft_memory_repeat(comm, desc, &status))
         return status;
-    WEFT_TRY(weft_call_make(comm, desc, &call, &comm->error));
-    bool is_pair = weft_collective_is_pair(desc->collective);
-    if (is_pair && desc->peer == comm->rank)
-        return weft_self_submit(comm, &call, request);
-    enum weft_path path = weft_memory_path(comm, &call);
-    if (is_alone && path != WEFT_PATH_PLAN) {
-        weft_call_multiply(&call);
-        status = weft_memory_run_now(comm, path, &call);
-        weft_call_free(&call);
+    WEFT_TRY(make_collective(comm, desc, &collective, &comm->error));
+    struct weft_call *call = &collective->call;
+    bool is_own = weft_collective_is_pair(call->desc.collective) && call->desc.peer == comm->rank;
+    if (is_own || (is_alone && collective->path != WEFT_PATH_PLAN)) {
+        weft_call_multiply(call);
+        status = is_own ? weft_self_submit(comm, call, request)
+                        : weft_memory_run_now(comm, collective->path, call);
+        drop(collective);
         return status;
     }
-    status = make_collective(comm, &call, &collective, &comm->error);
-    if (status != WEFT_OK) {
-        weft_call_free(&call);
-        return status;
-    }
+    WEFT_TRY(keep(collective, &comm->error));
     return weft_operation_submit(&collective->base, request);
 }
 

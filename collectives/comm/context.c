@@ -184,19 +184,29 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
     return status == WEFT_OK ? status : weft_fail_prefix(error, "WEFT_TRANSPORTS");
 }
 
+static weft_status read_spin(struct weft_context *context, struct weft_error *error)
+{
+    static const char *const names[] = {
+        [WEFT_SPIN_AUTO] = "auto",
+        [WEFT_SPIN_ALWAYS] = "spin",
+        [WEFT_SPIN_NEVER] = "yield",
+        [WEFT_SPIN_SLEEP] = "sleep",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i], context->config.spin)) {
+            context->spin = (enum weft_spin)i;
+            return WEFT_OK;
+        }
+    return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                     "WEFT_SPIN: '%.32s' is none of auto spin yield sleep", context->config.spin);
+}
+
 static weft_status open_context(struct weft_context *context, struct weft_error *error)
 {
     context->sharing_device = -1;
     context->poll = context->wake = -1;
     WEFT_TRY(weft_config_load(&context->config, error));
-    static const char *const policies[] = {"auto", "spin", "yield", "sleep"};
-    bool is_policy = false;
-    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
-        is_policy |= !strcmp(policies[i], context->config.spin);
-    if (!is_policy)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                         "WEFT_SPIN: '%.32s' is none of auto spin yield sleep",
-                         context->config.spin);
+    WEFT_TRY(read_spin(context, error));
     if (getrandom(context->process_id, sizeof context->process_id, 0) !=
         (ssize_t)sizeof context->process_id)
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));
@@ -342,6 +352,11 @@ void weft_context_destroy(weft_context **context)
         close(old->wake);
     if (old->poll >= 0)
         close(old->poll);
+    while (old->spare_operations) {
+        struct weft_operation *next = old->spare_operations->next;
+        free(old->spare_operations);
+        old->spare_operations = next;
+    }
     weft_config_free(&old->config);
     free(old);
     *context = NULL;
@@ -463,12 +478,11 @@ void weft_context_relax(void)
 
 void weft_context_backoff(struct weft_context *context, int idle)
 {
-    const char *policy = context->config.spin;
-    bool may_spin =
-        !strcmp(policy, "spin") || (!strcmp(policy, "auto") && !context->is_oversubscribed);
+    bool may_spin = context->spin == WEFT_SPIN_ALWAYS ||
+                    (context->spin == WEFT_SPIN_AUTO && !context->is_oversubscribed);
     int spins = may_spin ? SPIN_ROUNDS : 0;
-    int yields = strcmp(policy, "sleep") ? YIELD_ROUNDS : 0;
-    if (idle < spins || !strcmp(policy, "spin"))
+    int yields = context->spin == WEFT_SPIN_SLEEP ? 0 : YIELD_ROUNDS;
+    if (idle < spins || context->spin == WEFT_SPIN_ALWAYS)
         weft_context_relax();
     else if (idle < spins + yields)
         sched_yield();

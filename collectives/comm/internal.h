@@ -63,6 +63,11 @@ struct weft_operation {
     bool is_started;
 };
 
+/* WEFT_OPERATION_BYTES for an operation, with anything in them; NULL: there is no memory. Some of
+ * those that are over are kept for the next. */
+enum { WEFT_OPERATION_BYTES = 1024 };
+void *weft_operation_allocate(struct weft_context *context);
+void weft_operation_free(struct weft_operation *operation);
 /* Takes the operation (always released in the end). Outside groups: starts it, and with `request`
  * NULL waits for it. */
 weft_status weft_operation_submit(struct weft_operation *operation, weft_request *request);
@@ -85,8 +90,12 @@ struct weft_served {
     struct weft_served *next;
 };
 
+/* Of those who wait. */
+enum weft_spin { WEFT_SPIN_AUTO, WEFT_SPIN_ALWAYS, WEFT_SPIN_NEVER, WEFT_SPIN_SLEEP };
+
 struct weft_context {
     struct weft_config config;
+    enum weft_spin spin; // of config
     struct weft_error error;
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     uint64_t machine_id, host_id;
@@ -104,6 +113,8 @@ struct weft_context {
     struct weft_rendezvous *rendezvous; // with the launcher's other ranks; kept to the end
     struct weft_operation *operations;  // in flight
     struct weft_operation *group_first, *group_last;
+    struct weft_operation *spare_operations; // memory of operations that are over
+    int num_spare_operations;
     int group_depth;
     int num_cores;                   // this process may run on, by affinity and quota
     uint64_t cores[WEFT_CORE_WORDS]; // which, by affinity

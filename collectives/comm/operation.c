@@ -15,6 +15,33 @@
 #include "collectives/comm/progress.h"
 
 enum { REQUEST_OPERATION, REQUEST_STATUS, REQUEST_CONTEXT };
+enum { SPARE_OPERATIONS = 64 };
+
+/* ---- memory ---- */
+
+void *weft_operation_allocate(struct weft_context *context)
+{
+    struct weft_operation *spare = context->spare_operations;
+    if (!spare)
+        return malloc(WEFT_OPERATION_BYTES);
+    context->spare_operations = spare->next;
+    context->num_spare_operations--;
+    return spare;
+}
+
+void weft_operation_free(struct weft_operation *operation)
+{
+    struct weft_context *context = operation->context;
+    if (context->num_spare_operations == SPARE_OPERATIONS) {
+        free(operation);
+        return;
+    }
+    operation->next = context->spare_operations;
+    context->spare_operations = operation;
+    context->num_spare_operations++;
+}
+
+/* ---- requests ---- */
 
 static void set_request(weft_request *request, struct weft_operation *operation, weft_status status,
                         struct weft_context *context)
@@ -60,6 +87,7 @@ struct group {
     int open; // operations that have not ended, plus one until all are started
     weft_status status;
 };
+_Static_assert(sizeof(struct group) <= WEFT_OPERATION_BYTES, "fits");
 
 static void end(struct weft_operation *operation, weft_status status)
 {
@@ -224,7 +252,7 @@ static void group_release(struct weft_operation *operation)
     for (struct weft_operation *o = context->operations; o; o = o->next)
         if (o->group == operation)
             o->group = NULL;
-    free(operation);
+    weft_operation_free(operation);
 }
 
 static void group_describe(const struct weft_operation *operation, char *text, size_t bytes)
@@ -262,7 +290,7 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
             set_request(request, NULL, WEFT_OK, context);
         return WEFT_OK;
     }
-    struct group *group = calloc(1, sizeof *group);
+    struct group *group = weft_operation_allocate(context);
     struct weft_operation *list = context->group_first;
     context->group_first = context->group_last = NULL;
     weft_request local;

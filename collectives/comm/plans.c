@@ -95,6 +95,9 @@ static weft_status find_forced(const struct weft_comm *comm, const struct weft_k
     struct weft_forced forced;
     if (name)
         return weft_algorithm_require(name, key, comm->layout, algorithm, error);
+    *algorithm = NULL;
+    if (!*comm->context->config.algorithm)
+        return WEFT_OK;
     WEFT_TRY(weft_forced_parse(comm->context->config.algorithm, &forced, error));
     const struct weft_algorithm *wish = forced.algorithms[key->collective];
     *algorithm = wish && !weft_algorithm_refusal(wish, key, comm->layout) ? wish : NULL;

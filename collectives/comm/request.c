@@ -105,7 +105,7 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
 static const size_t old_desc_bytes[] = {offsetof(weft_op_desc, num_leaves),
                                         offsetof(weft_op_desc, scalar)};
 
-// Of any version of the struct that was released.
+// Of any version of the struct that was released; *desc is all zero.
 static weft_status read_desc(const weft_op_desc *given, weft_op_desc *desc,
                              struct weft_error *error)
 {
@@ -114,8 +114,10 @@ static weft_status read_desc(const weft_op_desc *given, weft_op_desc *desc,
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "weft_op_desc.struct_bytes is %zu, not %zu, %zu or %zu", bytes,
                          sizeof *desc, old_desc_bytes[1], old_desc_bytes[0]);
-    *desc = (weft_op_desc){.num_leaves = 0};
-    memcpy(desc, given, bytes);
+    if (bytes == sizeof *desc)
+        *desc = *given;
+    else
+        memcpy(desc, given, bytes);
     desc->struct_bytes = sizeof *desc;
     return WEFT_OK;
 }
@@ -322,20 +324,19 @@ static weft_status copy_leaves(struct weft_call *call, struct weft_shape *shape,
     return WEFT_OK;
 }
 
-weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
+weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *given,
                            struct weft_call *call, struct weft_error *error)
 {
-    weft_op_desc whole;
-    WEFT_TRY(read_desc(desc, &whole, error));
-    desc = &whole;
+    weft_op_desc *desc = &call->desc;
+    *call = (struct weft_call){.signature = 0};
+    WEFT_TRY(read_desc(given, desc, error));
     WEFT_TRY(check_desc(comm, desc, error));
-    *call = (struct weft_call){.desc = *desc};
     if (desc->collective == WEFT_BARRIER) {
-        call->desc.dtype = WEFT_UINT8;
-        call->desc.count = 0;
+        desc->dtype = WEFT_UINT8;
+        desc->count = 0;
     }
     if (!really_reduces(desc->collective))
-        call->desc.op = WEFT_SUM; // what there is for every type, though nothing asks for it
+        desc->op = WEFT_SUM; // what there is for every type, though nothing asks for it
     bool is_pair = weft_collective_is_pair(desc->collective);
     int root = is_pair ? desc->peer : has_root(desc->collective) ? desc->root : 0;
     struct weft_shape shape = {.collective = desc->collective,

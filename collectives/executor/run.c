@@ -42,9 +42,9 @@ static void fold(struct weft_run *run, uint32_t number, char *into, size_t bytes
     size_t count = bytes / run->launch.element_bytes;
     const char *values[WEFT_REFS_LIMIT];
     for (int i = 0; i < step->num_sources; i++) {
-        const struct weft_ref *ref = weft_step_source(run->program, step, i);
-        values[i] = ref->space == WEFT_LANE ? weft_run_stage(run, number, 1 + i)
-                                            : weft_run_address(run, ref);
+        uint32_t ref = step->first_ref + (uint32_t)i;
+        values[i] = run->program->refs[ref].space == WEFT_LANE ? weft_run_stage(run, number, 1 + i)
+                                                               : weft_run_address(run, ref);
     }
     if (step->num_sources == 1) {
         copy(into, values[0], bytes);
@@ -94,8 +94,8 @@ static void send_value(struct weft_run *run, uint32_t number, char *value, size_
     const struct weft_step *step = &run->program->steps[number];
     struct step_state *state = &run->states[number];
     state->phase = SENDING;
-    state->pending_messages = (uint16_t)(weft_run_lane_destinations(run, step) + 1);
-    for (int i = 0; i < step->num_destinations; i++) {
+    state->pending_messages = (uint16_t)(run->forms[number].lane_destinations + 1);
+    for (int i = 0; i < step->num_destinations && run->forms[number].lane_destinations; i++) {
         uint32_t ref = step->first_ref + step->num_sources + (uint32_t)i;
         if (run->program->refs[ref].space != WEFT_LANE)
             continue;
@@ -112,21 +112,12 @@ static void send_value(struct weft_run *run, uint32_t number, char *value, size_
         complete_step(run, number);
 }
 
-static const struct weft_ref *first_memory_destination(const struct weft_run *run,
-                                                       const struct weft_step *step)
-{
-    for (int i = 0; i < step->num_destinations; i++)
-        if (weft_step_destination(run->program, step, i)->space != WEFT_LANE)
-            return weft_step_destination(run->program, step, i);
-    return NULL;
-}
-
 static bool is_later_source(const struct weft_run *run, const struct weft_step *step,
                             const char *place)
 {
     for (int i = 2; i < step->num_sources; i++) {
-        const struct weft_ref *ref = weft_step_source(run->program, step, i);
-        if (ref->space != WEFT_LANE && weft_run_address(run, ref) == place)
+        uint32_t ref = step->first_ref + (uint32_t)i;
+        if (run->program->refs[ref].space != WEFT_LANE && weft_run_address(run, ref) == place)
             return true;
     }
     return false;
@@ -136,28 +127,27 @@ static bool is_later_source(const struct weft_run *run, const struct weft_step *
 static void execute(struct weft_run *run, uint32_t number)
 {
     const struct weft_step *step = &run->program->steps[number];
-    const struct weft_ref *destination = first_memory_destination(run, step);
-    size_t bytes = weft_run_step_bytes(run, step);
-    int lanes = weft_run_lane_sources(run, step);
-    bool is_staged = weft_run_needs_stages(
-        step, lanes, step->num_destinations - weft_run_lane_destinations(run, step));
+    const struct step_form *form = &run->forms[number];
+    bool has_place = form->destination != NO_REFERENCE;
+    size_t bytes = run->step_bytes[number];
     char *value;
-    if (!is_staged && lanes > 0) {
-        value = weft_run_address(run, destination); // received, or combined by the sink, in place
-    } else if (!is_staged && !destination) {
-        value = weft_run_address(run, weft_step_source(run->program, step, 0));
+    if (!form->is_staged && form->lane_sources > 0) {
+        value = weft_run_address(run, form->destination); // received, or combined by the sink
+    } else if (!form->is_staged && !has_place) {
+        value = weft_run_address(run, step->first_ref);
     } else {
-        value = destination ? weft_run_address(run, destination) : weft_run_stage(run, number, 0);
-        if (is_staged && destination && is_later_source(run, step, value)) {
+        value =
+            has_place ? weft_run_address(run, form->destination) : weft_run_stage(run, number, 0);
+        if (form->is_staged && has_place && is_later_source(run, step, value)) {
             fold(run, number, weft_run_stage(run, number, 0), bytes);
             copy(value, weft_run_stage(run, number, 0), bytes);
         } else {
             fold(run, number, value, bytes);
         }
     }
-    for (int i = 0; i < step->num_destinations; i++) {
-        const struct weft_ref *ref = weft_step_destination(run->program, step, i);
-        if (ref->space != WEFT_LANE && ref != destination)
+    for (uint32_t i = 0; has_place && i < step->num_destinations; i++) {
+        uint32_t ref = step->first_ref + step->num_sources + i;
+        if (run->program->refs[ref].space != WEFT_LANE && ref != form->destination)
             copy(weft_run_address(run, ref), value, bytes);
     }
     send_value(run, number, value, bytes);
@@ -190,11 +180,8 @@ static void combine_fragment(void *argument, size_t offset, const void *data, si
     struct run_transfer *mine = argument;
     struct weft_run *run = mine->run;
     const struct weft_step *step = &run->program->steps[mine->step];
-    const struct weft_ref *other = weft_step_source(run->program, step, 0);
-    if (other->space == WEFT_LANE)
-        other = weft_step_source(run->program, step, 1);
-    const struct weft_ref *destination = first_memory_destination(run, step);
-    run->launch.reduce(weft_run_address(run, destination) + offset,
+    uint32_t other = step->first_ref + (run->program->refs[step->first_ref].space == WEFT_LANE);
+    run->launch.reduce(weft_run_address(run, run->forms[mine->step].destination) + offset,
                        weft_run_address(run, other) + offset, data,
                        bytes / run->launch.element_bytes);
 }
@@ -202,23 +189,20 @@ static void combine_fragment(void *argument, size_t offset, const void *data, si
 static void receive(struct weft_run *run, uint32_t number)
 {
     const struct weft_step *step = &run->program->steps[number];
-    const struct weft_ref *destination = first_memory_destination(run, step);
-    size_t bytes = weft_run_step_bytes(run, step);
-    int lanes = weft_run_lane_sources(run, step);
-    bool is_staged = weft_run_needs_stages(
-        step, lanes, step->num_destinations - weft_run_lane_destinations(run, step));
+    const struct step_form *form = &run->forms[number];
     struct step_state *state = &run->states[number];
     state->phase = RECEIVING;
-    state->pending_messages = (uint16_t)(lanes + 1);
+    state->pending_messages = (uint16_t)(form->lane_sources + 1);
     for (int i = 0; i < step->num_sources; i++) {
         uint32_t ref = step->first_ref + (uint32_t)i;
         if (run->program->refs[ref].space != WEFT_LANE)
             continue;
-        bool combines = !is_staged && step->num_sources == 2;
-        void *data = is_staged ? weft_run_stage(run, number, 1 + i)
-                               : (combines ? NULL : (void *)weft_run_address(run, destination));
-        weft_status status =
-            post(run, number, ref, false, data, bytes, combines ? combine_fragment : NULL);
+        bool combines = !form->is_staged && step->num_sources == 2;
+        void *data = form->is_staged
+                         ? weft_run_stage(run, number, 1 + i)
+                         : (combines ? NULL : (void *)weft_run_address(run, form->destination));
+        weft_status status = post(run, number, ref, false, data, run->step_bytes[number],
+                                  combines ? combine_fragment : NULL);
         if (status != WEFT_OK) {
             finish(run, status);
             return;
@@ -238,7 +222,7 @@ static bool post_next(struct weft_run *run, uint32_t channel)
     if (run->states[number].pending_dependencies)
         return false;
     run->next[channel]++;
-    if (weft_run_lane_sources(run, &run->program->steps[number]) > 0)
+    if (run->forms[number].lane_sources > 0)
         receive(run, number);
     else
         execute(run, number);

@@ -1,6 +1,6 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * A run's tables, made once per plan, and its memory, laid out once per launch.
+ * A run's tables, made once per plan, and its memory, laid out when sizes change.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +100,46 @@ static weft_status index_messages(struct weft_run *run)
     return run->transfers ? WEFT_OK : WEFT_OUT_OF_MEMORY;
 }
 
+// Received values that cannot go straight to their place need room of their own.
+static struct step_form form_of(const struct weft_program *program, const struct weft_step *step)
+{
+    struct step_form form = {.destination = NO_REFERENCE};
+    for (uint32_t i = 0; i < step->num_sources; i++)
+        form.lane_sources += program->refs[step->first_ref + i].space == WEFT_LANE;
+    for (uint32_t i = step->num_destinations; i-- > 0;) {
+        uint32_t number = step->first_ref + step->num_sources + i;
+        if (program->refs[number].space == WEFT_LANE)
+            form.lane_destinations++;
+        else
+            form.destination = number;
+    }
+    bool has_place = form.destination != NO_REFERENCE;
+    form.is_staged = step->num_sources > 2 || form.lane_sources > 1 ||
+                     (!has_place && (form.lane_sources > 0 || step->num_sources > 1));
+    return form;
+}
+
+static bool allocate(struct weft_run *run)
+{
+    const struct weft_program *program = run->program;
+    size_t steps = program->num_steps, refs = program->num_refs;
+    run->dependents_first = calloc(steps + 2, sizeof(uint32_t));
+    run->dependents = malloc(((size_t)program->num_dependencies + 1) * sizeof(uint32_t));
+    run->channel_first = malloc(((size_t)program->num_channels + 1) * sizeof(uint32_t));
+    run->channel_steps = malloc((steps + 1) * sizeof(uint32_t));
+    run->message_index = malloc((refs + 1) * sizeof(uint32_t));
+    run->lane_hash = malloc((refs + 1) * sizeof(uint64_t));
+    run->transfer_of = malloc((refs + 1) * sizeof(uint32_t));
+    run->forms = malloc((steps + 1) * sizeof *run->forms);
+    run->offset = malloc((refs + 1) * sizeof(size_t));
+    run->step_bytes = malloc((steps + 1) * sizeof(size_t));
+    run->states = calloc(steps + 1, sizeof *run->states);
+    run->scratch_offset = malloc(((size_t)program->num_scratch + 1) * sizeof(size_t));
+    return run->dependents_first && run->dependents && run->channel_first && run->channel_steps &&
+           run->message_index && run->lane_hash && run->transfer_of && run->forms && run->offset &&
+           run->step_bytes && run->states && run->scratch_offset;
+}
+
 weft_status weft_run_create(const struct weft_plan *plan, struct weft_run **run,
                             struct weft_error *error)
 {
@@ -107,26 +147,16 @@ weft_status weft_run_create(const struct weft_plan *plan, struct weft_run **run,
     struct weft_run *made = calloc(1, sizeof *made);
     if (!made)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a run");
-    size_t steps = program->num_steps, refs = program->num_refs;
     made->plan = plan;
     made->program = program;
     made->is_idle = true;
     made->failed_peer = -1;
-    made->dependents_first = calloc(steps + 2, sizeof(uint32_t));
-    made->dependents = malloc(((size_t)program->num_dependencies + 1) * sizeof(uint32_t));
-    made->channel_first = malloc(((size_t)program->num_channels + 1) * sizeof(uint32_t));
-    made->channel_steps = malloc((steps + 1) * sizeof(uint32_t));
-    made->message_index = malloc((refs + 1) * sizeof(uint32_t));
-    made->lane_hash = malloc((refs + 1) * sizeof(uint64_t));
-    made->transfer_of = malloc((refs + 1) * sizeof(uint32_t));
-    made->states = calloc(steps + 1, sizeof *made->states);
-    made->scratch_offset = malloc(((size_t)program->num_scratch + 1) * sizeof(size_t));
-    if (!made->dependents_first || !made->dependents || !made->channel_first ||
-        !made->channel_steps || !made->message_index || !made->lane_hash || !made->transfer_of ||
-        !made->states || !made->scratch_offset || index_messages(made) != WEFT_OK) {
+    if (!allocate(made) || index_messages(made) != WEFT_OK) {
         weft_run_destroy(&made);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a run");
     }
+    for (uint32_t s = 0; s < program->num_steps; s++)
+        made->forms[s] = form_of(program, &program->steps[s]);
     index_dependents(made);
     index_channels(made);
     *run = made;
@@ -140,9 +170,11 @@ void weft_run_destroy(struct weft_run **run)
         return;
     if (!old->is_idle)
         weft_run_cancel(old);
-    void *parts[] = {old->dependents_first, old->dependents, old->channel_first, old->channel_steps,
-                     old->message_index,    old->lane_hash,  old->transfer_of,   old->states,
-                     old->scratch_offset,   old->transfers,  old->scratch};
+    void *parts[] = {old->dependents_first, old->dependents,    old->channel_first,
+                     old->channel_steps,    old->message_index, old->lane_hash,
+                     old->transfer_of,      old->forms,         old->offset,
+                     old->step_bytes,       old->states,        old->scratch_offset,
+                     old->transfers,        old->scratch};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(old);
@@ -164,62 +196,27 @@ static size_t offset_bytes(const struct weft_run *run, enum weft_space space, ui
            weft_sizes_offset(&run->program->shape, &run->launch.sizes, space, cell);
 }
 
-size_t weft_run_step_bytes(const struct weft_run *run, const struct weft_step *step)
+static void lay_out_references(struct weft_run *run)
 {
-    const struct weft_ref *ref = &run->program->refs[step->first_ref];
-    while (ref->space == WEFT_LANE) // a valid step has a memory reference
-        ref++;
-    return offset_bytes(run, ref->space, ref->index + step->num_cells) -
-           offset_bytes(run, ref->space, ref->index);
-}
-
-char *weft_run_address(const struct weft_run *run, const struct weft_ref *ref)
-{
-    const struct weft_shape *shape = &run->program->shape;
-    switch ((enum weft_space)ref->space) {
-    case WEFT_INPUT:
-        return (char *)run->launch.send + offset_bytes(run, WEFT_INPUT, ref->index) -
-               offset_bytes(run, WEFT_INPUT, weft_shape_input(shape).first);
-    case WEFT_OUTPUT:
-        return (char *)run->launch.recv + offset_bytes(run, WEFT_OUTPUT, ref->index) -
-               offset_bytes(run, WEFT_OUTPUT, weft_shape_output(shape).first);
-    case WEFT_SCRATCH:
-        return run->scratch + run->scratch_offset[ref->index];
-    case WEFT_LANE:
-    case WEFT_NUM_SPACES:
-        break;
+    const struct weft_program *program = run->program;
+    const size_t first[WEFT_LANE] = {
+        offset_bytes(run, WEFT_INPUT, weft_shape_input(&program->shape).first),
+        offset_bytes(run, WEFT_OUTPUT, weft_shape_output(&program->shape).first), 0};
+    for (uint32_t s = 0; s < program->num_steps; s++) {
+        const struct weft_step *step = &program->steps[s];
+        for (uint32_t i = step->num_sources + step->num_destinations; i-- > 0;) {
+            const struct weft_ref *ref = &program->refs[step->first_ref + i];
+            if (ref->space == WEFT_LANE)
+                continue;
+            size_t offset = offset_bytes(run, ref->space, ref->index);
+            run->offset[step->first_ref + i] = offset - first[ref->space];
+            run->step_bytes[s] =
+                offset_bytes(run, ref->space, ref->index + step->num_cells) - offset;
+        }
     }
-    return NULL;
 }
 
-// Which references need room of their own: received values that cannot go straight to their place.
-bool weft_run_needs_stages(const struct weft_step *step, int lanes, int memory_destinations)
-{
-    return step->num_sources > 2 || lanes > 1 || (memory_destinations == 0 && lanes > 0) ||
-           (memory_destinations == 0 && step->num_sources > 1);
-}
-
-static int count_lanes(const struct weft_run *run, uint32_t first_ref, int count)
-{
-    int lanes = 0;
-    for (int i = 0; i < count; i++)
-        lanes += run->program->refs[first_ref + (uint32_t)i].space == WEFT_LANE;
-    return lanes;
-}
-
-int weft_run_lane_sources(const struct weft_run *run, const struct weft_step *step)
-{
-    return count_lanes(run, step->first_ref, step->num_sources);
-}
-
-int weft_run_lane_destinations(const struct weft_run *run, const struct weft_step *step)
-{
-    return count_lanes(run, step->first_ref + step->num_sources, step->num_destinations);
-}
-
-// Stage 0 of a step takes its result, stage 1 + i its i-th source. Allocated behind the scratch
-// cells, per step that needs any; `value` of the step's state keeps the place until it executes.
-weft_status weft_run_lay_out(struct weft_run *run, struct weft_error *error)
+static void lay_out_scratch(struct weft_run *run)
 {
     const struct weft_program *program = run->program;
     size_t used = 0;
@@ -230,19 +227,26 @@ weft_status weft_run_lay_out(struct weft_run *run, struct weft_error *error)
                 offset_bytes(run, like->space, like->cell);
     }
     run->scratch_offset[program->num_scratch] = used;
-    const size_t first_stage = (used + 63) & ~(size_t)63;
+}
+
+static size_t room_of(const struct weft_run *run, uint32_t step)
+{
+    return (run->step_bytes[step] + 63) & ~(size_t)63;
+}
+
+// Behind the scratch cells, for each step that needs any; `value` of its state keeps the place.
+static weft_status lay_out_stages(struct weft_run *run, struct weft_error *error)
+{
+    const struct weft_program *program = run->program;
+    const size_t first = (run->scratch_offset[program->num_scratch] + 63) & ~(size_t)63;
     for (int pass = 0; pass < 2; pass++) {
-        used = first_stage;
+        size_t used = first;
         for (uint32_t s = 0; s < program->num_steps; s++) {
-            const struct weft_step *step = &program->steps[s];
-            int outgoing = weft_run_lane_destinations(run, step);
-            if (!weft_run_needs_stages(step, weft_run_lane_sources(run, step),
-                                       step->num_destinations - outgoing))
+            if (!run->forms[s].is_staged)
                 continue;
             if (pass == 1)
                 run->states[s].value = run->scratch + used;
-            used += (1 + (size_t)step->num_sources) *
-                    ((weft_run_step_bytes(run, step) + 63) & ~(size_t)63);
+            used += (1 + (size_t)program->steps[s].num_sources) * room_of(run, s);
         }
         if (pass == 0 && used > run->scratch_room) {
             char *larger = realloc(run->scratch, used);
@@ -256,8 +260,34 @@ weft_status weft_run_lay_out(struct weft_run *run, struct weft_error *error)
     return WEFT_OK;
 }
 
+// Tables of sizes may have changed in place.
+static bool is_laid_out_so(const struct weft_run *run)
+{
+    const struct weft_launch *launch = &run->launch;
+    return run->is_laid_out && !launch->sizes.input_ends && !launch->sizes.output_ends &&
+           !run->laid_sizes.input_ends && !run->laid_sizes.output_ends &&
+           run->laid_sizes.count == launch->sizes.count &&
+           run->laid_element_bytes == launch->element_bytes;
+}
+
+weft_status weft_run_lay_out(struct weft_run *run, struct weft_error *error)
+{
+    if (!is_laid_out_so(run)) {
+        run->is_laid_out = false;
+        lay_out_scratch(run);
+        lay_out_references(run);
+        WEFT_TRY(lay_out_stages(run, error));
+        run->laid_sizes = run->launch.sizes;
+        run->laid_element_bytes = run->launch.element_bytes;
+        run->is_laid_out = true;
+    }
+    run->bases[WEFT_INPUT] = (char *)run->launch.send;
+    run->bases[WEFT_OUTPUT] = run->launch.recv;
+    run->bases[WEFT_SCRATCH] = run->scratch;
+    return WEFT_OK;
+}
+
 char *weft_run_stage(const struct weft_run *run, uint32_t step, int number)
 {
-    size_t bytes = (weft_run_step_bytes(run, &run->program->steps[step]) + 63) & ~(size_t)63;
-    return run->states[step].value + (size_t)number * bytes;
+    return run->states[step].value + (size_t)number * room_of(run, step);
 }

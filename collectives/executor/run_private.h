@@ -16,6 +16,14 @@ struct step_state {
     char *value; // where the step's result is, once it has one
 };
 
+/* Of a step, as its plan has it. */
+struct step_form {
+    uint16_t lane_sources, lane_destinations;
+    bool is_staged;       // received values need room of their own: they cannot go to their place
+    uint32_t destination; // its first reference to memory among destinations; NO_REFERENCE: none
+};
+enum { NO_REFERENCE = UINT32_MAX };
+
 struct run_transfer {
     struct weft_transfer transfer;
     struct weft_run *run;
@@ -42,8 +50,17 @@ struct weft_run {
     uint32_t *message_index; // (refs) k of the k-th message of the lane
     uint64_t *lane_hash;     // (refs)
     uint32_t *transfer_of;   // (refs) number in transfers
+    struct step_form *forms; // (steps)
+
+    // Per size.
+    bool is_laid_out;
+    struct weft_sizes laid_sizes;
+    size_t laid_element_bytes;
+    size_t *offset;     // (refs) bytes from the beginning of its memory; not of lanes
+    size_t *step_bytes; // (steps) of its extent
 
     // Per launch.
+    char *bases[WEFT_LANE]; // input, output, scratch
     struct step_state *states;
     struct run_transfer *transfers;
     uint32_t num_transfers;
@@ -53,18 +70,15 @@ struct weft_run {
     size_t scratch_room;
 };
 
-/* Bytes of the extent of a step, in the current launch. */
-size_t weft_run_step_bytes(const struct weft_run *run, const struct weft_step *step);
-/* Where a memory reference is; NULL for a lane. */
-char *weft_run_address(const struct weft_run *run, const struct weft_ref *ref);
-int weft_run_lane_sources(const struct weft_run *run, const struct weft_step *step);
-int weft_run_lane_destinations(const struct weft_run *run, const struct weft_step *step);
-/* Whether received values of a step need room of their own: they cannot go straight to their place.
- */
-bool weft_run_needs_stages(const struct weft_step *step, int lanes, int memory_destinations);
+/* Where a reference to memory is. */
+static inline char *weft_run_address(const struct weft_run *run, uint32_t number)
+{
+    return run->bases[run->program->refs[number].space] + run->offset[number];
+}
 /* Room 0 of a step takes its result, room 1 + i its i-th source. */
 char *weft_run_stage(const struct weft_run *run, uint32_t step, int number);
-/* Lays out scratch cells and stages for the current launch. Errors: OUT_OF_MEMORY. */
+/* Where everything is in the current launch; nothing is worked out again for equal sizes. Errors:
+ * OUT_OF_MEMORY. */
 weft_status weft_run_lay_out(struct weft_run *run, struct weft_error *error);
 
 #endif
