@@ -68,11 +68,12 @@ static void set_collective(struct bench_options *options, struct argp_state *sta
     weft_collective found = WEFT_SEND;
     if (options->has_collective)
         argp_error(state, "unexpected argument '%s'", name);
-    if (strcmp(name, "send_recv") != 0 &&
+    options->settings.in_turns = strcmp(name, "ping_pong") == 0;
+    if (strcmp(name, "send_recv") != 0 && !options->settings.in_turns &&
         (weft_collective_from_name(name, &found, &error) != WEFT_OK || !is_timed(found)))
         argp_error(state,
                    "'%s' is none of all_reduce all_gather reduce_scatter broadcast reduce "
-                   "all_to_all gather scatter send_recv",
+                   "all_to_all gather scatter send_recv ping_pong",
                    name);
     options->settings.collective = found;
     options->has_collective = true;
@@ -134,7 +135,8 @@ static void check_together(struct bench_options *options, struct argp_state *sta
         argp_error(state, "--order reproducible is for all_reduce, reduce_scatter and reduce");
     else if (options->tunes && (settings->collective == WEFT_SEND || settings->algorithm))
         argp_error(state,
-                   "--tune compares algorithms of a collective: no send_recv, no --algorithm");
+                   "--tune compares algorithms of a collective: no send_recv, no ping_pong, no "
+                   "--algorithm");
     else if (options->tunes && (settings->dtype < 0 || settings->op < 0 || settings->root < 0))
         argp_error(state, "--tune takes one type, one operation and one root, not all");
     else if (options->tunes && !strcmp(settings->format, "csv"))
@@ -267,8 +269,8 @@ static const struct argp parser = {
     .parser = parse_option,
     .args_doc = "COLLECTIVE",
     .doc = "Time a collective and check its result: all_reduce, all_gather, reduce_scatter, "
-           "broadcast, reduce, all_to_all, gather, scatter or send_recv. Sizes are of the larger "
-           "side."
+           "broadcast, reduce, all_to_all, gather, scatter, send_recv or ping_pong. Sizes are of "
+           "the larger side."
            "\vOptions and columns are those of nccl-tests; GB/s is 10^9 bytes per second, busbw is "
            "what each link carries. Lines that begin with '#' are for people.\n\n"
            "Exits with 1 when any element on any rank is wrong.",

@@ -291,7 +291,7 @@ static int source_of(const struct weft_bench_case *c, size_t block)
     case WEFT_SCATTER:
         return c->root;
     case WEFT_SEND:
-        return (c->rank + c->num_ranks - 1) % c->num_ranks;
+        return c->in_turns ? c->rank ^ 1 : (c->rank + c->num_ranks - 1) % c->num_ranks;
     default:
         return (int)block;
     }

@@ -8,10 +8,13 @@
 #ifndef WEFT_TOOLS_BENCH_DATA_H
 #define WEFT_TOOLS_BENCH_DATA_H
 
+#include <stdbool.h>
+
 #include "weft/weft.h"
 
 struct weft_bench_case {
-    weft_collective collective; // WEFT_SEND: send to the next rank, receive from the one before
+    weft_collective collective; // WEFT_SEND: send to the next rank, receive from the one before,
+    bool in_turns;              // or: ranks 0 and 1, 2 and 3, ... send to each other in turns
     weft_dtype dtype;
     weft_op op;
     int root;

@@ -62,8 +62,14 @@ static weft_status submit(struct bench *bench, const struct weft_bench_case *c,
     if (c->collective != WEFT_SEND)
         return check(bench, weft_submit(bench->comm, desc, NULL), "the operation");
     struct weft_op_desc send = *desc, recv = *desc;
-    send.peer = (c->rank + 1) % c->num_ranks;
     recv.collective = WEFT_RECV;
+    if (c->in_turns) {
+        bool is_first = c->rank % 2 == 0;
+        send.peer = recv.peer = c->rank ^ 1;
+        WEFT_TRY(check(bench, weft_submit(bench->comm, is_first ? &send : &recv, NULL), "ping"));
+        return check(bench, weft_submit(bench->comm, is_first ? &recv : &send, NULL), "pong");
+    }
+    send.peer = (c->rank + 1) % c->num_ranks;
     recv.peer = (c->rank + c->num_ranks - 1) % c->num_ranks;
     WEFT_TRY(check(bench, weft_group_begin(bench->context), "group"));
     weft_status sent = weft_submit(bench->comm, &send, NULL);
@@ -136,6 +142,12 @@ static weft_op_desc free_order(const weft_op_desc *desc)
     return other;
 }
 
+// Messages one after another in a call: its time is that of one.
+static int ways(const struct weft_bench_case *c)
+{
+    return c->in_turns ? 2 : 1;
+}
+
 // Without reading the clock in between, which takes a tenth of the shortest operations' time.
 static weft_status time_whole_loop(struct bench *bench, const struct weft_bench_case *c,
                                    const struct weft_op_desc *desc, double *mean_us)
@@ -145,6 +157,7 @@ static weft_status time_whole_loop(struct bench *bench, const struct weft_bench_
     for (int i = 0; i < bench->settings->iterations; i++)
         WEFT_TRY(submit(bench, c, desc));
     double mine = (double)(weft_clock_ns() - begin) / 1e3 / bench->settings->iterations, sum;
+    mine /= ways(c);
     WEFT_TRY(check(bench,
                    weft_all_reduce(&mine, &sum, 1, WEFT_FLOAT64, WEFT_SUM, bench->comm, NULL),
                    "averaging the times"));
@@ -167,8 +180,8 @@ static weft_status time_loop(struct bench *bench, const struct weft_bench_case *
     for (size_t i = 0; i < iterations; i++) {
         WEFT_TRY(submit(bench, c, desc));
         int64_t now = weft_clock_ns();
-        bench->times_ns[i] = now - last;
-        sums_ns[0] += now - last;
+        bench->times_ns[i] = (now - last) / ways(c);
+        sums_ns[0] += bench->times_ns[i];
         last = now;
         if (desc->order == WEFT_ORDER_FREE)
             continue;
@@ -287,8 +300,9 @@ static weft_status print_header(struct bench *bench)
         }
         struct weft_bench_header header = {
             .version = version,
-            .collective =
-                s->collective == WEFT_SEND ? "send_recv" : weft_collective_names[s->collective],
+            .collective = s->in_turns                  ? "ping_pong"
+                          : s->collective == WEFT_SEND ? "send_recv"
+                                                       : weft_collective_names[s->collective],
             .num_ranks = bench->num_ranks,
             .rank_lines = lines,
             .min_bytes = s->min_bytes,
@@ -327,6 +341,7 @@ static weft_status run_size(struct bench *bench, size_t bytes, weft_dtype dtype,
     size_t element = weft_dtype_bytes(dtype);
     struct weft_bench_case c = {
         .collective = collective,
+        .in_turns = bench->settings->in_turns,
         .dtype = dtype,
         .op = op,
         .root = root,
@@ -456,6 +471,9 @@ weft_status weft_bench_check(const struct weft_bench_settings *settings, int num
                              struct weft_error *error)
 {
     const struct weft_algorithm *algorithm;
+    if (settings->in_turns && num_ranks % 2)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "ping_pong needs pairs, not %d rank%s",
+                         num_ranks, num_ranks == 1 ? "" : "s");
     if (settings->root >= num_ranks)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "root %d is none of the %d ranks",
                          settings->root, num_ranks);

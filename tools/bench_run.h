@@ -10,7 +10,8 @@
 #include "tools/bench_print.h"
 
 struct weft_bench_settings {
-    weft_collective collective; // WEFT_SEND stands for send_recv
+    weft_collective collective; // WEFT_SEND stands for send_recv,
+    bool in_turns;              // or for ping_pong
     size_t min_bytes, max_bytes, step_bytes;
     int64_t step_factor;
     int warmup_iterations, iterations, check_iterations;

@@ -42,8 +42,14 @@ static void make_world(struct world *world, weft_collective collective, weft_dty
     world->num_ranks = num_ranks;
     world->element = weft_dtype_bytes(dtype);
     for (int rank = 0; rank < num_ranks; rank++) {
-        world->cases[rank] = (struct weft_bench_case){collective, dtype,     op,    num_ranks / 2,
-                                                      rank,       num_ranks, COUNT, 12345};
+        world->cases[rank] = (struct weft_bench_case){.collective = collective,
+                                                      .dtype = dtype,
+                                                      .op = op,
+                                                      .root = num_ranks / 2,
+                                                      .rank = rank,
+                                                      .num_ranks = num_ranks,
+                                                      .count = COUNT,
+                                                      .salt = 12345};
         size_t bytes = (size_t)num_ranks * COUNT * world->element;
         world->send[rank] = calloc(1, bytes);
         world->recv[rank] = calloc(1, bytes);

@@ -19,6 +19,11 @@ for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_a
     [ $failures = 0 ] || echo "$out"
 done
 
+rows=$(bench ping_pong --ranks 4 -b 8 -e 8K -f 1024 | grep -v '^#')
+expect 'ping_pong has a row per size, and is right' '8 0 8192 0' "$(echo "$rows" | awk '{print $1, $9}' | xargs)"
+bench ping_pong --ranks 3 >/dev/null 2>&1
+expect 'ping_pong needs pairs' 2 $?
+
 rows=$(bench all_reduce --ranks 2 -b 1K -e 1K -d all -o all | grep -v '^#')
 expect 'all types and operations' 132 "$(echo "$rows" | wc -l)"
 expect 'all of them right' '' "$(echo "$rows" | awk '$9 != 0 || $13 != 0')"

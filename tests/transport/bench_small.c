@@ -1,10 +1,10 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * What a small message costs over RDMA, in instructions: `message N` sends N messages of 8 bytes
- * from one device to another of this process, `bare N` posts as many inline writes without Weft and
- * takes their completions, as ib_write_lat does. Run by tools/rdma-compare under callgrind, which
- * counts inside the functions that are called count_*; in between everything has time to arrive, so
- * that no idle poll is counted.
+ * What a small message costs over RDMA, in instructions. `message N` sends N messages of 8 bytes
+ * from one device of this process to another; `bare N` posts as many inline writes without Weft and
+ * takes their completions, as ib_write_lat does. `tools/rdma-compare --instructions` runs it under
+ * callgrind, which counts inside the functions called count_*; in between everything has time to
+ * arrive, so that no idle poll is counted. Devices rxe0 and rxe1.
  */
 #include <poll.h>
 #include <setjmp.h>
@@ -19,49 +19,50 @@
 #include "transport/verbs_parts.h"
 
 enum { BYTES = 8, PAUSE_MS = 3 };
+#define COUNTED __attribute__((noinline))
 
-void count_receive_posted(struct rig *rig, struct message *message) __attribute__((noinline));
-void count_send(struct rig *rig, struct message *message) __attribute__((noinline));
-void count_arrival(struct rig *rig) __attribute__((noinline));
-int count_bare_post(struct ibv_qp *qp, struct ibv_send_wr *request) __attribute__((noinline));
-int count_bare_poll(struct ibv_cq *cq, struct ibv_wc *completion) __attribute__((noinline));
+static const char *mode;
+static uint32_t num_messages;
 
-void count_receive_posted(struct rig *rig, struct message *message)
+COUNTED static weft_status count_receive(struct weft_connection *connection,
+                                         struct weft_transfer *transfer)
 {
-    message_post_recv(rig->ends[1][0].connection, message);
+    return weft_verbs_transport.post_recv(connection, transfer);
 }
 
-void count_send(struct rig *rig, struct message *message)
+COUNTED static weft_status count_send(struct weft_connection *connection,
+                                      struct weft_transfer *transfer)
 {
-    message_post_send(rig->ends[0][1].connection, message);
-    rig->transport->progress(rig->devices[0]);
+    weft_status status = weft_verbs_transport.post_send(connection, transfer);
+    weft_verbs_transport.progress(connection->device);
+    return status;
 }
 
-void count_arrival(struct rig *rig)
+COUNTED static void count_arrival(struct weft_device *device)
 {
-    rig->transport->progress(rig->devices[1]);
+    weft_verbs_transport.progress(device);
 }
 
-int count_bare_post(struct ibv_qp *qp, struct ibv_send_wr *request)
+COUNTED static int count_bare_post(struct ibv_qp *qp, struct ibv_send_wr *request)
 {
     struct ibv_send_wr *bad;
     return ibv_post_send(qp, request, &bad);
 }
 
-int count_bare_poll(struct ibv_cq *cq, struct ibv_wc *completion)
+COUNTED static int count_bare_poll(struct ibv_cq *cq, struct ibv_wc *completion)
 {
     return ibv_poll_cq(cq, 1, completion);
 }
 
-static void message(struct rig *rig, uint32_t index)
+static void send_message(struct rig *rig, uint32_t index)
 {
     struct message send, recv;
     message_init_send(&send, index, BYTES);
     message_init_recv(&recv, index, BYTES);
-    count_receive_posted(rig, &recv);
-    count_send(rig, &send);
+    assert_int_equal(count_receive(rig->ends[1][0].connection, &recv.transfer), WEFT_OK);
+    assert_int_equal(count_send(rig->ends[0][1].connection, &send.transfer), WEFT_OK);
     poll(NULL, 0, PAUSE_MS);
-    count_arrival(rig);
+    count_arrival(rig->devices[1]);
     assert_int_equal(send.num_completed, 1);
     message_check(&recv);
     message_free(&send);
@@ -69,7 +70,7 @@ static void message(struct rig *rig, uint32_t index)
 }
 
 /* Into the last bytes of the peer's ring, where no packet is. */
-static void bare(struct rig *rig)
+static void write_barely(struct rig *rig)
 {
     struct verbs_link *link = (struct verbs_link *)rig->ends[0][1].connection;
     struct verbs_rail *rail = link->rails[0];
@@ -88,9 +89,6 @@ static void bare(struct rig *rig)
     assert_int_equal(completion.status, IBV_WC_SUCCESS);
 }
 
-static const char *mode;
-static uint32_t count;
-
 static void test_run(void **state)
 {
     (void)state;
@@ -100,11 +98,11 @@ static void test_run(void **state)
     rig_open_hcas(&rig, &weft_verbs_transport, 2, 1, hcas);
     rig_exchange(&rig, 5000, BYTES, 0);
     rig_settle(&rig);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < num_messages; i++) {
         if (strcmp(mode, "bare") == 0)
-            bare(&rig);
+            write_barely(&rig);
         else
-            message(&rig, i);
+            send_message(&rig, i);
     }
     rig_close(&rig);
 }
@@ -117,6 +115,6 @@ int main(int argc, char **argv)
         return 2;
     }
     mode = argv[1];
-    count = (uint32_t)atoi(argv[2]);
+    num_messages = (uint32_t)atoi(argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
