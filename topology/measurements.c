@@ -350,5 +350,5 @@ weft_status weft_measurements_apply(struct weft_topology *t, const struct weft_m
         ++*applied;
     }
     free(pairs);
-    return WEFT_OK;
+    return weft_measurements_apply_rdma(t, m, applied, error);
 }

@@ -33,8 +33,9 @@ struct weft_curve_point {
 
 struct weft_measurement {
     char what[24]; // "memory", "cores", "shm", "tcp", "verbs-device", ...
-    char from[WEFT_TOPOLOGY_NAME_BYTES], to[WEFT_TOPOLOGY_NAME_BYTES]; // node names; "": none
-    int64_t latency_ps;                                                // median; -1: not measured
+    char from[WEFT_TOPOLOGY_NAME_BYTES], to[WEFT_TOPOLOGY_NAME_BYTES]; // node names; "": none;
+    // of verbs-device: HOST/DEVICE as the verbs library calls it
+    int64_t latency_ps; // median; -1: not measured
     int64_t least_ps;   // the best of all samples; -1: not measured
     int spread_percent; // from the first to the third quarter of the samples, of the median
     char note[160];
@@ -74,11 +75,28 @@ weft_status weft_measurements_read(const char *text, size_t bytes, const char *n
                                    struct weft_error *error);
 
 /* Fills the measured figures of the links that believed entries are about: a link that joins both
- * ends, and for memory within a NUMA domain its links to its cores. *applied: how many links got
- * figures. Errors: none but those of a graph out of memory. */
+ * ends, and for memory within a NUMA domain its links to its cores; of RDMA devices their cables.
+ * *applied: how many links got figures. Errors: none but those of a graph out of memory. */
 weft_status weft_measurements_apply(struct weft_topology *topology,
                                     const struct weft_measurements *measurements, int *applied,
                                     struct weft_error *error);
+
+/* ---- RDMA devices (measurements_rdma.c) ---- */
+
+/* The names of those that believed entries are about; NULL after the last. */
+const char *weft_measurements_rdma_device(const struct weft_measurements *measurements, int index);
+/* Bytes per second that a device carried, in the slower direction, to or from any other; to itself
+ * where it reached no other; -1: not measured. */
+int64_t weft_measurements_rdma_bandwidth(const struct weft_measurements *measurements,
+                                         const char *device);
+/* The fastest way between two devices, else of one with itself; NULL: none. */
+const struct weft_measurement *weft_measurements_rdma_best(
+    const struct weft_measurements *measurements);
+/* Part of weft_measurements_apply: "process.measured_mbps" of the NICs, and the bandwidth of the
+ * cable of each that has one. Adds to *applied. */
+weft_status weft_measurements_apply_rdma(struct weft_topology *topology,
+                                         const struct weft_measurements *measurements, int *applied,
+                                         struct weft_error *error);
 
 /* ---- the cache (measurements_cache.c) ---- */
 

@@ -17,6 +17,7 @@
 #include <sodium.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/verbs_words.h"
 #include "transport/no_memory.h"
 #include "transport/verbs_parts.h"
@@ -350,6 +351,23 @@ static void device_address(struct weft_device *base, void *address)
     memcpy(address, &((struct verbs_device *)base)->self, sizeof(struct verbs_address));
 }
 
+int64_t weft_verbs_address_mbps(const void *address)
+{
+    struct verbs_address read;
+    struct weft_verbs_description ports;
+    int64_t sum = 0;
+    memcpy(&read, address, sizeof read);
+    if (read.magic != address_magic ||
+        weft_verbs_description_read(read.ports, &ports, NULL) != WEFT_OK)
+        return 0;
+    for (int i = 0; i < ports.num_ports; i++) {
+        if (!ports.ports[i].rate_mbps)
+            return 0;
+        sum += ports.ports[i].is_near ? ports.ports[i].rate_mbps : 0;
+    }
+    return sum;
+}
+
 /* The peer's ports and the paths to them; NULL, or why there are none. */
 static const char *find_paths(const struct verbs_device *device, const struct verbs_address *peer,
                               struct weft_verbs_description *ports,
@@ -413,6 +431,11 @@ static weft_status link_connect(struct weft_device *base, const void *address,
         weft_packet_link_fini(&link->packets);
         free(link);
         return status;
+    }
+    for (int i = 0; i < link->num_rails; i++) {
+        char text[WEFT_VERBS_PATH_TEXT_BYTES];
+        WEFT_LOG(WEFT_LOG_DEBUG, "verbs: %s",
+                 weft_verbs_path_text(&device->ports, &link->peer_ports, &link->paths[i], text));
     }
     device->num_meeting++; // state MEETING
     link->next = device->links;

@@ -74,6 +74,11 @@ bool weft_verbs_filter_wants(struct weft_verbs_filter *filter, const char *devic
     return is_named != filter->is_excluding;
 }
 
+bool weft_verbs_filter_names(const struct weft_verbs_filter *filter)
+{
+    return filter->num_names > 0 && !filter->is_excluding;
+}
+
 const char *weft_verbs_filter_unused(const struct weft_verbs_filter *filter, char *text,
                                      size_t size)
 {

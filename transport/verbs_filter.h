@@ -26,6 +26,8 @@ weft_status weft_verbs_filter_read(const char *text, struct weft_verbs_filter *f
                                    struct weft_error *error);
 /* Whether the port is wanted (0: any port of the device); remembers which names were of use. */
 bool weft_verbs_filter_wants(struct weft_verbs_filter *filter, const char *device, int port);
+/* Whether ports are named one by one, not only some left out. */
+bool weft_verbs_filter_names(const struct weft_verbs_filter *filter);
 /* A name that asked for what is not there; NULL: none. Leaving out what is not there is no mistake.
  */
 const char *weft_verbs_filter_unused(const struct weft_verbs_filter *filter, char *text,

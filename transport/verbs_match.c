@@ -13,15 +13,37 @@
 #include "transport/bytes.h"
 
 enum {
-    WIRE_VERSION = 1,
+    WIRE_VERSION = 2,
     MAX_LID = 0xbfff, // of a single port
     ROUTED_HOP_LIMIT = 64,
     KIND_SHIFT = 0, // fields of the last byte of a port
     MTU_SHIFT = 2,
     NEAR_SHIFT = 5,
     USED_BITS = 0x3f,
+    RATE_BITS = 12, // of 16; the rest says how far they are shifted
 };
 static const char wire_mark[2] = {'W', 'P'};
+
+/* ---- rates: half a per mille is exact enough, from 1 Mb/s to 134 Tb/s ---- */
+
+static uint32_t round_rate(int64_t mbps)
+{
+    const int64_t most = INT64_C(0xfff) << 15;
+    int shift = 0;
+    if (mbps > most)
+        mbps = most;
+    while (mbps >> shift >= 1 << RATE_BITS)
+        shift++;
+    return (uint32_t)(mbps >> shift << shift);
+}
+
+static uint64_t pack_rate(uint32_t mbps)
+{
+    unsigned shift = 0;
+    while (mbps >> shift >= 1 << RATE_BITS)
+        shift++;
+    return mbps >> shift | shift << RATE_BITS;
+}
 
 /* ---- descriptions ---- */
 
@@ -32,11 +54,10 @@ void weft_verbs_describe(const struct weft_verbs_ports *ports,
     for (int i = 0; i < ports->num_ports; i++) {
         const struct weft_verbs_port *port = &ports->ports[i];
         struct weft_verbs_end *end = &description->ports[i];
-        int64_t steps = port->rate_mbps / 100;
         memcpy(end->gid, port->gid.raw, sizeof end->gid);
         end->lid = port->gid.kind == WEFT_GID_INFINIBAND ? port->attributes.lid : 0;
         end->pkey = port->pkey;
-        end->rate_mbps = (uint32_t)(steps < UINT16_MAX ? steps : UINT16_MAX) * 100;
+        end->rate_mbps = round_rate(port->measured_mbps ? port->measured_mbps : port->rate_mbps);
         end->kind = (uint8_t)port->gid.kind;
         end->mtu = (uint8_t)port->attributes.active_mtu;
         end->prefix_bits = (uint8_t)port->prefix_bits;
@@ -58,7 +79,7 @@ void weft_verbs_description_write(const struct weft_verbs_description *descripti
         weft_put(&writer, end->gid, sizeof end->gid);
         weft_put_integer(&writer, end->lid, 2);
         weft_put_integer(&writer, end->pkey, 2);
-        weft_put_integer(&writer, end->rate_mbps / 100, 2);
+        weft_put_integer(&writer, pack_rate(end->rate_mbps), 2);
         weft_put_integer(&writer, end->prefix_bits, 1);
         weft_put_integer(&writer,
                          (uint64_t)(end->kind << KIND_SHIFT | end->mtu << MTU_SHIFT |
@@ -121,13 +142,16 @@ weft_status weft_verbs_description_read(const unsigned char wire[WEFT_VERBS_WIRE
         memcpy(end->gid, weft_take(&reader, sizeof end->gid), sizeof end->gid);
         end->lid = (uint16_t)weft_take_integer(&reader, 2);
         end->pkey = (uint16_t)weft_take_integer(&reader, 2);
-        end->rate_mbps = (uint32_t)weft_take_integer(&reader, 2) * 100;
+        unsigned rate = (unsigned)weft_take_integer(&reader, 2);
+        end->rate_mbps = (rate & ((1 << RATE_BITS) - 1)) << (rate >> RATE_BITS);
         end->prefix_bits = (uint8_t)weft_take_integer(&reader, 1);
         unsigned bits = (unsigned)weft_take_integer(&reader, 1);
         end->kind = bits >> KIND_SHIFT & 3;
         end->mtu = bits >> MTU_SHIFT & 7;
         end->is_near = bits >> NEAR_SHIFT & 1;
-        const char *fault = bits & ~(unsigned)USED_BITS ? "it has unknown flags" : find_fault(end);
+        const char *fault = bits & ~(unsigned)USED_BITS         ? "it has unknown flags"
+                            : pack_rate(end->rate_mbps) != rate ? "its rate is not a shortest form"
+                                                                : find_fault(end);
         if (fault)
             return weft_fail(error, WEFT_INVALID_FORMAT,
                              "the peer's description of its RDMA port %d is wrong: %s", i, fault);
@@ -266,6 +290,18 @@ static int by_order(const void *a, const void *b)
     return sums ? sums : x->first != y->first ? x->first - y->first : x->second - y->second;
 }
 
+/* What is farther from the two processes than the nearest pair carries nothing while there are
+ * nearer ones. */
+static void spare_far_pairs(struct pairing *p)
+{
+    int nearest = 0;
+    for (int i = 0; i < p->num_pairs; i++)
+        if (!p->pairs[i].is_spare && p->pairs[i].num_near > nearest)
+            nearest = p->pairs[i].num_near;
+    for (int i = 0; i < p->num_pairs; i++)
+        p->pairs[i].is_spare |= p->pairs[i].num_near < nearest;
+}
+
 /* `are_equal`: the descriptions do not say who is first, so only pairs that look alike from both
  * ends will do. */
 static void find_pairs(struct pairing *p, bool are_equal)
@@ -284,6 +320,7 @@ static void find_pairs(struct pairing *p, bool are_equal)
         pair_unused(p, is_far);
     }
     add_spares(p, is_far);
+    spare_far_pairs(p);
     if (p->num_pairs)
         qsort(p->pairs, (size_t)p->num_pairs, sizeof p->pairs[0], by_order);
 }

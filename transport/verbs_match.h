@@ -22,7 +22,7 @@ struct weft_verbs_end {
     unsigned char gid[16];
     uint16_t lid;
     uint16_t pkey;
-    uint32_t rate_mbps; // in steps of 100; 0: unknown
+    uint32_t rate_mbps; // measured, else nominal; its upper 12 bits only; 0: unknown
     uint8_t kind;       // enum weft_gid_kind
     uint8_t mtu;        // enum ibv_mtu
     uint8_t prefix_bits;
@@ -37,7 +37,7 @@ struct weft_verbs_description {
 /* A pair of ports and what a QP over it needs. */
 struct weft_verbs_path {
     int own, peer;  // indices of ports
-    bool is_spare;  // shares a port with an earlier path: for when no others work
+    bool is_spare;  // for when no others work: shares a port with an earlier path, or is farther
     bool is_routed; // the ports are not on one subnet
     enum ibv_mtu mtu;
     uint32_t rate_mbps; // of the slower end; 0: unknown
@@ -63,9 +63,10 @@ bool weft_verbs_reaches(const struct weft_verbs_end *a, const struct weft_verbs_
 /* The pairs of `own` ports with those of `peer`: port i with port i where both have equally many
  * and every such pair is on one subnet; else the k-th of a subnet with the k-th of that subnet;
  * between different subnets only where no two ports share one, and routers can forward. Ports left
- * over follow as spares. Paths are ordered (nearest first), in the same way at both ends: the k-th
- * path here is the k-th of the peer. `described`: `own` as the peer got it. Errors: UNSUPPORTED
- * when no pair can talk, with two ports and the reason. */
+ * over follow as spares; so do pairs that are not as near to the two processes as the nearest.
+ * Paths are ordered (nearest first), in the same way at both ends: the k-th path here is the k-th
+ * of the peer. `described`: `own` as the peer got it. Errors: UNSUPPORTED when no pair can talk,
+ * with two ports and the reason. */
 weft_status weft_verbs_match(const struct weft_verbs_ports *own,
                              const struct weft_verbs_description *described,
                              const struct weft_verbs_description *peer,

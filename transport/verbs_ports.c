@@ -18,7 +18,7 @@
 #include "transport/verbs_filter.h"
 #include "transport/verbs_port_read.h"
 
-enum { MAX_DEVICES = 1024 };
+enum { MAX_DEVICES = 1024, ALIKE_PERCENT = 15 };
 
 /* A list of words that is cut where it gets too long. */
 struct line {
@@ -215,13 +215,60 @@ static void keep_best(struct search *s, struct weft_verbs_ports *ports)
         struct weft_verbs_port *port = &ports->ports[ports->num_ports++];
         *port = s->ports[i];
         struct weft_verbs_device *from = &s->devices[port->device];
-        port->is_near = from->distance == s->devices[s->ports[0].device].distance;
+        port->is_near = weft_verbs_filter_names(&s->filter) ||
+                        from->distance == s->devices[s->ports[0].device].distance;
         int device = 0;
         while (device < ports->num_devices && ports->devices[device].context != from->context)
             device++;
         if (device == ports->num_devices)
             ports->devices[ports->num_devices++] = *from;
         port->device = device;
+    }
+}
+
+static const struct weft_verbs_known *find_known(const struct weft_verbs_options *options,
+                                                 const char *device)
+{
+    for (int i = 0; i < options->num_known; i++)
+        if (strcmp(options->known[i].device, device) == 0)
+            return &options->known[i];
+    return NULL;
+}
+
+/* Distances that are known of all devices count instead of those between NUMA domains; of some they
+ * could not be compared. */
+static void use_distances(struct search *s, const struct weft_verbs_options *options)
+{
+    for (int i = 0; i < s->num_devices; i++) {
+        const struct weft_verbs_known *known = find_known(options, s->devices[i].name);
+        if (!known || known->distance < 0)
+            return;
+    }
+    for (int i = 0; i < s->num_devices; i++)
+        s->devices[i].distance = find_known(options, s->devices[i].name)->distance;
+}
+
+/* What was measured counts where it is known of all ports. Ports of one nominal rate that differ by
+ * less than measurements do are alike. */
+static void use_measured(struct weft_verbs_ports *ports, const struct weft_verbs_options *options)
+{
+    int64_t measured[WEFT_VERBS_MAX_PORTS];
+    for (int i = 0; i < ports->num_ports; i++) {
+        int device = ports->ports[i].device, shared = 0;
+        const struct weft_verbs_known *known = find_known(options, ports->devices[device].name);
+        for (int k = 0; k < ports->num_ports; k++)
+            shared += ports->ports[k].device == device;
+        measured[i] = known ? known->measured_mbps / shared : 0;
+        if (measured[i] < 1)
+            return;
+    }
+    for (int i = 0; i < ports->num_ports; i++) {
+        int64_t most = measured[i];
+        for (int k = 0; k < ports->num_ports; k++)
+            if (ports->ports[k].rate_mbps == ports->ports[i].rate_mbps && measured[k] > most &&
+                measured[k] - measured[i] < measured[k] / 100 * ALIKE_PERCENT)
+                most = measured[k];
+        ports->ports[i].measured_mbps = most;
     }
 }
 
@@ -241,14 +288,19 @@ weft_status weft_verbs_ports_find(const struct weft_verbs *verbs,
     struct search s = {.verbs = verbs, .error = error};
     *ports = (struct weft_verbs_ports){.verbs = verbs, .options = *options};
     ports->options.hca = ports->options.pkey = NULL;
+    ports->options.known = NULL;
+    ports->options.num_known = 0;
     WEFT_TRY(weft_verbs_port_needs_read(options, &s.needs, error));
     WEFT_TRY(weft_verbs_filter_read(options->hca, &s.filter, error));
     WEFT_TRY(weft_sysfs_open(root, &s.files, error));
     weft_numa_read(&s.files, cores, &s.numa);
     ports->pkey = s.needs.pkey;
     weft_status status = look_at_all(&s);
-    if (status == WEFT_OK)
+    if (status == WEFT_OK) {
+        use_distances(&s, options);
         keep_best(&s, ports);
+        use_measured(ports, options);
+    }
     for (int i = 0; i < s.num_devices; i++)
         if (!is_kept(ports, s.devices[i].context))
             verbs->close_device(s.devices[i].context);

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * The RDMA ports this process may use: all active ports of all devices, less what WEFT_IB_HCA
  * leaves out, nearest to this process's cores first, then by name. Each knows the one GID and the
- * one partition it uses.
+ * one partition it uses. Those that WEFT_IB_HCA names are all as good as near.
  *
  * WEFT_IB_HCA: names separated by commas. A name means all devices that begin with it, "=" in front
  * of the list only those of exactly these names, "^" in front all but these ("^=" for both); ":1"
@@ -27,7 +27,7 @@ struct weft_verbs_device {
     char name[WEFT_VERBS_NAME_BYTES];
     struct ibv_context *context;
     struct ibv_device_attr attributes;
-    int distance; // as NUMA distances: 10 is the nearest
+    int distance; // as NUMA distances: 10 is the nearest; or what is known from elsewhere
 };
 
 struct weft_verbs_port {
@@ -35,16 +35,17 @@ struct weft_verbs_port {
     uint8_t port;                    // number, from 1
     bool is_near;                    // as near as the first port
     struct ibv_port_attr attributes; // link layer never unspecified
-    int64_t rate_mbps;
-    struct weft_gid gid; // the chosen one
-    int prefix_bits;     // of all 128, that name the address' subnet
-    uint16_t pkey;       // the chosen one, with its membership bit (0x8000)
+    int64_t rate_mbps;               // as the port says
+    int64_t measured_mbps;           // what it is worth beside the other ports; 0: not measured
+    struct weft_gid gid;             // the chosen one
+    int prefix_bits;                 // of all 128, that name the address' subnet
+    uint16_t pkey;                   // the chosen one, with its membership bit (0x8000)
     uint16_t pkey_index;
 };
 
 struct weft_verbs_ports {
     const struct weft_verbs *verbs;
-    struct weft_verbs_options options;                      // its strings are NULL
+    struct weft_verbs_options options;                      // its strings and `known` are NULL
     int pkey;                                               // the wanted one; -1: the default
     struct weft_verbs_device devices[WEFT_VERBS_MAX_PORTS]; // those with a port below
     struct weft_verbs_port ports[WEFT_VERBS_MAX_PORTS];

@@ -55,14 +55,14 @@ weft_status weft_calibrate_machine(const struct weft_topology *topology,
 {
     static const struct {
         weft_calibrator *run;
-        int percent; // of the budget; RDMA devices shorten the rest where there are any
+        int percent; // of the budget; RDMA devices take half of it where there are any
     } parts[] = {{weft_calibrate_memory, 30},
                  {weft_calibrate_cores, 5},
                  {weft_calibrate_transports, 35},
                  {weft_calibrate_interfaces, 30},
-                 {weft_calibrate_rdma, 30}};
+                 {weft_calibrate_rdma, 100}};
     int nodes[WEFT_RDMA_DEVICES_LIMIT];
-    const int whole = weft_calibrate_list_rdma(topology, nodes) > 0 ? 130 : 100; // percent
+    const int whole = weft_calibrate_list_rdma(topology, nodes) > 0 ? 200 : 100; // percent
     struct weft_measurements made;
     struct weft_places places;
     WEFT_TRY(weft_places_find(topology, &places, error));

@@ -237,12 +237,16 @@ static weft_status measure_devices(const struct weft_topology *t, const int *nod
 {
     struct side sides[2];
     struct weft_verbs_options verbs[2];
-    char hcas[2][WEFT_TOPOLOGY_NAME_BYTES + 1];
+    char hcas[2][WEFT_TOPOLOGY_NAME_BYTES + 1], names[2][WEFT_TOPOLOGY_NAME_BYTES];
     for (int i = 0; i < 2; i++) {
-        snprintf(hcas[i], sizeof hcas[i], "=%s", weft_topology_text(t, nodes[i], "rdma_device"));
+        const char *device = weft_topology_text(t, nodes[i], "rdma_device");
+        int host = weft_topology_ancestor(t, nodes[i], WEFT_NODE_HOST);
+        snprintf(hcas[i], sizeof hcas[i], "=%s", device);
+        snprintf(names[i], sizeof names[i], "%.150s/%.60s", host < 0 ? "" : t->nodes[host].name,
+                 device);
         verbs[i] = (struct weft_verbs_options)WEFT_VERBS_OPTIONS_DEFAULT;
         verbs[i].hca = hcas[i];
-        sides[i] = (struct side){t->nodes[nodes[i]].name, processors[i], &verbs[i]};
+        sides[i] = (struct side){names[i], processors[i], &verbs[i]};
     }
     return measure(&weft_verbs_transport, "verbs-device", sides, options, m, error);
 }
@@ -263,7 +267,9 @@ weft_status weft_calibrate_rdma(const struct weft_topology *t, const struct weft
     slice.budget_ns /= count * (count + 1) / 2;
     for (int i = 0; i < count; i++)
         for (int k = i; k < count; k++) {
-            const int pair[2] = {nodes[i], nodes[k]};
+            // each sends in about half of its pairs: ways need not be as fast as the ways back
+            const int first = (i + k) % 2 || i == k ? i : k;
+            const int pair[2] = {nodes[first], nodes[i + k - first]};
             WEFT_TRY(measure_devices(t, pair, processors, &slice, m, error));
         }
     return WEFT_OK;

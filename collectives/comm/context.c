@@ -113,6 +113,21 @@ static bool is_wanted(const char *list, const char *name)
     return false;
 }
 
+/* None of those wanted is there: each with its reason. */
+static weft_status refuse(const struct weft_context *context, const char *names,
+                          struct weft_error *error)
+{
+    char reasons[400] = "";
+    for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++) {
+        size_t used = strlen(reasons);
+        if (is_wanted(names, weft_transports[i]->name))
+            snprintf(reasons + used, sizeof reasons - used, "; %s: %s", weft_transports[i]->name,
+                     context->device_reasons[i]);
+    }
+    return weft_fail(error, WEFT_UNSUPPORTED, "no transport of '%s' works here%s",
+                     *names ? names : "all", reasons);
+}
+
 weft_status weft_context_transports(const struct weft_context *context, const char *names,
                                     uint64_t *mask, struct weft_error *error)
 {
@@ -132,8 +147,7 @@ weft_status weft_context_transports(const struct weft_context *context, const ch
         if (context->devices[i] && is_wanted(names ? names : "", weft_transports[i]->name))
             found |= UINT64_C(1) << i;
     if (!found)
-        return weft_fail(error, WEFT_UNSUPPORTED, "no transport of '%s' works here",
-                         names && *names ? names : "all");
+        return refuse(context, names ? names : "", error);
     *mask = found;
     return WEFT_OK;
 }
@@ -141,6 +155,8 @@ weft_status weft_context_transports(const struct weft_context *context, const ch
 static weft_status open_devices(struct weft_context *context, struct weft_error *error)
 {
     const struct weft_config *config = &context->config;
+    if (is_wanted(config->transports, weft_verbs_transport.name))
+        weft_rdma_facts_find(config, &context->rdma);
     const struct weft_verbs_options verbs = {
         .hca = config->ib_hca,
         .pkey = config->ib_pkey,
@@ -149,6 +165,8 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
         .traffic_class = config->ib_traffic_class,
         .timeout = config->ib_timeout,
         .retry = config->ib_retry,
+        .known = context->rdma.known,
+        .num_known = context->rdma.num_known,
     };
     struct weft_device_options options = {
         .listen_address = config->bootstrap_address,
@@ -169,7 +187,7 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
         if (status == WEFT_INVALID_ARGUMENT) // a variable asks for what is not there
             return weft_fail(error, status, "%s", why.text);
         if (status != WEFT_OK) {
-            snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.120s",
+            snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.250s",
                      why.text);
             WEFT_LOG(WEFT_LOG_INFO, "transport %s: %s", weft_transports[i]->name, why.text);
             continue;

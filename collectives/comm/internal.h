@@ -20,6 +20,7 @@
 #include "base/dtype.h"
 #include "base/json.h"
 #include "collectives/comm/layout_of_cluster.h"
+#include "collectives/comm/rdma.h"
 #include "collectives/executor/flat.h"
 #include "collectives/executor/run.h"
 #include "collectives/executor/shared.h"
@@ -100,11 +101,12 @@ struct weft_context {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     uint64_t machine_id, host_id;
     struct weft_device *devices[WEFT_DEVICES_LIMIT]; // by place in weft_transports; NULL: not here
-    char device_reasons[WEFT_DEVICES_LIMIT][128];    // why not
-    int sharing_device;                              // whose memory peers can map; -1: none has any
-    struct weft_buried_area *buried_areas;           // of communicators that are gone
-    size_t cache_bytes;                              // of the last cache, shared by cores
-    bool is_device_busy[WEFT_DEVICES_LIMIT];         // has connections: looked at in every round
+    char device_reasons[WEFT_DEVICES_LIMIT][256];    // why not
+    struct weft_rdma_facts rdma;
+    int sharing_device;                      // whose memory peers can map; -1: none has any
+    struct weft_buried_area *buried_areas;   // of communicators that are gone
+    size_t cache_bytes;                      // of the last cache, shared by cores
+    bool is_device_busy[WEFT_DEVICES_LIMIT]; // has connections: looked at in every round
     int poll; // epoll descriptor over everything that can wake this process
     int wake; // eventfd, for weft_comm_abort from other threads
     struct weft_world *worlds;
@@ -210,6 +212,10 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
 weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
                                   struct weft_costs *costs, char **graph, size_t *graph_bytes,
                                   struct weft_error *error);
+/* Where ranks talk over RDMA, its price: between hosts, and within one where they share no memory
+ * (and WEFT_TOPOLOGY names none, or one of several hosts: has_graph). */
+void weft_costs_use_rdma(const struct weft_context *context, uint64_t device_mask, bool has_graph,
+                         struct weft_costs *costs);
 /* From a finished bootstrap; takes `control`. */
 weft_status weft_world_create(struct weft_context *context, const weft_unique_id *id, int rank,
                               int num_ranks, const struct weft_bootstrap *bootstrap,

@@ -98,6 +98,23 @@ weft_status weft_costs_of_machine(struct weft_context *context, int num_ranks,
     return WEFT_OK;
 }
 
+void weft_costs_use_rdma(const struct weft_context *context, uint64_t device_mask, bool has_graph,
+                         struct weft_costs *costs)
+{
+    struct weft_device *device = NULL;
+    unsigned char address[WEFT_ADDRESS_BYTES];
+    for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++)
+        if (weft_transports[i] == &weft_verbs_transport && device_mask >> i & 1)
+            device = context->devices[i];
+    if (!device)
+        return;
+    weft_verbs_transport.address(device, address);
+    int64_t mbps = weft_verbs_address_mbps(address);
+    weft_rdma_price(&context->rdma, mbps, &costs->levels[1]);
+    if (context->sharing_device < 0 && (!*context->config.topology || has_graph))
+        weft_rdma_price(&context->rdma, mbps, &costs->levels[0]);
+}
+
 /* Ranks to a core: hosts may be containers of one machine, which all have the same cores. */
 static weft_status count_sharing(const struct weft_world *world, int64_t *sharing,
                                  struct weft_error *error)
@@ -145,7 +162,8 @@ static void spread_over_hosts(struct weft_costs *costs, int num_ranks, int most_
     costs->flat_ps = -1;
     costs->flat_bytes = 0;
     costs->sharing = (int)(((int64_t)costs->sharing * most_ranks + num_ranks - 1) / num_ranks);
-    if (between->crowd_ps_per_mib == between->message.lines[0].ps_per_mib) // nobody counted
+    if (between->crowd_ps_per_mib == // nobody counted
+        between->message.lines[between->message.num_lines - 1].ps_per_mib)
         weft_level_share(between, most_ranks);
 }
 

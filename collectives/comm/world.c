@@ -40,6 +40,7 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
         size_t graph_bytes = 0;
         WEFT_TRY(
             weft_costs_of_machine(context, num_ranks, &process->costs, graph, &graph_bytes, error));
+        weft_costs_use_rdma(context, device_mask, *graph != NULL, &process->costs);
         process->graph_bytes = graph_bytes;
     }
     return weft_control_open(context->config.bootstrap_address, control, process->control_address,

@@ -1,11 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Collectives and training over RDMA: on a machine with four HCAs rxe0 to rxe3 whose links p0 to p3
-# can be taken away (tools/rdma-vm -n 4 makes one).
-# Usage: verbs.sh WEFT collectives [RANKS]...   every collective by every algorithm (default: 4 ranks)
+# Collectives and training over RDMA: on a machine with four HCAs rxe0 to rxe3 on interfaces v0 to v3
+# whose links p0 to p3 can be taken away (tools/rdma-vm -n 4 makes one).
+# Usage: verbs.sh WEFT collectives [RANKS]...   every collective by every algorithm (default: 2 3 4)
+#        verbs.sh WEFT rails                    two hosts of two rails (-r 2): both are used alike, or
+#                                               as fast as they were measured
+#        verbs.sh WEFT inputs                   what cannot work is said in one line
 #        verbs.sh WEFT training                 the same losses, to the bit, as over TCP
-#        verbs.sh WEFT faults                   two hosts of two rails: both are used, one is lost, then
-#                                               both; nothing is left behind
+#        verbs.sh WEFT faults                   one rail is lost, then both; nothing is left behind
+#        verbs.sh WEFT measure                  no test: a rail is held to half of the other's rate,
+#                                               both are measured; then who carries how much, and
+#                                               predictions beside times
 set -u
 weft=$1 part=$2
 failures=0
@@ -15,12 +20,14 @@ fail() {
     printf 'FAILED %s\n' "$*"
     failures=$((failures + 1))
 }
-launch() { # RANKS HCAS-OF-A-RANK COMMAND...: output and exit code
+launch() { # RANKS HCAS-OF-A-HOST COMMAND...: output and exit code; RANKS may be 2x2: so many on each host
+    local each=${1#*x}
     # shellcheck disable=SC2016 # the ranks' own variables
-    WEFT_TRANSPORTS=verbs timeout 120 "$weft" launch -n "$1" bash -c '
-        each=$1 hcas=
-        for ((i = 0; i < each; i++)); do hcas+=,rxe$((WEFT_RANK * each + i)); done
-        WEFT_IB_HCA="=${hcas#,}" exec "${@:2}"' rank "${@:2}" 2>&1
+    WEFT_TRANSPORTS=verbs timeout 120 "$weft" launch -n $((${1/x/*})) bash -c '
+        hcas=
+        for ((i = 0; i < $2; i++)); do hcas+=,rxe$((WEFT_RANK / $1 * $2 + i)); done
+        WEFT_IB_HCA="=${hcas#,}" exec "${@:3}"' rank "$([ "$each" = "$1" ] && echo 1 || echo "$each")" \
+        "${@:2}" 2>&1
 }
 
 collectives() { # RANKS
@@ -55,20 +62,120 @@ END
 
 sent() { cat "/sys/class/infiniband/$1/ports/1/hw_counters/sent_pkts"; }
 
-# Both rails of a host carry the same, within 5 %.
+# What all devices sent during a command, in packets; into `packets`.
+count_sent() { # COMMAND...
+    local i before=()
+    for i in 0 1 2 3; do before+=("$(sent rxe$i)"); done
+    output=$("$@")
+    status=$?
+    packets=()
+    for i in 0 1 2 3; do packets+=($(($(sent rxe$i) - before[i]))); done
+}
+
+# Each host's first rail carried ONE, its second OTHER, within 5 % of the whole.
+carried() { # WHAT ONE OTHER
+    local host one other
+    printf '%s: rxe0 %d, rxe1 %d; rxe2 %d, rxe3 %d packets\n' "$1" "${packets[@]}"
+    [ $status -eq 0 ] || fail "$1: $output"
+    for host in 0 2; do
+        one=$((packets[host] * $3)) other=$((packets[host + 1] * $2))
+        ((packets[host] > 1000 && one * 20 >= other * 19 && other * 20 >= one * 19)) ||
+            fail "$1: ${packets[host]} and ${packets[host + 1]} packets are not as $2 to $3: $output"
+    done
+}
+
+# What `weft topo --measure` would have found: RATES in MB/s of rxe0 to rxe3, in the cache.
+pretend() { # RATE...
+    "$weft" topo --measure --time 100ms --json >"$work/measured" 2>/dev/null ||
+        fail "topo --measure: $(<"$work/measured")"
+    mkdir -p "$WEFT_CACHE"
+    python3 - "$work/measured" "$WEFT_CACHE" "$@" <<'END'
+import json, os, sys
+found = json.load(open(sys.argv[1]))
+rates = [float(rate) * 1e6 for rate in sys.argv[3:]]
+found["entries"] = []
+for a in range(4):
+    for b in range(4):
+        if a != b:
+            curve = [[size, int(20e6 + size * 1e12 / min(rates[a], rates[b]))]
+                     for size in (1, 4096, 1 << 16, 1 << 20)]
+            found["entries"].append({
+                "what": "verbs-device", "from": f"vm/rxe{a}", "to": f"vm/rxe{b}",
+                "latency_ps": curve[0][1], "least_ps": curve[0][1], "spread_percent": 1,
+                "note": "", "curve": curve})
+name = os.path.join(sys.argv[2], "measurements-" + found["fingerprint"] + ".json")
+with open(name, "w") as out:
+    json.dump(found, out)
+os.chmod(name, 0o600)
+END
+}
+
+bench() { # RANKS HCAS: an all-reduce of 8 MiB, five times
+    launch "$1" "$2" "$weft" bench all_reduce -b 8M -e 8M -n 4 -w 0 -c 1
+}
+
 rails() {
-    local before=("$(sent rxe0)" "$(sent rxe1)") output one other
-    output=$(launch 2 2 "$weft" bench all_reduce -b 8M -e 8M -n 4 -w 0 -c 1) || fail "rails: $output"
-    one=$(($(sent rxe0) - before[0])) other=$(($(sent rxe1) - before[1]))
-    printf 'two rails: %d and %d packets\n' $one $other
-    ((one > 2000 && one * 20 >= other * 19 && other * 20 >= one * 19)) ||
-        fail "rails carry $one and $other packets"
+    export WEFT_CACHE=$work/cache
+    count_sent bench 2 2
+    carried 'two hosts of one rank' 1 1
+    count_sent bench 2x2 2
+    carried 'two hosts of two ranks' 1 1
+    pretend 40 37 41 40 # within what measurements differ by
+    count_sent bench 2 2
+    carried 'rails measured alike' 1 1
+    pretend 40 20 40 20
+    count_sent bench 2 2
+    carried 'the second rail measured at half' 2 1
+}
+
+refused() { # WHAT EXPECTED COMMAND...: the last line names the cause
+    local output status line
+    output=$("${@:3}" 2>&1)
+    status=$?
+    line=$(tail -n 1 <<<"$output")
+    printf '%s (%d): %s\n' "$1" $status "$line"
+    [ $status -ne 0 ] && [ $status -ne 124 ] && [[ $line == *$2* ]] ||
+        fail "$1, exit code $status, without '$2': $output"
+}
+
+inputs() {
+    local one=(timeout 60 "$weft" bench all_reduce -b 8 -e 8 -n 1 -w 0) i output
+    export WEFT_TRANSPORTS=verbs
+    WEFT_IB_HCA=mlx5_0 refused 'a wrong name' \
+        "WEFT_IB_HCA: nothing here is called 'mlx5_0'; there is: rxe0, rxe1, rxe2, rxe3" "${one[@]}"
+    WEFT_IB_GID_INDEX=99 refused 'a GID index out of range' \
+        'WEFT_IB_GID_INDEX: rxe0:1 has no GID 99; it has 0 ' "${one[@]}"
+    WEFT_IB_PKEY=0x8001 refused 'another partition' \
+        'WEFT_IB_PKEY: rxe0:1 is not in partition 0x8001; it is in 0xffff' "${one[@]}"
+
+    ip link set v1 mtu 1500
+    output=$(WEFT_LOG=debug launch 2 1 "$weft" bench all_reduce -b 1M -e 1M -n 1 -w 0 -c 1) &&
+        grep -q 'Out of bounds values : 0 OK' <<<"$output" || fail "two MTUs: $output"
+    output=$(grep -m1 'MTU 1024 (here 4096, there 1024)' <<<"$output") || fail 'two MTUs are not told'
+    printf 'two MTUs: %s\n' "$output"
+
+    for i in 0 1 2 3; do ip link set v$i down; done
+    refused 'no active port' 'no RDMA port is usable: rxe0:1 (down, ' "${one[@]}"
+    for i in 0 1 2 3; do rdma link delete rxe$i; done
+    refused 'no device' 'there is no RDMA device' "${one[@]}"
+}
+
+# Egress of the second rail is held to half of the first, all far below what the machine can do.
+measure() {
+    export WEFT_CACHE=$work/cache
+    local i
+    for i in 0 2; do tc qdisc add dev v$i root tbf rate 80mbit burst 64k latency 200ms; done
+    for i in 1 3; do tc qdisc add dev v$i root tbf rate 40mbit burst 64k latency 200ms; done
+    "$weft" topo --measure --time "${1:-60s}" 2>/dev/null | grep -E 'latency|verbs-device|not believed'
+    "$weft" topo -v | grep -o 'rxe. .*process.measured_mbps=[0-9]*' | grep -oE '^rxe.|process.measured.*'
+    count_sent bench 2 2
+    carried 'as measured' 2 1
+    launch 2 2 "$weft" bench all_reduce --tune -b 1K -e 4M -f 16 -c 1
 }
 
 faults() {
     local output bench status before resources
     resources=$(rdma resource show)
-    rails
     # What is given up soon shows the fault soon.
     export WEFT_IB_TIMEOUT=14 WEFT_IB_RETRY=2
     launch 2 2 "$weft" bench all_reduce -b 8M -e 8M -n 2 -w 0 -c 10 >"$work/bench" &
@@ -103,9 +210,10 @@ faults() {
 }
 
 case $part in
-collectives) for ranks in "${@:3}"; do collectives "$ranks"; done; [ $# -gt 2 ] || collectives 4 ;;
-training) training ;;
-faults) faults ;;
+collectives) for ranks in "${@:3}"; do collectives "$ranks"; done
+    [ $# -gt 2 ] || for ranks in 2 3 4; do collectives $ranks; done ;;
+rails | inputs | training | faults) "$part" ;;
+measure) measure "${@:3}" ;;
 *) fail "no such part: $part" ;;
 esac
 [ $failures -eq 0 ]

@@ -175,6 +175,55 @@ static void test_into_the_graph(void **state)
     weft_measurements_free(&m);
 }
 
+/* RDMA devices: a fact about the NIC, and the bandwidth of its cable where it has one only. */
+static void test_rdma_devices(void **state)
+{
+    (void)state;
+    struct weft_topology *t = NULL;
+    struct weft_error error;
+    assert_int_equal(weft_topology_create(&t, NULL), WEFT_OK);
+    int host, nics[3], leaf;
+    assert_int_equal(weft_topology_add_node(t, WEFT_NODE_HOST, "h", -1, &host, NULL), WEFT_OK);
+    assert_int_equal(weft_topology_add_node(t, WEFT_NODE_SWITCH, "leaf", -1, &leaf, NULL), WEFT_OK);
+    for (int i = 0; i < 3; i++) {
+        char name[16], device[16];
+        snprintf(name, sizeof name, "h/eth%d", i);
+        snprintf(device, sizeof device, "mlx5_%d", i);
+        assert_int_equal(weft_topology_add_node(t, WEFT_NODE_NIC, name, host, &nics[i], NULL), 0);
+        assert_int_equal(
+            weft_topology_set_text(t, nics[i], "rdma_device", device, WEFT_SOURCE_VERBS, &error),
+            WEFT_OK);
+        for (int k = 0; k < i; k++) { // eth1 has one cable, eth2 two
+            struct weft_link cable = weft_link_make(WEFT_LINK_NETWORK, nics[i], leaf);
+            assert_int_equal(weft_topology_add_link(t, &cable, NULL, NULL), WEFT_OK);
+        }
+    }
+    uint64_t fingerprint = weft_topology_fingerprint(t);
+    struct weft_measurements m;
+    int applied;
+    weft_measurements_init(&m, 1);
+    add(&m, "verbs-device", "h/mlx5_0", "h/mlx5_1", 3000000, 40000000000);
+    add(&m, "verbs-device", "h/mlx5_1", "h/mlx5_2", 3000000, 20000000000);
+    add(&m, "verbs-device", "h/mlx5_7", "h/mlx5_7", 3000000, 20000000000);
+    assert_int_equal(weft_measurements_apply(t, &m, &applied, NULL), WEFT_OK);
+    assert_int_equal(applied, 1);
+    static const int64_t mbps[3] = {320000, 160000, 160000};
+    for (int i = 0; i < 3; i++) {
+        const struct weft_attribute *fact =
+            weft_topology_attribute(t, nics[i], "process.measured_mbps");
+        assert_non_null(fact);
+        assert_int_equal(fact->source, WEFT_SOURCE_MEASURED);
+        assert_true(llabs(fact->number - mbps[i]) * 20 < mbps[i]);
+    }
+    int64_t cable = t->links[0].bandwidth.measured.value;
+    assert_true(llabs(cable - 20000000000) * 20 < cable);
+    assert_true(t->links[1].bandwidth.measured.value < 0 &&
+                t->links[2].bandwidth.measured.value < 0);
+    assert_true(weft_topology_fingerprint(t) == fingerprint);
+    weft_topology_destroy(&t);
+    weft_measurements_free(&m);
+}
+
 static int64_t bandwidth_of(int num_points, const struct weft_curve_point *points)
 {
     struct weft_measurement entry = {.num_points = num_points};
@@ -350,10 +399,15 @@ int main(void)
         return 1;
     setenv("WEFT_CACHE", folder, 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_into_the_graph), cmocka_unit_test(test_bandwidth),
-        cmocka_unit_test(test_cache),          cmocka_unit_test(test_processors_alone),
-        cmocka_unit_test(test_full_disk),      cmocka_unit_test(test_place),
+        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_into_the_graph),
+        cmocka_unit_test(test_rdma_devices),
+        cmocka_unit_test(test_bandwidth),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_processors_alone),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_place),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rmdir(folder);

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         data += bytes;
         size -= bytes;
         if (i == 0 || bytes > 0) { // the mark is given, so that what follows is tried
-            memcpy(wire, "WP\1", 3);
+            memcpy(wire, "WP\2", 3);
             memset(wire + 4, 0, 4);
         }
         if (weft_verbs_description_read(wire, &read[i], &error) != WEFT_OK)

@@ -150,9 +150,43 @@ static void test_nearest_pairs(void **state)
     struct weft_verbs_description a = {3, {roce(1, 1), roce(2, 1), roce(3, 1)}},
                                   b = {3, {roce(1, 2), roce(2, 2), roce(3, 2)}};
     a.ports[0].is_near = a.ports[1].is_near = false;
-    must_pair(&a, &b, "2-2 0-0 1-1");
+    must_pair(&a, &b, "2-2 0-0s 1-1s");
     b.ports[1].is_near = b.ports[2].is_near = false;
-    must_pair(&a, &b, "0-0 2-2 1-1");
+    must_pair(&a, &b, "0-0 2-2 1-1s"); // each is near to one end
+    a.ports[0].is_near = true;
+    must_pair(&a, &b, "0-0 2-2s 1-1s");
+}
+
+/* What was measured is told to the peer, and the slower end counts. */
+static void test_rates(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t nominal, measured;
+        uint32_t told;
+    } cases[] = {
+        {10000, 0, 10000},   {400000, 0, 400000}, {2500, 0, 2500},
+        {10000, 1, 1},       {10000, 283, 283},   {10000, 4095, 4095},
+        {10000, 8191, 8190}, {0, 0, 0},           {INT64_C(1) << 40, 0, 0xfffu << 15},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct weft_verbs_description one = {1, {roce(1, 1)}}, other = {1, {roce(1, 2)}}, back;
+        struct weft_verbs_ports ports;
+        unsigned char wire[WEFT_VERBS_WIRE_BYTES];
+        ports_of(&one, &ports);
+        ports.ports[0].rate_mbps = cases[i].nominal;
+        ports.ports[0].measured_mbps = cases[i].measured;
+        weft_verbs_describe(&ports, &one);
+        assert_int_equal(one.ports[0].rate_mbps, cases[i].told);
+        weft_verbs_description_write(&one, wire);
+        assert_int_equal(weft_verbs_description_read(wire, &back, NULL), WEFT_OK);
+        assert_memory_equal(&back, &one, sizeof one);
+        struct weft_verbs_path path[WEFT_VERBS_MAX_PATHS];
+        int count;
+        assert_int_equal(weft_verbs_match(&ports, &one, &other, path, &count, NULL), WEFT_OK);
+        assert_int_equal(path[0].rate_mbps,
+                         cases[i].told == 0 || cases[i].told > 100000 ? 100000 : cases[i].told);
+    }
 }
 
 static void test_reasons(void **state)
@@ -216,8 +250,8 @@ static void test_hostile_bytes(void **state)
         int place, value;
         const char *words;
     } cases[] = {
-        {0, 'X', "unknown form (version 1)"},
-        {2, 2, "unknown form (version 2)"},
+        {0, 'X', "unknown form (version 2)"},
+        {2, 1, "unknown form (version 1)"},
         {3, 0, "has 0 of them"},
         {3, 9, "has 9 of them"},
         {5, 1, "is damaged"},
@@ -226,6 +260,7 @@ static void test_hostile_bytes(void **state)
         {199, 1, "goes on behind its end"},
         {8, 0xff, "port 0 is wrong: its GID is one of many ports"},
         {8 + 16, 1, "port 0 is wrong: its LID is none of a port"},
+        {8 + 21, 0x50, "port 0 is wrong: its rate is not a shortest form"},
         {8 + 22, 129, "port 0 is wrong: its subnet has an impossible size"},
         {8 + 22, 95, "port 0 is wrong: its subnet has an impossible size"},
         {8 + 23, 0xc0, "port 0 is wrong: it has unknown flags"},
@@ -283,7 +318,7 @@ int main(void)
         cmocka_unit_test(test_who_reaches_whom), cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_nearest_pairs),    cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_path_attributes),  cmocka_unit_test(test_hostile_bytes),
-        cmocka_unit_test(test_any_two),
+        cmocka_unit_test(test_any_two),          cmocka_unit_test(test_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -389,6 +389,56 @@ static void test_nearest_first(void **state)
     machine_gone(m);
 }
 
+static void must_measure(struct machine *m, int64_t first, int64_t second)
+{
+    assert_int_equal(find(m), WEFT_OK);
+    assert_true(m->ports.ports[0].measured_mbps == first);
+    assert_true(m->ports.ports[1].measured_mbps == second);
+}
+
+/* What is known from elsewhere: rates where they are known of all ports, and unequal ones where
+ * they differ by more than measurements do; distances where they are known of all devices. */
+static void test_known(void **state)
+{
+    (void)state;
+    struct machine *m = machine(2);
+    struct weft_verbs_known known[] = {{"mlx5_9", 7, 3}, {"mlx5_1", 160, -1}, {"mlx5_0", 320, 21}};
+    m->options.known = known;
+    must_measure(m, 0, 0);
+    m->options.num_known = 2;
+    must_measure(m, 0, 0); // not of mlx5_0
+    m->options.num_known = 3;
+    must_measure(m, 320, 160);
+    assert_true(m->ports.ports[1].is_near); // how far mlx5_1 is nobody knows
+    assert_true(m->ports.num_ports == 2 && m->ports.options.known == NULL);
+    known[1].measured_mbps = 280;
+    must_measure(m, 320, 320);
+    known[1].measured_mbps = 265;
+    must_measure(m, 320, 265);
+    fake_port_up(&m->rdma.devices[1].ports[0], true, 64, 0xabcdef); // another kind of port
+    known[1].measured_mbps = 300;
+    must_measure(m, 320, 300);
+    // two ports carried that together
+    known[1].measured_mbps = 320;
+    m->rdma.devices[0].attributes.phys_port_cnt = 2;
+    m->rdma.devices[0].ports[1] = m->rdma.devices[0].ports[0];
+    must_measure(m, 160, 160);
+    assert_true(m->ports.ports[2].measured_mbps == 320);
+    m->rdma.devices[0].attributes.phys_port_cnt = 1;
+
+    known[1].distance = 10;
+    must_find(m, "mlx5_1:1 mlx5_0:1");
+    assert_true(m->ports.ports[0].is_near);
+    assert_false(m->ports.ports[1].is_near);
+    m->options.hca = "mlx5_"; // whoever names them wants them all
+    must_find(m, "mlx5_1:1 mlx5_0:1");
+    assert_true(m->ports.ports[1].is_near);
+    m->options.hca = "^mlx5_7";
+    must_find(m, "mlx5_1:1 mlx5_0:1");
+    assert_false(m->ports.ports[1].is_near);
+    machine_gone(m);
+}
+
 static void test_too_many(void **state)
 {
     (void)state;
@@ -455,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_partitions),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_nearest_first),
+        cmocka_unit_test(test_known),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_infiniband),
         cmocka_unit_test(test_renew),

@@ -306,6 +306,79 @@ static void test_cancel_and_pause(void **state)
     rig_close(&rig);
 }
 
+/* ---- nobody there ---- */
+
+enum { LONELY_ROUNDS = 1000 };
+
+/* One end at a time: `lonely` does all that it can, the other one nothing. Both are in this thread,
+ * so a call that waited for the other end would never return. */
+static void act_alone(struct rig *rig, int lonely, struct message *send, struct message *recv,
+                      int64_t *longest_ns)
+{
+    const struct weft_transport *transport = rig->transport;
+    struct rig_end *end = &rig->ends[lonely][!lonely];
+    struct weft_device_options peer;
+    unsigned char address[WEFT_ADDRESS_BYTES];
+    struct weft_error error = {0};
+    rig_fill_options(&peer, !lonely);
+    transport->address(rig->devices[!lonely], address);
+    *end = (struct rig_end){.rig = rig, .to = !lonely};
+    int64_t before_ns = weft_clock_ns();
+    assert_int_equal(transport->connect(rig->devices[lonely], address, peer.process_id, 7, end,
+                                        &end->connection, &error),
+                     WEFT_OK);
+    message_post_recv(end->connection, recv);
+    message_post_send(end->connection, send);
+    *longest_ns = weft_clock_ns() - before_ns;
+    for (int i = 0; i < LONELY_ROUNDS; i++) {
+        transport->arm(rig->devices[lonely], i % 2);
+        before_ns = weft_clock_ns();
+        transport->progress(rig->devices[lonely]);
+        int64_t took_ns = weft_clock_ns() - before_ns;
+        *longest_ns = took_ns > *longest_ns ? took_ns : *longest_ns;
+    }
+    transport->arm(rig->devices[lonely], false);
+    assert_int_equal(recv->num_completed, 0);
+    assert_int_equal(end->num_failed, 0);
+}
+
+/* Listening, connecting and accepting never wait: each end goes through all of its steps before the
+ * other one begins, and only then do both move. */
+static void test_never_waits(void **state)
+{
+    (void)state;
+    rig_require(&weft_verbs_transport);
+    struct rig rig = {.transport = &weft_verbs_transport, .num_devices = 2, .random = 1};
+    struct message sends[2], recvs[2], late;
+    int64_t longest_ns[2];
+    for (int i = 0; i < 2; i++)
+        rig.devices[i] = rig_open_device(rig.transport, &rig, i);
+    for (uint32_t i = 0; i < 2; i++) {
+        message_init_send(&sends[i], i, 300000);
+        message_init_recv(&recvs[i], !i, 300000);
+    }
+    for (int i = 0; i < 2; i++)
+        act_alone(&rig, i, &sends[i], &recvs[i], &longest_ns[i]);
+    for (int i = 0; i < 2; i++) {
+        rig_wait(&rig, &recvs[i]);
+        rig_wait(&rig, &sends[i]);
+        message_check(&recvs[i]);
+    }
+    // and leaving does not wait for an end that has stopped moving
+    message_init_send(&late, 9, 300000);
+    message_post_send(rig.ends[0][1].connection, &late);
+    rig.transport->cancel(rig.ends[0][1].connection, &late.transfer);
+    rig.transport->disconnect(&rig.ends[0][1].connection);
+    print_message("%d rounds of each end alone; the longest call took %.1f and %.1f ms\n",
+                  LONELY_ROUNDS, (double)longest_ns[0] / 1e6, (double)longest_ns[1] / 1e6);
+    message_free(&late);
+    for (int i = 0; i < 2; i++) {
+        message_free(&sends[i]);
+        message_free(&recvs[i]);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_memory_that_stays),
         cmocka_unit_test(test_striping),
         cmocka_unit_test(test_cancel_and_pause),
+        cmocka_unit_test(test_never_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
