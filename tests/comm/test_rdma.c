@@ -38,7 +38,7 @@ static const struct weft_verbs_known *known(const struct weft_rdma_facts *facts,
 static void must_know(const struct weft_rdma_facts *facts, const char *device, int64_t mbps)
 {
     int64_t found = known(facts, device)->measured_mbps;
-    if (llabs(found - mbps) * 100 > mbps)
+    if (llabs(found - mbps) * 50 > mbps)
         fail_msg("%s: %lld Mb/s, not %lld", device, (long long)found, (long long)mbps);
 }
 

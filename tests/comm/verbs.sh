@@ -128,14 +128,13 @@ rails() {
     carried 'the second rail measured at half' 2 1
 }
 
-refused() { # WHAT EXPECTED COMMAND...: the last line names the cause
+refused() { # WHAT EXPECTED COMMAND...: it fails, and one line tells the cause and what was found
     local output status line
     output=$("${@:3}" 2>&1)
     status=$?
-    line=$(tail -n 1 <<<"$output")
-    printf '%s (%d): %s\n' "$1" $status "$line"
-    [ $status -ne 0 ] && [ $status -ne 124 ] && [[ $line == *$2* ]] ||
+    line=$(grep -m1 -F "$2" <<<"$output") && [ $status -ne 0 ] && [ $status -ne 124 ] ||
         fail "$1, exit code $status, without '$2': $output"
+    printf '%s: %s\n' "$1" "$line"
 }
 
 inputs() {

@@ -27,7 +27,7 @@ static struct weft_topology *load(const char *source)
 static void must_be_near(const struct weft_topology *t, int from, const char *part, int distance,
                          const char *expected)
 {
-    int nics[64], distances[64], count = 0, least = WEFT_FARTHEST;
+    int nics[64] = {0}, distances[64], count = 0, least = WEFT_FARTHEST;
     char found[512] = "";
     for (int i = 0; i < t->num_nodes && count < 64; i++)
         if (t->nodes[i].kind == WEFT_NODE_NIC && strstr(t->nodes[i].name, part))
