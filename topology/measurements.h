@@ -89,7 +89,8 @@ const char *weft_measurements_rdma_device(const struct weft_measurements *measur
  * where it reached no other; -1: not measured. */
 int64_t weft_measurements_rdma_bandwidth(const struct weft_measurements *measurements,
                                          const char *device);
-/* The fastest way between two devices, else of one with itself; NULL: none. */
+/* The way that stands for all: between two devices, else of one with itself; of those with at least
+ * half of the most bandwidth the one whose shortest messages are soonest there. NULL: none. */
 const struct weft_measurement *weft_measurements_rdma_best(
     const struct weft_measurements *measurements);
 /* Part of weft_measurements_apply: "process.measured_mbps" of the NICs, and the bandwidth of the

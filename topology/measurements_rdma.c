@@ -62,18 +62,21 @@ int64_t weft_measurements_rdma_bandwidth(const struct weft_measurements *m, cons
 const struct weft_measurement *weft_measurements_rdma_best(const struct weft_measurements *m)
 {
     const struct weft_measurement *best = NULL;
-    bool is_loop = true;
+    int64_t most[2] = {0, 0}; // bandwidth between devices, of loops
     for (int i = 0; i < m->num_entries; i++) {
         const struct weft_measurement *entry = &m->entries[i];
-        if (!is_between_devices(entry))
+        int64_t *of = &most[strcmp(entry->from, entry->to) == 0];
+        if (is_between_devices(entry) && weft_measurement_bandwidth(entry) > *of)
+            *of = weft_measurement_bandwidth(entry);
+    }
+    bool is_loop = most[0] == 0;
+    for (int i = 0; i < m->num_entries; i++) {
+        const struct weft_measurement *entry = &m->entries[i];
+        if (!is_between_devices(entry) || (strcmp(entry->from, entry->to) == 0) != is_loop ||
+            weft_measurement_bandwidth(entry) < most[is_loop] / 2)
             continue;
-        bool loops = strcmp(entry->from, entry->to) == 0;
-        if (best && (loops != is_loop
-                         ? loops
-                         : weft_measurement_bandwidth(entry) <= weft_measurement_bandwidth(best)))
-            continue;
-        best = entry;
-        is_loop = loops;
+        if (!best || entry->curve[0].time_ps < best->curve[0].time_ps)
+            best = entry;
     }
     return best;
 }

@@ -13,7 +13,7 @@
 #include "collectives/comm/calibrate_private.h"
 #include "transport/transport.h"
 
-enum { IDLE_POLLS = 200 };
+enum { IDLE_POLLS = 16, SPIN_NS = 20000 };
 
 static const int64_t patience_ns = 5000000000; // for one message
 
@@ -60,7 +60,7 @@ static weft_status move(struct end *end, bool is_send, void *data, size_t bytes,
     if (status != WEFT_OK)
         return weft_fail(error, status, "%s: a message could not be posted: %s",
                          end->transport->name, weft_status_text(status));
-    int64_t deadline_ns = 0;
+    int64_t idle_ns = 0; // since when
     for (unsigned idle = 0; !message.is_complete;) {
         if (end->transport->progress(end->device) > 0) {
             idle = 0;
@@ -68,10 +68,13 @@ static weft_status move(struct end *end, bool is_send, void *data, size_t bytes,
         }
         if (++idle % IDLE_POLLS != 0)
             continue;
-        sched_yield(); // both ends may share a core
-        if (deadline_ns == 0) {
-            deadline_ns = weft_deadline_after(patience_ns);
-        } else if (weft_clock_ns() > deadline_ns) {
+        int64_t now_ns = weft_clock_ns();
+        if (idle == IDLE_POLLS)
+            idle_ns = now_ns;
+        if (now_ns - idle_ns < SPIN_NS)
+            continue;
+        sched_yield(); // the other end may share the core, and the kernel's part of the way, too
+        if (now_ns - idle_ns > patience_ns) {
             end->transport->cancel(end->connection, &message.transfer);
             return weft_fail(error, WEFT_TIMEOUT, "%s: a message of %zu bytes took over %d s",
                              end->transport->name, bytes, (int)(patience_ns / 1000000000));

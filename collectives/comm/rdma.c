@@ -4,8 +4,10 @@
  */
 #include "collectives/comm/rdma.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -15,6 +17,8 @@
 #include "collectives/planner/fit.h"
 #include "topology/load.h"
 #include "topology/nearness.h"
+
+enum { NEAR_LIMIT_BYTES = 4 << 20 };
 
 // Of a message whose devices nobody has timed: the work of both ends, and a switch or two.
 static const int64_t assumed_message_ps = 3000000;
@@ -132,12 +136,18 @@ static bool has_devices(void)
     return found;
 }
 
-static weft_status find(const struct weft_config *config, struct weft_rdma_facts *facts,
-                        struct weft_error *error)
+static weft_status find_measured(struct weft_rdma_facts *facts, struct weft_error *error)
 {
     struct weft_topology *t;
     struct weft_measurements m;
+    char folder[PATH_MAX];
     bool is_found = false;
+    // who has measured nothing need not even look at the processors
+    if (weft_measurements_path(NULL, 0, folder, sizeof folder, NULL) != WEFT_OK)
+        return WEFT_OK;
+    *strrchr(folder, '/') = '\0';
+    if (access(folder, F_OK) != 0)
+        return WEFT_OK;
     WEFT_TRY(weft_topology_load_processors(&t, error));
     weft_status status = weft_measurements_recall(t, &m, &is_found, error);
     weft_topology_destroy(&t);
@@ -145,10 +155,19 @@ static weft_status find(const struct weft_config *config, struct weft_rdma_facts
         weft_rdma_facts_measured(&m, facts);
         weft_measurements_free(&m);
     }
-    if (status != WEFT_OK || !*config->topology)
-        return status;
-    WEFT_TRY(weft_topology_load(config->topology, &t, error));
-    status = find_near(t, facts, error);
+    return status;
+}
+
+/* A cluster's file is rank 0's to read, not every rank's. */
+static weft_status find_place(const char *source, struct weft_rdma_facts *facts,
+                              struct weft_error *error)
+{
+    struct weft_topology *t;
+    struct stat file;
+    if (!*source || (stat(source, &file) == 0 && file.st_size > NEAR_LIMIT_BYTES))
+        return WEFT_OK;
+    WEFT_TRY(weft_topology_load(source, &t, error));
+    weft_status status = find_near(t, facts, error);
     weft_topology_destroy(&t);
     return status;
 }
@@ -157,8 +176,12 @@ void weft_rdma_facts_find(const struct weft_config *config, struct weft_rdma_fac
 {
     struct weft_error why;
     *facts = (struct weft_rdma_facts){0};
-    if (has_devices() && find(config, facts, &why) != WEFT_OK)
-        WEFT_LOG(WEFT_LOG_INFO, "RDMA devices are taken as they say they are: %s", why.text);
+    if (!has_devices())
+        return;
+    if (find_measured(facts, &why) != WEFT_OK)
+        WEFT_LOG(WEFT_LOG_INFO, "RDMA devices are taken to be as fast as they say: %s", why.text);
+    if (find_place(config->topology, facts, &why) != WEFT_OK)
+        WEFT_LOG(WEFT_LOG_INFO, "RDMA devices are taken to be where the system says: %s", why.text);
 }
 
 void weft_rdma_price(const struct weft_rdma_facts *facts, int64_t mbps,

@@ -20,9 +20,9 @@ struct weft_rdma_facts {
     struct weft_curve message; // of one device to another; num_lines 0: not measured
 };
 
-/* From the cache (`weft topo --measure`) and, where WEFT_TOPOLOGY names one that shows this host,
- * how far the devices are from the memory of this process. What cannot be found out is not known.
- * Reads a few files; does not ask drivers. */
+/* From the cache (`weft topo --measure`) and, where WEFT_TOPOLOGY names a file of at most 4 MiB
+ * that shows this host, how far the devices are from the memory of this process. What cannot be
+ * found out is not known. Reads a few files; does not ask drivers. */
 void weft_rdma_facts_find(const struct weft_config *config, struct weft_rdma_facts *facts);
 
 /* The parts of it. `cores`: nodes of the graph that this process may run on, all of `host`. Errors:
