@@ -216,6 +216,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_TUNE:
         options->tunes = true;
+        settings->tune_rounds =
+            argument ? (int)number(state, "--tune", argument, 1, WEFT_BENCH_TUNE_ROUNDS)
+                     : WEFT_BENCH_TUNE_ROUNDS;
         return 0;
     case KEY_RANKS:
         options->num_ranks = (int)number(state, "--ranks", argument, 1, WEFT_LOCAL_RANKS_LIMIT);
@@ -257,8 +260,11 @@ static const struct argp_option options_table[] = {
      "free (default), or reproducible: timed in turns with free, whose time is printed too", 0},
     {"buffers", KEY_BUFFERS, "KIND", 0,
      "mem (default): from weft_mem_alloc; malloc: ordinary ones, that other ranks cannot see", 0},
-    {"tune", KEY_TUNE, NULL, 0,
-     "Time every algorithm that can do it, in turns, beside what the planner expects and picks", 0},
+    {"tune", KEY_TUNE, "ROUNDS", OPTION_ARG_OPTIONAL,
+     "Time every algorithm that can do it, in 7 (ROUNDS) turns, beside what the planner expects "
+     "and "
+     "picks",
+     0},
     {"format", KEY_FORMAT, "FORMAT", 0, "nccl (default), json or csv", 0},
     {"json", KEY_JSON, NULL, 0, "The same as --format json", 0},
     {"started", KEY_STARTED, NULL, OPTION_HIDDEN, NULL, 0},

@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "tools/bench_print.h"
 
+enum { WEFT_BENCH_TUNE_ROUNDS = 7 };
+
 struct weft_bench_settings {
     weft_collective collective; // WEFT_SEND stands for send_recv,
     bool in_turns;              // or for ping_pong
@@ -20,6 +22,7 @@ struct weft_bench_settings {
     int root;              // -1: all
     const char *algorithm; // NULL: the planner's choice
     weft_order order;      // reproducible: timed in turns with free, planner's choice
+    int tune_rounds;       // of weft_bench_tune, at most WEFT_BENCH_TUNE_ROUNDS
     bool ordinary_buffers; // of malloc; else of weft_mem_alloc
     const char *format;
 };

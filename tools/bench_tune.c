@@ -16,14 +16,14 @@
 #include "collectives/program/shape.h"
 #include "tools/bench_data.h"
 
-enum { ROUNDS = 7, LIMIT = 16, FEWEST = 3, MOST = 2000 };
+enum { LIMIT = 16, FEWEST = 3, MOST = 2000 };
 static const double loop_us = 10000;
 static const int64_t hopeless = 10; // times the cheapest price: not timed
 
 struct tried {
     const char *algorithm;
     double predicted_us, measured_us;
-    double rounds_us[ROUNDS];
+    double rounds_us[WEFT_BENCH_TUNE_ROUNDS];
     int iterations;
 };
 
@@ -150,14 +150,14 @@ static weft_status run_size(struct tune *tune, size_t bytes)
         desc.algorithm = row->tried[i].algorithm;
         WEFT_TRY(try_once(tune, &desc, &row->tried[i]));
     }
-    for (int round = 0; round < ROUNDS; round++)
+    for (int round = 0; round < s->tune_rounds; round++)
         for (int i = 0; i < row->num_tried; i++) {
             desc.algorithm = row->tried[i].algorithm;
             WEFT_TRY(
                 time_loop(tune, &desc, row->tried[i].iterations, &row->tried[i].rounds_us[round]));
         }
     for (int i = 0; i < row->num_tried; i++) {
-        row->tried[i].measured_us = median(row->tried[i].rounds_us, ROUNDS);
+        row->tried[i].measured_us = median(row->tried[i].rounds_us, s->tune_rounds);
         if (row->tried[i].measured_us < row->tried[row->best].measured_us)
             row->best = i;
     }
@@ -197,8 +197,9 @@ static void print_header(const struct tune *tune)
 {
     printf("# %s on %d ranks, microseconds, medians of %d rounds in turns; in brackets: predicted\n"
            "#%11s  %-12s %12s %12s   %-12s %12s %7s  others\n",
-           weft_collective_names[tune->c.collective], tune->c.num_ranks, ROUNDS, "bytes", "pick",
-           "predicted", "measured", "best", "measured", "ratio");
+           weft_collective_names[tune->c.collective], tune->c.num_ranks,
+           tune->settings->tune_rounds, "bytes", "pick", "predicted", "measured", "best",
+           "measured", "ratio");
 }
 
 static void print_summary(const struct tune *tune)
@@ -217,7 +218,8 @@ static void print_summary(const struct tune *tune)
 static void print_json(const struct tune *tune)
 {
     printf("{\"collective\": \"%s\", \"num_ranks\": %d, \"rounds\": %d, \"sizes\": [\n",
-           weft_collective_names[tune->c.collective], tune->c.num_ranks, ROUNDS);
+           weft_collective_names[tune->c.collective], tune->c.num_ranks,
+           tune->settings->tune_rounds);
     for (int i = 0; i < tune->num_rows; i++) {
         const struct row *row = &tune->rows[i];
         printf(" {\"bytes\": %zu, \"pick\": \"%s\", \"best\": \"%s\", \"ratio\": %.4f, "

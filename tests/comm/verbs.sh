@@ -32,10 +32,10 @@ launch() { # RANKS HCAS-OF-A-HOST COMMAND...: output and exit code; RANKS may be
 
 collectives() { # RANKS
     local collective output
-    export WEFT_SPIN=yield # the processors also do the network's work
+    export WEFT_SPIN=sleep # the processors also do the network's work
     for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all gather \
         scatter; do
-        output=$(launch "$1" 1 "$weft" bench $collective --tune -b 8 -e 128K -f 16384 -c 1) ||
+        output=$(launch "$1" 1 "$weft" bench $collective --tune=1 -b 8 -e 128K -f 16384 -c 1) ||
             fail "$collective of $1 ranks: $output"
         [ "$(grep -cE '^ +[0-9]+ ' <<<"$output")" -eq 2 ] || fail "$collective: $output"
         printf '%s, %d ranks: %s\n' $collective "$1" \
@@ -144,7 +144,7 @@ inputs() {
     WEFT_IB_HCA=mlx5_0 refused 'a wrong name' \
         "WEFT_IB_HCA: nothing here is called 'mlx5_0'; there is: rxe0, rxe1, rxe2, rxe3" "${one[@]}"
     WEFT_IB_GID_INDEX=99 refused 'a GID index out of range' \
-        'WEFT_IB_GID_INDEX: rxe0:1 has no GID 99; it has 0 ' "${one[@]}"
+        'WEFT_IB_GID_INDEX: rxe0:1 has no GID 99; it has 0: RoCE v2 fe80' "${one[@]}"
     WEFT_IB_PKEY=0x8001 refused 'another partition' \
         'WEFT_IB_PKEY: rxe0:1 is not in partition 0x8001; it is in 0xffff' "${one[@]}"
 
