@@ -136,17 +136,28 @@ static bool has_devices(void)
     return found;
 }
 
+static bool has_measurements(void)
+{
+    char path[PATH_MAX];
+    bool found = false;
+    if (weft_measurements_path(NULL, 0, path, sizeof path, NULL) != WEFT_OK)
+        return false;
+    char *name = strrchr(path, '/');
+    *name++ = '\0';
+    DIR *folder = opendir(path);
+    for (const struct dirent *entry; folder && !found && (entry = readdir(folder));)
+        found = strncmp(entry->d_name, name, strcspn(name, "0")) == 0; // "measurements-"
+    if (folder)
+        closedir(folder);
+    return found;
+}
+
 static weft_status find_measured(struct weft_rdma_facts *facts, struct weft_error *error)
 {
     struct weft_topology *t;
     struct weft_measurements m;
-    char folder[PATH_MAX];
     bool is_found = false;
-    // who has measured nothing need not even look at the processors
-    if (weft_measurements_path(NULL, 0, folder, sizeof folder, NULL) != WEFT_OK)
-        return WEFT_OK;
-    *strrchr(folder, '/') = '\0';
-    if (access(folder, F_OK) != 0)
+    if (!has_measurements()) // then there is no need even to look at the processors
         return WEFT_OK;
     WEFT_TRY(weft_topology_load_processors(&t, error));
     weft_status status = weft_measurements_recall(t, &m, &is_found, error);
