@@ -63,25 +63,27 @@ END
 
 sent() { cat "/sys/class/infiniband/$1/ports/1/hw_counters/sent_pkts"; }
 
-# What all devices sent during a command, in packets; into `packets`.
+sent_kb() { echo $(($(<"/sys/class/net/$1/statistics/tx_bytes") / 1000)); }
+
+# What left by all devices during a command, in kB; into `kilobytes`. Packets would count answers, too.
 count_sent() { # COMMAND...
     local i before=()
-    for i in 0 1 2 3; do before+=("$(sent rxe$i)"); done
+    for i in 0 1 2 3; do before+=("$(sent_kb v$i)"); done
     output=$("$@")
     status=$?
-    packets=()
-    for i in 0 1 2 3; do packets+=($(($(sent rxe$i) - before[i]))); done
+    kilobytes=()
+    for i in 0 1 2 3; do kilobytes+=($(($(sent_kb v$i) - before[i]))); done
 }
 
 # Each host's first rail carried ONE, its second OTHER, within 5 % of the whole.
 carried() { # WHAT ONE OTHER
     local host one other
-    printf '%s: rxe0 %d, rxe1 %d; rxe2 %d, rxe3 %d packets\n' "$1" "${packets[@]}"
+    printf '%s: rxe0 %d, rxe1 %d; rxe2 %d, rxe3 %d kB\n' "$1" "${kilobytes[@]}"
     [ $status -eq 0 ] || fail "$1: $output"
     for host in 0 2; do
-        one=$((packets[host] * $3)) other=$((packets[host + 1] * $2))
-        ((packets[host] > 1000 && one * 20 >= other * 19 && other * 20 >= one * 19)) ||
-            fail "$1: ${packets[host]} and ${packets[host + 1]} packets are not as $2 to $3: $output"
+        one=$((kilobytes[host] * $3)) other=$((kilobytes[host + 1] * $2))
+        ((kilobytes[host] > 1000 && one * 20 >= other * 19 && other * 20 >= one * 19)) ||
+            fail "$1: ${kilobytes[host]} and ${kilobytes[host + 1]} kilobytes are not as $2 to $3: $output"
     done
 }
 
