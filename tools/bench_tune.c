@@ -43,6 +43,7 @@ struct tune {
     void *send, *recv;
     struct row *rows; // (sizes)
     double *ratios;   // (sizes)
+    int *hosts;       // (ranks)
     int num_rows;     // done
     struct weft_error *error;
 };
@@ -216,8 +217,15 @@ static void print_summary(const struct tune *tune)
 
 static void print_json(const struct tune *tune)
 {
-    printf("{\"collective\": \"%s\", \"num_ranks\": %d, \"rounds\": %d, \"sizes\": [\n",
-           weft_collective_names[tune->c.collective], tune->c.num_ranks, ROUNDS);
+    printf(
+        "{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"%s\", \"order\": \"%s\",\n"
+        " \"num_ranks\": %d, \"hosts\": [",
+        weft_collective_names[tune->c.collective],
+        tune->settings->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free",
+        tune->c.num_ranks);
+    for (int r = 0; r < tune->c.num_ranks; r++)
+        printf("%s%d", r ? ", " : "", tune->hosts[r]);
+    printf("], \"rounds\": %d, \"sizes\": [\n", ROUNDS);
     for (int i = 0; i < tune->num_rows; i++) {
         const struct row *row = &tune->rows[i];
         printf(" {\"bytes\": %zu, \"pick\": \"%s\", \"best\": \"%s\", \"ratio\": %.4f, "
@@ -263,7 +271,10 @@ static weft_status allocate(struct tune *tune)
         num_sizes++;
     tune->rows = calloc(num_sizes, sizeof *tune->rows);
     tune->ratios = calloc(num_sizes, sizeof *tune->ratios);
-    weft_status status = tune->rows && tune->ratios ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+    tune->hosts = calloc((size_t)tune->c.num_ranks, sizeof *tune->hosts);
+    weft_status status = tune->rows && tune->ratios && tune->hosts ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+    if (status == WEFT_OK)
+        weft_comm_hosts(tune->comm, tune->hosts);
     if (status == WEFT_OK)
         status = weft_bench_buffer_make(s, tune->context, s->max_bytes, &tune->send);
     if (status == WEFT_OK)
@@ -301,5 +312,6 @@ weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_con
         status = weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", tune.c.rank);
     free(tune.rows);
     free(tune.ratios);
+    free(tune.hosts);
     return status;
 }
