@@ -111,20 +111,28 @@ static weft_status read_time(const struct reader *r, const json_t *entry, struct
     return WEFT_OK;
 }
 
+// Sizes too small for an element of each rank are 0 bytes, and some become the same: the later
+// counts.
 static weft_status read_row(struct reader *r, const json_t *entry)
 {
     const json_t *times, *time;
-    struct row *row = &r->rows[r->num_rows];
+    struct row made, *last = r->num_rows > 0 ? &r->rows[r->num_rows - 1] : NULL;
     size_t i;
-    WEFT_TRY(
-        weft_json_integer(entry, "bytes", 1, INT64_C(1) << 50, r->where, &row->bytes, r->error));
-    if (r->num_rows > 0 && row->bytes <= row[-1].bytes)
-        return weft_fail(r->error, WEFT_INVALID_FORMAT, "%s: sizes do not grow", r->where);
     for (int a = 0; a < ALGORITHMS_LIMIT; a++)
-        row->time_ps[a] = -1;
+        made.time_ps[a] = -1;
+    WEFT_TRY(
+        weft_json_integer(entry, "bytes", 0, INT64_C(1) << 50, r->where, &made.bytes, r->error));
     WEFT_TRY(weft_json_array(entry, "algorithms", r->where, &times, r->error));
-    json_array_foreach(times, i, time) WEFT_TRY(read_time(r, time, row));
-    r->num_rows++;
+    json_array_foreach(times, i, time)
+    {
+        WEFT_TRY(read_time(r, time, &made));
+    }
+    if (last && made.bytes < last->bytes)
+        return weft_fail(r->error, WEFT_INVALID_FORMAT, "%s: sizes do not grow", r->where);
+    if (last && made.bytes == last->bytes)
+        *last = made;
+    else if (made.bytes > 0)
+        r->rows[r->num_rows++] = made;
     return WEFT_OK;
 }
 
@@ -206,7 +214,10 @@ static weft_status read_table(struct reader *r, const json_t *root, const int *h
     r->rows = calloc(count + 1, sizeof *r->rows);
     if (!r->rows)
         return weft_fail(r->error, WEFT_OUT_OF_MEMORY, "no memory for measured times");
-    json_array_foreach(sizes, i, size) WEFT_TRY(read_row(r, size));
+    json_array_foreach(sizes, i, size)
+    {
+        WEFT_TRY(read_row(r, size));
+    }
     struct table **table = &tuned->tables[r->order][r->collective];
     if (is_ours && !*table)
         *table = malloc(sizeof **table);
