@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See bench_tune.h. A round is one loop of every algorithm, so that noise hits all alike; a time is
- * the median of the rounds, of the slowest rank's mean. How long a loop is follows from a first
- * call, agreed among the ranks.
+ * See bench_tune.h. A round is one loop of every algorithm at every size, so that noise hits all
+ * alike, and what comes and goes in seconds is seen by all; a time is the median of the rounds, of
+ * the slowest rank's mean. How long a loop is follows from a first call, agreed among the ranks.
  */
 #include "tools/bench_tune.h"
 
@@ -29,7 +29,7 @@ struct tried {
 
 /* One size. */
 struct row {
-    size_t bytes;
+    size_t asked_bytes, bytes;
     int num_tried, pick, best; // places in `tried`
     int num_hopeless;
     struct tried tried[LIMIT];
@@ -121,28 +121,39 @@ static void find_candidates(struct tune *tune, weft_op_desc *desc, struct row *r
     }
 }
 
-static weft_status run_size(struct tune *tune, size_t bytes)
+/* The call of one size, on buffers that hold whatever they hold. */
+static weft_op_desc set_size(struct tune *tune, size_t bytes, char *scalar)
 {
     const struct weft_bench_settings *s = tune->settings;
     struct weft_bench_case *c = &tune->c;
-    struct row *row = &tune->rows[tune->num_rows++];
-    size_t element = weft_dtype_bytes(c->dtype);
+    c->count =
+        weft_bench_count_for_bytes(c->collective, bytes, weft_dtype_bytes(c->dtype), c->num_ranks);
+    weft_bench_scalar(c, scalar);
+    return (weft_op_desc){.struct_bytes = sizeof(weft_op_desc),
+                          .collective = c->collective,
+                          .dtype = c->dtype,
+                          .op = c->op,
+                          .order = s->order,
+                          .root = c->root,
+                          .send = tune->send,
+                          .recv = tune->recv,
+                          .count = c->count,
+                          .scalar = scalar};
+}
+
+// Finds what can do the next size, and does it once.
+static weft_status begin_size(struct tune *tune, size_t bytes)
+{
     char scalar[8];
-    c->count = weft_bench_count_for_bytes(c->collective, bytes, element, c->num_ranks);
+    struct weft_bench_case *c = &tune->c;
+    struct row *row = &tune->rows[tune->num_rows++];
+    weft_op_desc desc = set_size(tune, bytes, scalar);
     c->salt++;
     weft_bench_scalar(c, scalar);
     weft_bench_fill(c, tune->send);
-    weft_op_desc desc = {.struct_bytes = sizeof desc,
-                         .collective = c->collective,
-                         .dtype = c->dtype,
-                         .op = c->op,
-                         .order = s->order,
-                         .root = c->root,
-                         .send = tune->send,
-                         .recv = tune->recv,
-                         .count = c->count,
-                         .scalar = scalar};
-    row->bytes = weft_bench_total_bytes(c->collective, c->count, element, c->num_ranks);
+    row->asked_bytes = bytes;
+    row->bytes =
+        weft_bench_total_bytes(c->collective, c->count, weft_dtype_bytes(c->dtype), c->num_ranks);
     find_candidates(tune, &desc, row);
     if (row->pick < 0)
         return weft_fail(tune->error, WEFT_INTERNAL, "the pick for %zu bytes is no candidate",
@@ -151,18 +162,31 @@ static weft_status run_size(struct tune *tune, size_t bytes)
         desc.algorithm = row->tried[i].algorithm;
         WEFT_TRY(try_once(tune, &desc, &row->tried[i]));
     }
-    for (int round = 0; round < ROUNDS; round++)
+    return WEFT_OK;
+}
+
+static weft_status run_round(struct tune *tune, int round)
+{
+    for (int k = 0; k < tune->num_rows; k++) {
+        char scalar[8];
+        struct row *row = &tune->rows[k];
+        weft_op_desc desc = set_size(tune, row->asked_bytes, scalar);
         for (int i = 0; i < row->num_tried; i++) {
-            desc.algorithm = row->tried[i].algorithm;
-            WEFT_TRY(
-                time_loop(tune, &desc, row->tried[i].iterations, &row->tried[i].rounds_us[round]));
+            struct tried *tried = &row->tried[i];
+            desc.algorithm = tried->algorithm;
+            WEFT_TRY(time_loop(tune, &desc, tried->iterations, &tried->rounds_us[round]));
         }
+    }
+    return WEFT_OK;
+}
+
+static void finish_size(struct row *row)
+{
     for (int i = 0; i < row->num_tried; i++) {
         row->tried[i].measured_us = median(row->tried[i].rounds_us, ROUNDS);
         if (row->tried[i].measured_us < row->tried[row->best].measured_us)
             row->best = i;
     }
-    return WEFT_OK;
 }
 
 /* ---- printing ---- */
@@ -251,10 +275,15 @@ static weft_status run_sizes(struct tune *tune)
         print_header(tune);
     size_t bytes = s->min_bytes;
     do {
-        WEFT_TRY(run_size(tune, bytes));
-        if (speaks && !is_json)
-            print_row(&tune->rows[tune->num_rows - 1]);
+        WEFT_TRY(begin_size(tune, bytes));
     } while ((bytes = weft_bench_next_bytes(s, bytes)));
+    for (int round = 0; round < ROUNDS; round++)
+        WEFT_TRY(run_round(tune, round));
+    for (int k = 0; k < tune->num_rows; k++) {
+        finish_size(&tune->rows[k]);
+        if (speaks && !is_json)
+            print_row(&tune->rows[k]);
+    }
     if (speaks && is_json)
         print_json(tune);
     else if (speaks)

@@ -242,6 +242,7 @@ weft_status weft_tuned_read(const char *text, size_t bytes, const char *name, co
 {
     struct weft_tuned *made = calloc(1, sizeof *made);
     weft_status status = WEFT_OK;
+    int num_tables = 0;
     if (!made)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for measured times");
     for (size_t used = 0, more; status == WEFT_OK && used < bytes; used += more) {
@@ -251,9 +252,12 @@ weft_status weft_tuned_read(const char *text, size_t bytes, const char *name, co
         if (status != WEFT_OK || !root)
             break;
         status = read_table(&r, root, hosts, num_ranks, made);
+        num_tables++;
         free(r.rows);
         json_decref(root);
     }
+    if (status == WEFT_OK && num_tables == 0)
+        status = weft_fail(error, WEFT_INVALID_FORMAT, "%s: has no table", name);
     if (status != WEFT_OK || is_empty(made))
         weft_tuned_free(&made);
     if (status == WEFT_OK)

@@ -114,8 +114,6 @@ static void other_ranks_have_no_table(void **state)
                          WEFT_OK);
         assert_null(tuned);
     }
-    assert_null(read(""));
-    assert_null(read(" \n"));
 }
 
 static void what_is_no_table_is_refused(void **state)
@@ -153,6 +151,13 @@ static void what_is_no_table_is_refused(void **state)
         if (!strstr(error.text, changes[i][2]))
             fail_msg("'%s' instead of '%s'", error.text, changes[i][2]);
         assert_null(tuned);
+    }
+    for (size_t length = 0; length < 2; length++) {
+        struct weft_error error = {0};
+        struct weft_tuned *tuned = NULL;
+        assert_int_equal(weft_tuned_read("\n", length, "text", hosts, 4, &tuned, &error),
+                         WEFT_INVALID_FORMAT);
+        assert_string_equal(error.text, "text: has no table");
     }
 }
 
