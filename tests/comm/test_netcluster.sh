@@ -65,6 +65,18 @@ sums=$(bench 'host:2 core:2 nic:1@1' | grep -c '"wrong": 0}}\],')
 expect 'a graph of other hosts is no harm' 1 "$sums"
 expect 'but said once' 1 "$(grep -c "host of rank 2, 'host2', is not among its hosts" "$folder/errors")"
 
+# Measured times are of ranks on their hosts.
+echo '{"format": "weft-tuned", "version": 1, "collective": "all_reduce", "order": "free",
+    "hosts": [0, 0, 1, 1, 2, 2, 3, 3], "sizes": [{"bytes": 1048576, "algorithms": [
+    {"name": "double_tree", "measured_us": 1}]}]}' >"$folder/tuned"
+WEFT_TUNE=$folder/tuned
+export WEFT_TUNE
+expect 'as the table has it' double_tree "$(bench "$folder/even.json" -r 2 | planned)"
+expect 'a table of ranks that lie otherwise' hierarchical \
+    "$(bench "$folder/even.json" -r 2 -p cyclic | planned)"
+expect 'is passed over' 1 "$(grep -c 'no table is of these 8 ranks' "$folder/errors")"
+unset WEFT_TUNE
+
 # Where a link leads to the other end, that refuses a connection at once.
 heard=$("$netcluster" -n 2 -d 1:3:4 -- bash -c '
     [ $RANK = 0 ] || exec sleep 11
