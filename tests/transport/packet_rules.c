@@ -314,7 +314,9 @@ static void test_turns(void **state)
     assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NOW);
     data.payload_bytes = BYTES - 20;
     assert_true(weft_packet_open(&bench->link, &data, &open));
+    weft_packet_enter(&bench->device);
     assert_int_equal(weft_packet_feed(&bench->link, &open, payload, BYTES - 20), BYTES - 20);
+    weft_packet_leave(&bench->device);
     assert_int_equal(bench->num_completed, 1);
     assert_int_equal(bench->data[20], 8);
     assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NEVER);
