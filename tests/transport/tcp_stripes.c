@@ -20,7 +20,7 @@
 #include "tests/transport/rig.h"
 #include "transport/tcp_stripes.h"
 
-enum { LARGE = 2000000, FLOWS = 6, SEEDS = 24 };
+enum { LARGE = 2400000, FLOWS = 6, SEEDS = 24 };
 
 static void on_failed(void *user, struct weft_connection *connection, const char *reason)
 {
