@@ -188,8 +188,9 @@ static void on_rewound(struct tcp_link *link, const struct weft_packet *packet)
         violation(link, "a message further than it was sent");
         return;
     }
+    unborrow(link->stripes,
+             load);       // what is half sent for the old handle: the message may be over first
     if (!packet->value) { // nobody wants the rest
-        unborrow(link->stripes, load);
         load_free(link->stripes, load);
         weft_packet_sent(&link->packets, transfer);
         return;
