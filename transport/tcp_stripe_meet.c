@@ -3,7 +3,7 @@
  * How stripes come about: after the connection is up, the end that called calls every address of
  * the other one. Which interface that leads through is the kernel's choice; where two calls would
  * leave by the same one, the later is made from this end's address of the same number, and is left
- * alone if that is taken too. Whatever does not connect is tried again, ever more seldom.
+ * alone if that is taken too. Whatever does not connect is tried again, at most 4 s later.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 #include "transport/tcp_stripes.h"
 
 static const int64_t call_ns = 1000000000;
-static const int64_t first_pause_ns = 500000000, longest_pause_ns = 16000000000;
+static const int64_t first_pause_ns = 500000000, longest_pause_ns = 4000000000;
 
 static unsigned number_of(const struct tcp_stripe *stripe)
 {
@@ -62,6 +62,10 @@ static bool come_up(struct tcp_stripe *stripe)
     stripe->rate = stripe->acked_bytes = stripe->busy_us = stripe->heard_bytes = 0;
     stripe->heard_ns = 0;
     link->stripes->num_up++;
+    char peer[WEFT_PACKET_REASON_BYTES];
+    weft_tcp_door_text(link, stripe->checks.door, peer, sizeof peer);
+    WEFT_LOG(WEFT_LOG_INFO, "tcp: stripe %u of the connection to %s: up, %d in all",
+             number_of(stripe), peer, link->stripes->num_up);
     weft_tcp_stripe_watch(stripe);
     return true;
 }
