@@ -60,7 +60,9 @@ static bool come_up(struct tcp_stripe *stripe)
     stripe->sending = stripe->blocked = stripe->waiting = false;
     stripe->in_done = stripe->left = stripe->kept_bytes = stripe->open.left = 0;
     stripe->rate = stripe->acked_bytes = stripe->busy_us = stripe->heard_bytes = 0;
-    stripe->heard_ns = 0;
+    stripe->heard_ns = stripe->looked_ns = 0;
+    stripe->was_busy = false;
+    stripe->room = 0;
     link->stripes->num_up++;
     char peer[WEFT_PACKET_REASON_BYTES];
     weft_tcp_door_text(link, stripe->checks.door, peer, sizeof peer);

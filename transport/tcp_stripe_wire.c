@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  * Fragments on the socket of a stripe: a frame with the header of a DATA packet and the payload,
  * one after the other. A payload is read straight into its place where there is no sink, and only
- * when it is its turn. How fast a stripe is, the kernel knows: what was acknowledged while it had
- * something to send and the peer had room.
+ * when it is its turn. How fast a stripe is, acknowledgements tell while it has something to send
+ * and the peer has room. The kernel may keep no more on it than goes within some milliseconds: when
+ * a message ends, the other stripes wait for what is kept on one.
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -20,7 +21,9 @@
 enum {
     HEADER_BYTES = sizeof(struct tcp_frame),
     READS_PER_VISIT = 16,
-    RECKONED_US = 8000, // so long a stripe must have been busy before its rate is reckoned
+    AHEAD_US = 5000,        // so much is kept on a stripe, and what is on its way,
+    ROOM_LEAST = 128 << 10, // but not less than two fragments,
+    ROOM_MOST = 64 << 20,   // nor more than that
 };
 
 static const int64_t silence_ns = 3000000000;
@@ -125,20 +128,43 @@ uint64_t weft_tcp_stripe_queued(const struct tcp_stripe *stripe)
     return ioctl(stripe->socket, SIOCOUTQ, &left) == 0 ? rest + (uint64_t)left : rest;
 }
 
+/* The room that the kernel has for what is sent. */
+static void set_room(struct tcp_stripe *stripe, uint64_t room)
+{
+    room = room < ROOM_LEAST ? ROOM_LEAST : room > ROOM_MOST ? ROOM_MOST : room;
+    if (room >= stripe->room - stripe->room / 8 && room <= stripe->room + stripe->room / 8)
+        return;
+    const int half = (int)(room / 2); // the kernel doubles it
+    stripe->room = room;
+    setsockopt(stripe->socket, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
+}
+
+static void reckon(struct tcp_stripe *stripe, const struct tcp_info *info, int64_t now)
+{
+    int64_t us = (now - stripe->looked_ns) / 1000;
+    bool was_busy = stripe->was_busy;
+    uint64_t acked = info->tcpi_bytes_acked - stripe->acked_bytes;
+    uint64_t busy = info->tcpi_busy_time - info->tcpi_rwnd_limited;
+    uint64_t busy_for = busy - stripe->busy_us;
+    stripe->looked_ns = now;
+    stripe->was_busy = weft_tcp_stripe_queued(stripe) > 0;
+    stripe->busy_us = busy;
+    stripe->acked_bytes = info->tcpi_bytes_acked;
+    // The kernel counts in ticks of up to 10 ms.
+    if (!was_busy || !stripe->was_busy || us <= 0 || busy_for * 10 < (uint64_t)us * 6)
+        return;
+    uint64_t rate = acked * 1000000 / (uint64_t)us;
+    stripe->rate = stripe->rate ? (stripe->rate * 3 + rate) / 4 : rate;
+    set_room(stripe, stripe->rate * (AHEAD_US + 2 * (uint64_t)info->tcpi_min_rtt) / 1000000);
+}
+
 bool weft_tcp_stripe_look(struct tcp_stripe *stripe, int64_t now)
 {
     struct tcp_info info = {.tcpi_unacked = 0};
     socklen_t length = sizeof info;
     if (getsockopt(stripe->socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
         return true;
-    uint64_t busy = info.tcpi_busy_time - info.tcpi_rwnd_limited;
-    uint64_t busy_for = busy - stripe->busy_us, acked = info.tcpi_bytes_acked - stripe->acked_bytes;
-    if (busy_for >= RECKONED_US && busy_for < UINT64_MAX / 2) {
-        uint64_t rate = acked * 1000000 / busy_for;
-        stripe->rate = stripe->rate ? (stripe->rate + rate) / 2 : rate;
-        stripe->busy_us = busy;
-        stripe->acked_bytes = info.tcpi_bytes_acked;
-    }
+    reckon(stripe, &info, now);
     // A peer that has no room is not silent: then nothing is on its way.
     if (!info.tcpi_unacked || info.tcpi_bytes_acked != stripe->heard_bytes || !stripe->heard_ns) {
         stripe->heard_bytes = info.tcpi_bytes_acked;

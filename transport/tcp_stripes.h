@@ -80,10 +80,13 @@ struct tcp_stripe {
     size_t out_done;
     unsigned char *out_copy; // payload taken over from a cancelled transfer
 
-    uint64_t rate;                 // bytes per second; 0: not known yet
-    uint64_t acked_bytes, busy_us; // when it was reckoned
-    uint64_t heard_bytes;          // what the peer's kernel has,
-    int64_t heard_ns;              // since when there was no word from it
+    uint64_t rate; // bytes per second; 0: not known yet
+    uint64_t room; // that the kernel was told to have for it; 0: as it likes
+    int64_t looked_ns;
+    bool was_busy; // when it was looked at; and what was counted until then:
+    uint64_t acked_bytes, busy_us;
+    uint64_t heard_bytes; // what the peer's kernel has,
+    int64_t heard_ns;     // since when there was no word from it
 
     struct tcp_frame in;
     size_t in_done; // bytes of the header; 0: none
