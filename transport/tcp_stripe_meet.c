@@ -59,10 +59,10 @@ static bool come_up(struct tcp_stripe *stripe)
     stripe->load = NULL;
     stripe->sending = stripe->blocked = stripe->waiting = false;
     stripe->in_done = stripe->left = stripe->kept_bytes = stripe->open.left = 0;
-    stripe->rate = stripe->acked_bytes = stripe->busy_us = stripe->heard_bytes = 0;
-    stripe->heard_ns = stripe->looked_ns = 0;
-    stripe->was_busy = false;
+    stripe->rate = stripe->acked_bytes = stripe->heard_bytes = 0;
+    stripe->heard_ns = 0;
     stripe->room = 0;
+    stripe->num_rates = 0;
     link->stripes->num_up++;
     char peer[WEFT_PACKET_REASON_BYTES];
     weft_tcp_door_text(link, stripe->checks.door, peer, sizeof peer);

@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  * Fragments on the socket of a stripe: a frame with the header of a DATA packet and the payload,
  * one after the other. A payload is read straight into its place where there is no sink, and only
- * when it is its turn. How fast a stripe is, acknowledgements tell while it has something to send
- * and the peer has room. The kernel may keep no more on it than goes within some milliseconds: when
- * a message ends, the other stripes wait for what is kept on one.
+ * when it is its turn. How fast a stripe is, acknowledgements tell the kernel. It may keep no more
+ * on it than goes within some milliseconds: when a message ends, the other stripes wait for what is
+ * kept on one.
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -21,8 +21,8 @@
 enum {
     HEADER_BYTES = sizeof(struct tcp_frame),
     READS_PER_VISIT = 16,
-    AHEAD_US = 5000,        // so much is kept on a stripe, and what is on its way,
-    ROOM_LEAST = 128 << 10, // but not less than two fragments,
+    AHEAD_US = 10000,       // so much is kept on a stripe, and what is on its way,
+    ROOM_LEAST = 512 << 10, // but not less than some fragments,
     ROOM_MOST = 64 << 20,   // nor more than that
 };
 
@@ -139,23 +139,26 @@ static void set_room(struct tcp_stripe *stripe, uint64_t room)
     setsockopt(stripe->socket, SOL_SOCKET, SO_SNDBUF, &half, sizeof half);
 }
 
-static void reckon(struct tcp_stripe *stripe, const struct tcp_info *info, int64_t now)
+static int compare_rates(const void *a, const void *b)
 {
-    int64_t us = (now - stripe->looked_ns) / 1000;
-    bool was_busy = stripe->was_busy;
-    uint64_t acked = info->tcpi_bytes_acked - stripe->acked_bytes;
-    uint64_t busy = info->tcpi_busy_time - info->tcpi_rwnd_limited;
-    uint64_t busy_for = busy - stripe->busy_us;
-    stripe->looked_ns = now;
-    stripe->was_busy = weft_tcp_stripe_queued(stripe) > 0;
-    stripe->busy_us = busy;
-    stripe->acked_bytes = info->tcpi_bytes_acked;
-    // The kernel counts in ticks of up to 10 ms.
-    if (!was_busy || !stripe->was_busy || us <= 0 || busy_for * 10 < (uint64_t)us * 6)
+    uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
+    return (first > second) - (first < second);
+}
+
+/* The kernel times what goes while there is something to send. Bursts, which pass faster, are few:
+ * the median of the last figures counts. */
+static void reckon(struct tcp_stripe *stripe, const struct tcp_info *info)
+{
+    uint64_t sorted[TCP_RATES_KEPT];
+    if (info->tcpi_bytes_acked == stripe->acked_bytes || !info->tcpi_delivery_rate)
         return;
-    uint64_t rate = acked * 1000000 / (uint64_t)us;
-    stripe->rate = stripe->rate ? (stripe->rate * 3 + rate) / 4 : rate;
-    set_room(stripe, stripe->rate * (AHEAD_US + 2 * (uint64_t)info->tcpi_min_rtt) / 1000000);
+    stripe->acked_bytes = info->tcpi_bytes_acked;
+    stripe->rates[stripe->num_rates++ % TCP_RATES_KEPT] = info->tcpi_delivery_rate;
+    unsigned count = stripe->num_rates < TCP_RATES_KEPT ? stripe->num_rates : TCP_RATES_KEPT;
+    memcpy(sorted, stripe->rates, sizeof sorted);
+    qsort(sorted, count, sizeof *sorted, compare_rates);
+    stripe->rate = sorted[count / 2];
+    set_room(stripe, stripe->rate / 1000 * (AHEAD_US + 2 * (uint64_t)info->tcpi_min_rtt) / 1000);
 }
 
 bool weft_tcp_stripe_look(struct tcp_stripe *stripe, int64_t now)
@@ -164,7 +167,7 @@ bool weft_tcp_stripe_look(struct tcp_stripe *stripe, int64_t now)
     socklen_t length = sizeof info;
     if (getsockopt(stripe->socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
         return true;
-    reckon(stripe, &info, now);
+    reckon(stripe, &info);
     // A peer that has no room is not silent: then nothing is on its way.
     if (!info.tcpi_unacked || info.tcpi_bytes_acked != stripe->heard_bytes || !stripe->heard_ns) {
         stripe->heard_bytes = info.tcpi_bytes_acked;

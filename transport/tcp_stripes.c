@@ -17,7 +17,7 @@ enum {
     FAR_TOO_SLOW = 8,         // an idle stripe is no help if it takes so many times as long
 };
 
-static const int64_t look_ns = 20000000;
+static const int64_t look_ns = 10000000;
 
 /* ---- sending ---- */
 

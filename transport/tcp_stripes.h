@@ -25,7 +25,8 @@
 enum {
     TCP_STRIPED_BYTES = 256 << 10, // messages from this size on
     TCP_STRIPE_BYTES = 64 << 10,   // a fragment
-    TCP_LOADS = 64,                // messages at a time; others go in packets
+    TCP_RATES_KEPT = 9,
+    TCP_LOADS = 64, // messages at a time; others go in packets
 };
 
 /* Packets on the connection's own socket, without payload. */
@@ -82,9 +83,9 @@ struct tcp_stripe {
 
     uint64_t rate; // bytes per second; 0: not known yet
     uint64_t room; // that the kernel was told to have for it; 0: as it likes
-    int64_t looked_ns;
-    bool was_busy; // when it was looked at; and what was counted until then:
-    uint64_t acked_bytes, busy_us;
+    uint64_t rates[TCP_RATES_KEPT];
+    unsigned num_rates;
+    uint64_t acked_bytes; // when it was reckoned
     uint64_t heard_bytes; // what the peer's kernel has,
     int64_t heard_ns;     // since when there was no word from it
 
