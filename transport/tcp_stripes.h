@@ -23,7 +23,7 @@
 #include "transport/tcp_parts.h"
 
 enum {
-    TCP_STRIPED_BYTES = 256 << 10, // messages from this size on
+    TCP_STRIPED_BYTES = 128 << 10, // messages from this size on
     TCP_STRIPE_BYTES = 64 << 10,   // a fragment
     TCP_RATES_KEPT = 9,
     TCP_LOADS = 64, // messages at a time; others go in packets
