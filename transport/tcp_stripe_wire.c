@@ -26,7 +26,7 @@ enum {
     ROOM_MOST = 64 << 20,   // nor more than that
 };
 
-static const int64_t silence_ns = 3000000000;
+static const int64_t silence_ns = 3000000000, forget_ns = 500000000;
 
 /* ---- epoll ---- */
 
@@ -145,14 +145,19 @@ static int compare_rates(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-/* The kernel times what goes while there is something to send. Bursts, which pass faster, are few:
- * the median of the last figures counts. */
-static void reckon(struct tcp_stripe *stripe, const struct tcp_info *info)
+/* The kernel times what goes, and says whether there was enough to send. Bursts, which pass faster,
+ * are few: the median of the last figures counts. What is old says nothing about what the network
+ * carries now, and would keep a stripe that was slow once from being tried again. */
+static void reckon(struct tcp_stripe *stripe, const struct tcp_info *info, int64_t now)
 {
     uint64_t sorted[TCP_RATES_KEPT];
-    if (info->tcpi_bytes_acked == stripe->acked_bytes || !info->tcpi_delivery_rate)
+    if (stripe->rate && now - stripe->reckoned_ns > forget_ns)
+        stripe->rate = stripe->num_rates = 0;
+    if (info->tcpi_bytes_acked == stripe->acked_bytes || info->tcpi_delivery_rate_app_limited ||
+        !info->tcpi_delivery_rate)
         return;
     stripe->acked_bytes = info->tcpi_bytes_acked;
+    stripe->reckoned_ns = now;
     stripe->rates[stripe->num_rates++ % TCP_RATES_KEPT] = info->tcpi_delivery_rate;
     unsigned count = stripe->num_rates < TCP_RATES_KEPT ? stripe->num_rates : TCP_RATES_KEPT;
     memcpy(sorted, stripe->rates, sizeof sorted);
@@ -167,7 +172,7 @@ bool weft_tcp_stripe_look(struct tcp_stripe *stripe, int64_t now)
     socklen_t length = sizeof info;
     if (getsockopt(stripe->socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
         return true;
-    reckon(stripe, &info);
+    reckon(stripe, &info, now);
     // A peer that has no room is not silent: then nothing is on its way.
     if (!info.tcpi_unacked || info.tcpi_bytes_acked != stripe->heard_bytes || !stripe->heard_ns) {
         stripe->heard_bytes = info.tcpi_bytes_acked;

@@ -85,7 +85,8 @@ struct tcp_stripe {
     uint64_t room; // that the kernel was told to have for it; 0: as it likes
     uint64_t rates[TCP_RATES_KEPT];
     unsigned num_rates;
-    uint64_t acked_bytes; // when it was reckoned
+    uint64_t acked_bytes; // when it was reckoned,
+    int64_t reckoned_ns;  // and when that was
     uint64_t heard_bytes; // what the peer's kernel has,
     int64_t heard_ns;     // since when there was no word from it
 
