@@ -60,7 +60,8 @@ static bool come_up(struct tcp_stripe *stripe)
     stripe->sending = stripe->blocked = stripe->waiting = false;
     stripe->in_done = stripe->left = stripe->kept_bytes = stripe->open.left = 0;
     stripe->rate = stripe->acked_bytes = stripe->heard_bytes = 0;
-    stripe->heard_ns = 0;
+    stripe->heard_ns = stripe->looked_ns = 0;
+    stripe->ran_dry = true;
     stripe->room = 0;
     stripe->num_rates = 0;
     link->stripes->num_up++;

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * Fragments on the socket of a stripe: a frame with the header of a DATA packet and the payload,
  * one after the other. A payload is read straight into its place where there is no sink, and only
- * when it is its turn. How fast a stripe is, acknowledgements tell the kernel. It may keep no more
- * on it than goes within some milliseconds: when a message ends, the other stripes wait for what is
+ * when it is its turn. How fast a stripe is, acknowledgements tell. The kernel may keep no more on
+ * it than goes within some milliseconds: when a message ends, the other stripes wait for what is
  * kept on one.
  */
 #include <errno.h>
@@ -145,20 +145,26 @@ static int compare_rates(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-/* The kernel times what goes, and says whether there was enough to send. Bursts, which pass faster,
- * are few: the median of the last figures counts. What is old says nothing about what the network
- * carries now, and would keep a stripe that was slow once from being tried again. */
+/* What was acknowledged since the last look, if there was something to send all the while and the
+ * peer had room. Bursts, which pass faster, are few: the median of the last figures counts. What is
+ * old says nothing about what the network carries now, and would keep a stripe that was slow once
+ * from being tried again. */
 static void reckon(struct tcp_stripe *stripe, const struct tcp_info *info, int64_t now)
 {
     uint64_t sorted[TCP_RATES_KEPT];
+    int64_t us = (now - stripe->looked_ns) / 1000;
+    uint64_t acked = info->tcpi_bytes_acked - stripe->acked_bytes;
+    bool ran_dry = stripe->ran_dry || info->tcpi_rwnd_limited != stripe->limited_us;
+    stripe->looked_ns = now;
+    stripe->acked_bytes = info->tcpi_bytes_acked;
+    stripe->limited_us = info->tcpi_rwnd_limited;
+    stripe->ran_dry = weft_tcp_stripe_queued(stripe) == 0;
     if (stripe->rate && now - stripe->reckoned_ns > forget_ns)
         stripe->rate = stripe->num_rates = 0;
-    if (info->tcpi_bytes_acked == stripe->acked_bytes || info->tcpi_delivery_rate_app_limited ||
-        !info->tcpi_delivery_rate)
+    if (ran_dry || stripe->ran_dry || us <= 0 || !acked)
         return;
-    stripe->acked_bytes = info->tcpi_bytes_acked;
     stripe->reckoned_ns = now;
-    stripe->rates[stripe->num_rates++ % TCP_RATES_KEPT] = info->tcpi_delivery_rate;
+    stripe->rates[stripe->num_rates++ % TCP_RATES_KEPT] = acked * 1000000 / (uint64_t)us;
     unsigned count = stripe->num_rates < TCP_RATES_KEPT ? stripe->num_rates : TCP_RATES_KEPT;
     memcpy(sorted, stripe->rates, sizeof sorted);
     qsort(sorted, count, sizeof *sorted, compare_rates);

@@ -87,6 +87,7 @@ static struct tcp_stripe *choose(struct tcp_stripes *stripes)
         if (stripe->state != TCP_STRIPE_IS_UP)
             continue;
         uint64_t queued = weft_tcp_stripe_queued(stripe);
+        stripe->ran_dry |= queued == 0;
         uint64_t us =
             (queued + TCP_STRIPE_BYTES) * 1000000 / (stripe->rate ? stripe->rate : highest);
         if (us < best_us) {

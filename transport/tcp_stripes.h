@@ -85,8 +85,10 @@ struct tcp_stripe {
     uint64_t room; // that the kernel was told to have for it; 0: as it likes
     uint64_t rates[TCP_RATES_KEPT];
     unsigned num_rates;
-    uint64_t acked_bytes; // when it was reckoned,
-    int64_t reckoned_ns;  // and when that was
+    int64_t reckoned_ns;
+    bool ran_dry; // there was nothing to send for a while since it was looked at; and then:
+    int64_t looked_ns;
+    uint64_t acked_bytes, limited_us;
     uint64_t heard_bytes; // what the peer's kernel has,
     int64_t heard_ns;     // since when there was no word from it
 

@@ -159,6 +159,38 @@ static void test_striped(void **state)
     }
 }
 
+/* Each stripe carries what it can: the network takes four times as much on the first as on each of
+ * the others. */
+static void test_shares(void **state)
+{
+    (void)state;
+    enum { BYTES = 4 << 20, MESSAGES = 6 };
+    static const uint64_t rates[] = {40000000, 10000000, 10000000};
+    struct rig rig;
+    uint64_t before[3], carried[3], all = 0;
+    open_striped(&rig, false);
+    struct tcp_stripe *stripes = link_of(&rig, 0)->stripes->each;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(setsockopt(stripes[i].socket, SOL_SOCKET, SO_MAX_PACING_RATE, &rates[i],
+                                    sizeof rates[i]),
+                         0);
+        before[i] = bytes_on(&stripes[i]);
+    }
+    int64_t start = weft_clock_ns();
+    for (uint32_t i = 0; i < MESSAGES; i++)
+        rig_exchange(&rig, i, BYTES, 0);
+    for (int i = 0; i < 3; i++)
+        all += carried[i] = bytes_on(&stripes[i]) - before[i];
+    print_message("shares of 40, 10 and 10 MB/s: %.0f, %.0f, %.0f %%; %.1f MB/s\n",
+                  100. * (double)carried[0] / (double)all, 100. * (double)carried[1] / (double)all,
+                  100. * (double)carried[2] / (double)all,
+                  1e3 * MESSAGES * BYTES / (double)(weft_clock_ns() - start));
+    assert_in_range(100 * carried[0] / all, 45, 90);
+    assert_in_range(100 * carried[1] / all, 4, 40);
+    assert_in_range(100 * carried[2] / all, 4, 40);
+    rig_close(&rig);
+}
+
 /* Where one end has one address, or the other has, there is nothing to stripe over. */
 static void test_one_address(void **state)
 {
@@ -346,10 +378,11 @@ static void test_lies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_striped),  cmocka_unit_test(test_one_address),
-        cmocka_unit_test(test_small),    cmocka_unit_test(test_one_fails),
-        cmocka_unit_test(test_all_fail), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_offences), cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_striped),   cmocka_unit_test(test_one_address),
+        cmocka_unit_test(test_small),     cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_fails), cmocka_unit_test(test_all_fail),
+        cmocka_unit_test(test_cancel),    cmocka_unit_test(test_offences),
+        cmocka_unit_test(test_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
