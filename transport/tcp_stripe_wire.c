@@ -26,7 +26,7 @@ enum {
     ROOM_MOST = 64 << 20,   // nor more than that
 };
 
-static const int64_t silence_ns = 3000000000, forget_ns = 500000000;
+static const int64_t silence_ns = 3000000000, forget_ns = 2000000000;
 
 /* ---- epoll ---- */
 

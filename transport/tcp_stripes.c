@@ -14,7 +14,7 @@
 enum {
     FRAGMENTS_PER_VISIT = 32,
     ASSUMED_RATE = 100000000, // until one is measured
-    FAR_TOO_SLOW = 8,         // an idle stripe is no help if it takes so many times as long
+    LITTLE = 2 * TCP_STRIPE_BYTES,
 };
 
 static const int64_t look_ns = 10000000;
@@ -76,8 +76,18 @@ static uint64_t highest_rate(const struct tcp_stripes *stripes)
     return highest ? highest : ASSUMED_RATE;
 }
 
+static uint64_t bytes_left(const struct tcp_stripes *stripes)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < TCP_LOADS; i++)
+        if (stripes->loads[i].transfer)
+            bytes += stripes->loads[i].transfer->bytes - stripes->loads[i].offset;
+    return bytes;
+}
+
 /* The stripe on which one more fragment is through first, even if there is no room on it yet: then
- * none, unless another one has nothing to do. */
+ * one that has next to nothing to do, if the others take longer for all that is left. So a stripe
+ * that is thought to be slower than it is shows how fast it is. */
 static struct tcp_stripe *choose(struct tcp_stripes *stripes)
 {
     uint64_t highest = highest_rate(stripes), best_us = UINT64_MAX, idle_us = UINT64_MAX;
@@ -88,20 +98,20 @@ static struct tcp_stripe *choose(struct tcp_stripes *stripes)
             continue;
         uint64_t queued = weft_tcp_stripe_queued(stripe);
         stripe->ran_dry |= queued == 0;
-        uint64_t us =
-            (queued + TCP_STRIPE_BYTES) * 1000000 / (stripe->rate ? stripe->rate : highest);
+        uint64_t rate = stripe->rate ? stripe->rate : highest;
+        uint64_t us = (queued + TCP_STRIPE_BYTES) * 1000000 / rate;
         if (us < best_us) {
             best_us = us;
             best = stripe;
         }
-        if (queued == 0 && us < idle_us) {
+        if (!stripe->blocked && queued < LITTLE && us < idle_us) {
             idle_us = us;
             idle = stripe;
         }
     }
-    if (best && best->blocked)
-        best = idle && !idle->blocked && idle_us / FAR_TOO_SLOW < best_us ? idle : NULL;
-    return best;
+    if (!best || !best->blocked)
+        return best;
+    return idle && idle_us <= best_us + bytes_left(stripes) * 1000000 / highest ? idle : NULL;
 }
 
 static int serve(struct tcp_stripes *stripes)
