@@ -55,8 +55,8 @@ enum weft_config_type {
       "Congestion control of TCP sockets, like cubic; empty: the system's, but reno on one "       \
       "machine, and for bbr between hosts less than 1 ms apart")                                   \
     X(WEFT_TCP_ADDRESSES, tcp_addresses, const char *, STRING, "",                                 \
-      "Up to 3 further addresses, comma separated, on which a rank takes TCP connections; peers "  \
-      "try them in turn")                                                                          \
+      "Up to 3 further addresses, comma separated, of other interfaces: peers try them in turn, "  \
+      "and large messages go over all that connect")                                               \
     X(WEFT_TCP_CHECKSUM, tcp_checksum, int64_t, INTEGER, "0",                                      \
       "1: packets over TCP carry checksums, on each connection of which one end says so")          \
     X(WEFT_IB_HCA, ib_hca, const char *, STRING, "",                                               \

@@ -20,7 +20,13 @@ expect 'cyclic' '[0] 0 0 host0 10.99.0.1/ [1] 1 0 host1 10.99.0.2/ [2] 2 1 host0
     "$(echo $("$netcluster" -l -p cyclic -n 2 -r 2 -- bash -c "$where" | sort))"
 "$netcluster" -n 3 -b none -- bash -c '[ $RANK != 1 ] || exit 7'
 expect 'the code of the rank that failed' 7 $?
-for bad in '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
+two='echo $RANK $WEFT_TCP_ADDRESSES $(ip -o -4 address show eth1 | grep -o "10.99.1.[0-9]*/")'
+expect 'two interfaces' '[0] 0 10.99.1.1 10.99.1.1/ [1] 1 10.99.1.2 10.99.1.2/' \
+    "$(echo $("$netcluster" -l -n 2 -b none -b 1gbit -- bash -c "$two" | sort))"
+expect 'one of them down from the beginning' 'down up' "$(echo $("$netcluster" -n 1 -b none -b none \
+    -d 0.1:0:9 -- cat /sys/class/net/eth1/operstate /sys/class/net/eth0/operstate 2>/dev/null |
+    sed s/lowerlayerdown/down/))"
+for bad in '-d 0.1:1:1' '-b none -d 0.2:1:1' '-b 1 -b 1 -b 1 -b 1 -b 1' '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
     "$netcluster" $bad -- true 2>/dev/null
     expect "$bad" 2 $?
 done
