@@ -20,6 +20,9 @@ expect 'cyclic' '[0] 0 0 host0 10.99.0.1/ [1] 1 0 host1 10.99.0.2/ [2] 2 1 host0
     "$(echo $("$netcluster" -l -p cyclic -n 2 -r 2 -- bash -c "$where" | sort))"
 "$netcluster" -n 3 -b none -- bash -c '[ $RANK != 1 ] || exit 7'
 expect 'the code of the rank that failed' 7 $?
+keep() { "$netcluster" "$@" -l -n 2 -b none -- bash -c 'taskset -cp $$' | sed 's/.*: //' | sort -u | wc -l; }
+expect 'any core for all' 1 "$(keep)"
+[ "$(nproc)" -lt 2 ] || expect 'cores of their own' 2 "$(keep -c)"
 for bad in '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
     "$netcluster" $bad -- true 2>/dev/null
     expect "$bad" 2 $?
