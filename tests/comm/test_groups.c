@@ -81,11 +81,13 @@ static void fill(char *data, const weft_op_desc *desc, int rank, int i)
 
 struct memory {
     char *send, *recv, *apart; // (calls, MOST_BYTES)
+    float token;
 };
 
 static bool allocate(struct memory *memory)
 {
     size_t bytes = (size_t)NUM_CALLS * MOST_BYTES;
+    memory->token = 1;
     memory->send = calloc(1, bytes);
     memory->recv = calloc(1, bytes);
     memory->apart = calloc(1, bytes);
@@ -107,7 +109,7 @@ static char *place(char *memory, int i)
 // Every third one is in place here, which is no other rank's business; every other has a request.
 static int submit_all(struct rank_process *process, struct memory *memory, weft_request *requests)
 {
-    float token = 1;
+    float *token = &memory->token; // outlives this: the calls only begin here
     int right = (process->rank + 1) % process->num_ranks;
     int left = (process->rank + process->num_ranks - 1) % process->num_ranks;
     for (int i = 0; i < NUM_CALLS; i++) {
@@ -122,9 +124,9 @@ static int submit_all(struct rank_process *process, struct memory *memory, weft_
             desc.send = desc.recv;
         CHECK(weft_submit(process->comm, &desc, i % 2 ? &requests[i] : NULL) == WEFT_OK);
     }
-    CHECK(weft_broadcast(&token, &token, 1, WEFT_FLOAT32, 0, process->comm, NULL) == WEFT_OK);
-    CHECK(weft_send(&token, 0, WEFT_FLOAT32, right, process->comm, NULL) == WEFT_OK);
-    CHECK(weft_recv(&token, 0, WEFT_FLOAT32, left, process->comm, NULL) == WEFT_OK);
+    CHECK(weft_broadcast(token, token, 1, WEFT_FLOAT32, 0, process->comm, NULL) == WEFT_OK);
+    CHECK(weft_send(token, 0, WEFT_FLOAT32, right, process->comm, NULL) == WEFT_OK);
+    CHECK(weft_recv(token, 0, WEFT_FLOAT32, left, process->comm, NULL) == WEFT_OK);
     return 0;
 }
 
