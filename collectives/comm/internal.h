@@ -73,6 +73,8 @@ void weft_operation_free(struct weft_operation *operation);
 weft_status weft_operation_submit(struct weft_operation *operation, weft_request *request);
 /* Starts it at once, group or not; the result goes to `request`. For operations inside others. */
 weft_status weft_operation_start(struct weft_operation *operation, weft_request *request);
+/* The result goes to its request and its group, and it is released; also where it never started. */
+void weft_operation_end(struct weft_operation *operation, weft_status status);
 /* Ends operations of `comm` (NULL: all of the context) with `status`. */
 void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, weft_status status);
 /* Polls the operations in flight; ends those that are done or late. Returns how many ended. */

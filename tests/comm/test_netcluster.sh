@@ -26,6 +26,9 @@ expect 'two interfaces' '[0] 0 10.99.1.1 10.99.1.1/ [1] 1 10.99.1.2 10.99.1.2/' 
 expect 'one of them down from the beginning' 'down up' "$(echo $("$netcluster" -n 1 -b none -b none \
     -d 0.1:0:9 -- cat /sys/class/net/eth1/operstate /sys/class/net/eth0/operstate 2>/dev/null |
     sed s/lowerlayerdown/down/))"
+keep() { "$netcluster" "$@" -l -n 2 -b none -- bash -c 'taskset -cp $$' | sed 's/.*: //' | sort -u | wc -l; }
+expect 'any core for all' 1 "$(keep)"
+[ "$(nproc)" -lt 2 ] || expect 'cores of their own' 2 "$(keep -c)"
 for bad in '-d 0.1:1:1' '-b none -d 0.2:1:1' '-b 1 -b 1 -b 1 -b 1 -b 1' '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
     "$netcluster" $bad -- true 2>/dev/null
     expect "$bad" 2 $?
