@@ -178,7 +178,7 @@ static int serve_link(struct verbs_link *link)
 {
     int count = 0;
     if (link->state == VERBS_ENDED && !link->num_received && weft_clock_ns() > link->ended_ns)
-        weft_verbs_link_fail(link, "%s", "peer has closed or died");
+        weft_verbs_link_fail(link, "%s", link->cause);
     count += link->state == VERBS_ENDED;
     link->num_received = 0;
     if (link->state < VERBS_UP || !weft_verbs_is_replayed(link))
@@ -289,14 +289,15 @@ static weft_status open_hca(struct verbs_device *device, int number, struct weft
     hca->pd = verbs->alloc_pd(opened->context);
     if (!hca->pd)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no protection domain: %s", opened->name,
-                         strerror(errno));
+                         weft_verbs_errno_name(errno));
     hca->channel = verbs->create_comp_channel(opened->context);
     if (!hca->channel)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no channel of events: %s", opened->name,
-                         strerror(errno));
+                         weft_verbs_errno_name(errno));
     WEFT_TRY(weft_verbs_memory_create(verbs, hca->pd, KEPT_REGIONS, "/", &hca->memory, error));
     WEFT_TRY(watch(device, hca->channel->fd, true, error));
-    return watch(device, opened->context->async_fd, true, error);
+    WEFT_TRY(watch(device, opened->context->async_fd, true, error));
+    return weft_verbs_meet_try(device, number, error);
 }
 
 static weft_status fill_device(struct verbs_device *device,

@@ -308,6 +308,8 @@ void weft_verbs_link_fail(struct verbs_link *link, const char *format, ...)
 /* Makes memory, queues and the inner connection of a link whose paths are known. */
 weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address *peer,
                             const unsigned char *peer_id, uint64_t tag, struct weft_error *error);
+/* Whether an HCA has what one connection needs: better known while there are other transports. */
+weft_status weft_verbs_meet_try(struct verbs_device *device, int hca, struct weft_error *error);
 /* Everything that weft_verbs_meet made. */
 void weft_verbs_part(struct verbs_link *link);
 /* Events of the inner device. */
@@ -333,6 +335,8 @@ bool weft_verbs_is_replayed(const struct verbs_link *link);
 /* verbs_rail.c */
 weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs_rail **rail,
                                  struct weft_error *error);
+/* Whether an HCA has what a rail needs; makes its first completion queue. */
+weft_status weft_verbs_rail_try(struct verbs_device *device, int hca, struct weft_error *error);
 void weft_verbs_rail_close(struct verbs_rail **rail);
 /* To ready-to-receive and ready-to-send, with the peer's first packet number. */
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,

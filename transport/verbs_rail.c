@@ -85,7 +85,7 @@ static weft_status find_queue(struct verbs_device *device, struct verbs_rail *ra
     if (!cq)
         return weft_fail(error, WEFT_SYSTEM,
                          "verbs: %s: no completion queue of %d entries beside %d others: %s",
-                         opened->name, entries, hca->num_queues, strerror(errno));
+                         opened->name, entries, hca->num_queues, weft_verbs_errno_name(errno));
     rail->queue = &hca->queues[hca->num_queues++];
     rail->queue->cq = cq;
     rail->queue->room = entries - need;
@@ -178,7 +178,7 @@ static weft_status make_pair(struct verbs_device *device, struct verbs_rail *rai
     }
     if (!rail->qp)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no queue pair (the device has %d): %s",
-                         opened->name, opened->attributes.max_qp, strerror(errno));
+                         opened->name, opened->attributes.max_qp, weft_verbs_errno_name(errno));
     rail->inline_bytes = wanted.cap.max_inline_data;
     return WEFT_OK;
 }
@@ -221,6 +221,17 @@ weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs
         weft_verbs_rail_close(&rail);
     else
         *made = rail;
+    return status;
+}
+
+weft_status weft_verbs_rail_try(struct verbs_device *device, int hca, struct weft_error *error)
+{
+    struct verbs_rail rail = {.hca = &device->hcas[hca]};
+    WEFT_TRY(find_queue(device, &rail, error));
+    weft_status status = make_pair(device, &rail, error);
+    if (status == WEFT_OK)
+        device->verbs.destroy_qp(rail.qp);
+    rail.queue->room += VERBS_RECEIVES + VERBS_SENDS;
     return status;
 }
 
