@@ -64,6 +64,7 @@ static void join_rails(struct verbs_link *link)
             return;
         }
     }
+    link->joined = (UINT64_C(1) << link->num_rails) - 1;
     weft_verbs_link_turn(link, VERBS_READYING);
     if (!weft_verbs_note_send(link, &link->ready_out))
         weft_verbs_link_fail(link, "out of memory");
@@ -101,10 +102,13 @@ void weft_verbs_side_failed(void *user, struct weft_connection *connection, cons
     if (link->is_side_gone)
         return;
     link->is_side_gone = true;
+    char path[WEFT_VERBS_PATH_TEXT_BYTES];
+    weft_verbs_rail_text(link->rails[0], path, sizeof path);
+    const char *why = strncmp(reason, "tcp: ", 5) == 0 ? reason + 5 : reason;
     if (link->state == VERBS_MEETING) {
-        weft_verbs_link_fail(link, "no connection to the peer: %s", reason);
+        weft_verbs_link_fail(link, "%.85s: %s", path, why);
     } else if (link->state != VERBS_DEAD) {
-        snprintf(link->cause, sizeof link->cause, "%s", reason);
+        snprintf(link->cause, sizeof link->cause, "%.85s: %s", path, why);
         weft_verbs_link_turn(link, VERBS_ENDED);
         link->ended_ns = weft_deadline_after(drain_ns);
     }

@@ -262,7 +262,7 @@ void weft_verbs_rails_stop(struct verbs_link *link)
         struct ibv_qp_attr attributes = {0};
         struct weft_error error;
         rail->num_pending = 0;
-        rail->is_used = false;
+        rail->is_used = rail->is_tried = false;
         (void)!move(rail, STEP_STOP, &attributes, &error); // it can only be in that state already
     }
 }
@@ -401,12 +401,14 @@ void weft_verbs_flush(struct verbs_device *device)
 
 /* ---- completions ---- */
 
-/* Whether the rail, not what was asked of it, is to blame. */
+/* Whether the rail, not what was asked of it, is to blame. Requests here are never invalid in
+ * themselves: Soft-RoCE says so of what it has repeated from a wrong place. */
 static bool is_of_path(enum ibv_wc_status status)
 {
-    return status == IBV_WC_RETRY_EXC_ERR || status == IBV_WC_WR_FLUSH_ERR ||
-           status == IBV_WC_LOC_QP_OP_ERR || status == IBV_WC_FATAL_ERR ||
-           status == IBV_WC_RESP_TIMEOUT_ERR || status == IBV_WC_REM_ABORT_ERR;
+    return status == IBV_WC_RETRY_EXC_ERR || status == IBV_WC_REM_INV_REQ_ERR ||
+           status == IBV_WC_WR_FLUSH_ERR || status == IBV_WC_LOC_QP_OP_ERR ||
+           status == IBV_WC_FATAL_ERR || status == IBV_WC_RESP_TIMEOUT_ERR ||
+           status == IBV_WC_REM_ABORT_ERR;
 }
 
 static void failed(struct verbs_rail *rail, enum ibv_wc_status status)
@@ -415,7 +417,9 @@ static void failed(struct verbs_rail *rail, enum ibv_wc_status status)
     if (!rail->is_used) // stopped: its requests are flushed
         return;
     weft_verbs_rail_text(rail, text, sizeof text);
-    if (is_of_path(status))
+    if (is_of_path(status) && rail->is_tried)
+        weft_verbs_tried(rail, false);
+    else if (is_of_path(status))
         weft_verbs_trouble(rail->link, rail, "%s: %s", text, weft_wc_status_name(status));
     else
         weft_verbs_link_fail(rail->link, "%s: %s", text, weft_wc_status_name(status));
@@ -446,6 +450,8 @@ static void completed(struct verbs_device *device, const struct ibv_wc *completi
         received(rail, completion);
     else
         rail->done = (uint32_t)completion->wr_id;
+    if (rail->is_tried && !is_receive && completion->status == IBV_WC_SUCCESS)
+        weft_verbs_tried(rail, true);
 }
 
 int weft_verbs_poll(struct verbs_device *device)

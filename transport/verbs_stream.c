@@ -38,7 +38,7 @@ static struct verbs_rail *choose_rail(struct verbs_link *link, uint32_t bytes)
     bool has_own = false; // one that is no spare
     for (int i = 0; i < link->num_rails; i++) {
         struct verbs_rail *rail = link->rails[i];
-        if (!rail->is_used || (rail->path->is_spare && has_own))
+        if (!rail->is_used || rail->is_tried || (rail->path->is_spare && has_own))
             continue;
         has_own |= !rail->path->is_spare;
         if (!weft_verbs_rail_has_room(rail, VERBS_SENDS_KEPT))
@@ -162,8 +162,9 @@ void weft_verbs_credit(struct verbs_link *link)
         link->in_records - link->told_records < VERBS_WINDOW / 4)
         return;
     for (int i = 0; i < link->num_rails; i++) {
-        if (link->rails[i]->is_used && weft_verbs_rail_has_room(link->rails[i], 0)) {
-            tell(link->rails[i], false);
+        struct verbs_rail *rail = link->rails[i];
+        if (rail->is_used && !rail->is_tried && weft_verbs_rail_has_room(rail, 0)) {
+            tell(rail, false);
             return;
         }
     }
@@ -172,6 +173,15 @@ void weft_verbs_credit(struct verbs_link *link)
 void weft_verbs_mark(struct verbs_rail *rail)
 {
     tell(rail, true);
+}
+
+void weft_verbs_probe(struct verbs_rail *rail)
+{
+    struct verbs_link *link = rail->link;
+    uint32_t head = link->told_head, records = link->told_records;
+    tell(rail, true);
+    link->told_head = head;
+    link->told_records = records;
 }
 
 /* ---- what arrives ---- */

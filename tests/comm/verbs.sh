@@ -106,13 +106,18 @@ faults() {
 # Four ranks of as many rails each; a link of one of them goes at a seeded moment of an all-reduce.
 # Sets `link`, `output` and `status`.
 lose_link() { # RAILS SEED CYCLES
-    local bench links=$((4 * $1)) resources
+    local bench resources hca=rxe$(($2 * 7 % (4 * $1))) until
     resources=$(rdma resource show)
     export WEFT_IB_TIMEOUT=14 WEFT_IB_RETRY=2
-    link=p$(($2 * 7 % links))
+    link=p${hca#rxe}
+    until=$(($(sent "$hca") + 300 + $2 * 397 % 3000))
+    status=1 output=
     launch 4 "$1" "$weft" bench all_reduce -b 8M -e 8M -n 2 -w 0 -c "$3" >"$work/bench" &
     bench=$!
-    sleep "$(awk "BEGIN { print 2 + $2 * 0.37 % 3 }")"
+    while [ "$(sent "$hca")" -lt $until ]; do
+        kill -0 $bench 2>/dev/null || { fail "it has ended before $until packets: $(<"$work/bench")" && return; }
+        sleep 0.05
+    done
     ip link set "$link" down
     wait $bench
     status=$?
@@ -122,7 +127,7 @@ lose_link() { # RAILS SEED CYCLES
 }
 
 one_link() { # SEED
-    lose_link 2 "$1" 6
+    lose_link 2 "$1" 2
     [ $status -eq 0 ] && grep -q 'Out of bounds values : 0 OK' <<<"$output" ||
         fail "$link lost, exit code $status: $output"
     printf 'says: all sums are right without %s\n' "$link"

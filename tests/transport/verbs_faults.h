@@ -12,7 +12,7 @@
 #include "tests/transport/rig.h"
 #include "transport/verbs_parts.h"
 
-enum { FAULT_HCAS = 4, FAULT_RESOURCES_BYTES = 4096 };
+enum { FAULT_HCAS = 4, FAULT_RESOURCES_BYTES = 4096, FAULT_OBJECTS = 4 };
 
 struct fault_hca {
     char name[32], interface[32];
@@ -31,13 +31,21 @@ struct fault {
     struct rig rig;
     char lists[2][80]; // WEFT_IB_HCA of each end
     int descriptors;
+    bool has_opened;
+    int objects[FAULT_OBJECTS]; // of this process, once its devices were open
 };
 
 /* Prepares *fault and an empty rig; fault_connect makes devices and connections and lets a message
  * go each way. */
 void fault_begin(struct fault *fault, void **state);
 void fault_connect(struct fault *fault);
-/* Closes all; descriptors must be as they were. */
+/* Of fault_connect: the devices, whose objects are counted; a connection of one end. */
+void fault_open(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYTES]);
+weft_status fault_connect_end(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYTES],
+                              int end, struct weft_error *error);
+void fault_opened(struct fault *fault);
+/* Closes connections, which must give back all that they had, and devices: descriptors must be as
+ * they were. */
 void fault_end(struct fault *fault);
 
 struct verbs_link *fault_link(struct rig *rig, int end);
@@ -54,6 +62,7 @@ void fault_says(const char *reason);
 
 /* The kinds. */
 void fault_port_down(void **state);
+void fault_silent(void **state);
 void fault_all_of_one(void **state);
 void fault_all_of_both(void **state);
 void fault_loss(void **state);

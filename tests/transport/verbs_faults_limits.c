@@ -120,27 +120,6 @@ static bool try_device(struct fault *fault, struct weft_error *error)
     return status == WEFT_OK;
 }
 
-static void open_devices(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYTES])
-{
-    struct rig *rig = &fault->rig;
-    rig->num_devices = 2;
-    for (int i = 0; i < 2; i++) {
-        rig->devices[i] = rig_open_device(rig->transport, rig, i);
-        rig->transport->address(rig->devices[i], addresses[i]);
-    }
-}
-
-static weft_status connect_end(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYTES],
-                               int end, struct weft_error *error)
-{
-    struct rig_end *made = &fault->rig.ends[end][!end];
-    struct weft_device_options peer;
-    *made = (struct rig_end){.rig = &fault->rig, .to = !end};
-    rig_fill_options(&peer, !end);
-    return fault->rig.transport->connect(fault->rig.devices[end], addresses[!end], peer.process_id,
-                                         7, made, &made->connection, error);
-}
-
 /* Fails, and leaves nothing. */
 static void expect_no_connection(struct fault *fault,
                                  unsigned char addresses[2][WEFT_ADDRESS_BYTES],
@@ -149,7 +128,7 @@ static void expect_no_connection(struct fault *fault,
     static char before[FAULT_RESOURCES_BYTES], after[FAULT_RESOURCES_BYTES];
     fault_resources(before);
     int descriptors = count_descriptors();
-    weft_status status = connect_end(fault, addresses, 0, error);
+    weft_status status = fault_connect_end(fault, addresses, 0, error);
     if (status == WEFT_OK)
         fail_msg("there is a connection");
     assert_null(fault->rig.ends[0][1].connection);
@@ -167,7 +146,7 @@ static void connect_after_all(struct fault *fault, unsigned char addresses[2][WE
 {
     struct weft_error error = {0};
     for (int end = 0; end < 2; end++)
-        if (connect_end(fault, addresses, end, &error) != WEFT_OK)
+        if (fault_connect_end(fault, addresses, end, &error) != WEFT_OK)
             fail_msg("%s", error.text);
     for (int order = 0; order < 4; order++)
         rig_exchange(&fault->rig, (uint32_t)order, order % 2 ? 10 : LARGE_BYTES, order);
@@ -186,7 +165,7 @@ void fault_no_handle(void **state)
     limit_objects(&fault, lost, 0, NO_LIMIT);
     if (fault.given->seed / 2 % 2) { // one is left
         unsigned char addresses[2][WEFT_ADDRESS_BYTES];
-        open_devices(&fault, addresses);
+        fault_open(&fault, addresses);
         const struct verbs_device *device = (struct verbs_device *)fault.rig.devices[0];
         assert_int_equal(device->ports.num_ports, 1);
         assert_string_equal(device->ports.devices[0].name, fault.given->hcas[!lost].name);
@@ -237,7 +216,7 @@ void fault_no_object_to_connect(void **state)
     fault_begin(&fault, state);
     enter_cgroup(&fault);
     int hca = fault.given->end, more = (int)(fault.given->seed / 2 % 2);
-    open_devices(&fault, addresses);
+    fault_open(&fault, addresses);
     limit_objects(&fault, hca, NO_LIMIT, count_objects(&fault, hca) + more);
     expect_no_connection(&fault, addresses, &error);
     assert_non_null(strstr(error.text, fault.given->hcas[hca].name));
@@ -312,7 +291,7 @@ void fault_locked_memory(void **state)
         assert_int_equal(error.status, WEFT_OUT_OF_MEMORY);
         limit_locked(RLIM_INFINITY);
     }
-    open_devices(&fault, addresses);
+    fault_open(&fault, addresses);
     limit_locked(bytes);
     expect_no_connection(&fault, addresses, &error);
     assert_non_null(strstr(error.text, fault.given->hcas[bytes > 1 << 20].name));

@@ -56,10 +56,11 @@ static void busy(struct fault *fault, uint32_t first, int when, int hca, const c
 
 static void wait_for_rails(struct rig *rig, bool second_is_used)
 {
-    int64_t deadline = weft_deadline_after(10000000000);
+    int64_t deadline = weft_deadline_after(20000000000);
     for (int end = 0; end < 2; end++) {
         const struct verbs_link *link = fault_link(rig, end);
-        while (link->rails[1]->is_used != second_is_used || link->state != VERBS_UP) {
+        while ((link->rails[1]->is_used && !link->rails[1]->is_tried) != second_is_used ||
+               link->state != VERBS_UP) {
             rig_poll(rig);
             assert_true(weft_clock_ns() < deadline);
         }
@@ -81,6 +82,39 @@ void fault_port_down(void **state)
     busy(&fault, 0, (int)(rig_random(&rig->random) % 60), hca, "down");
     wait_for_rails(rig, false);
     busy(&fault, 1000, (int)(rig_random(&rig->random) % 60), hca, "up");
+    wait_for_rails(rig, true);
+    uint64_t before = link->rails[1]->counts.bytes;
+    busy(&fault, 2000, 0, 0, NULL);
+    assert_true(link->rails[1]->counts.bytes > before + 100000);
+    assert_int_equal(rig->ends[0][1].num_failed + rig->ends[1][0].num_failed, 0);
+    fault_end(&fault);
+}
+
+/* A path falls silent without a word of its ports, and works again: without an event it is tried
+ * after a while, at first in vain, and then it is used. */
+void fault_silent(void **state)
+{
+    struct fault fault;
+    struct rig *rig = &fault.rig;
+    char command[200];
+    fault_begin(&fault, state);
+    fault_connect(&fault);
+    const struct verbs_link *link = fault_link(rig, 0);
+    const char *interface = fault.given->hcas[fault_hca_of(&fault, fault.given->end, 1)].interface;
+    snprintf(command, sizeof command, "tc qdisc add dev %s root netem loss 100%%", interface);
+    assert_int_equal(system(command), 0);
+    busy(&fault, 0, 0, 0, NULL);
+    wait_for_rails(rig, false);
+    uint32_t epoch = link->epoch;
+    int64_t deadline = weft_deadline_after(20000000000);
+    while (fault.given->seed / 2 % 2 && (link->epoch == epoch || link->rails[1]->is_tried)) {
+        rig_poll(rig);
+        assert_true(weft_clock_ns() < deadline);
+    }
+    busy(&fault, 1000, 0, 0, NULL);
+    assert_false(link->rails[1]->is_used && !link->rails[1]->is_tried);
+    snprintf(command, sizeof command, "tc qdisc del dev %s root", interface);
+    assert_int_equal(system(command), 0);
     wait_for_rails(rig, true);
     uint64_t before = link->rails[1]->counts.bytes;
     busy(&fault, 2000, 0, 0, NULL);
