@@ -356,6 +356,8 @@ weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hel
 void weft_verbs_rails_stop(struct verbs_link *link);
 /* As new: to be joined with packet_number as its first. Completions of old are not its own. */
 weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *error);
+/* One that cannot be reset now: completions of old count for nothing any more. */
+void weft_verbs_rail_forget(struct verbs_rail *rail);
 /* Whether one more work request fits, leaving `kept` for others. */
 bool weft_verbs_rail_has_room(const struct verbs_rail *rail, uint32_t kept);
 /* After has_room: a write of `bytes` bytes at `from` (none: 0) to `to` that the peer is told of. */

@@ -276,6 +276,12 @@ weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *er
     return prepare(device, rail, error);
 }
 
+void weft_verbs_rail_forget(struct verbs_rail *rail)
+{
+    delist(weft_verbs_device_of(rail->link), rail);
+    rail->receives_posted = 0;
+}
+
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
                                  uint32_t packet_number, struct weft_error *error)
 {

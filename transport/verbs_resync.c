@@ -172,8 +172,10 @@ static void report(struct verbs_link *link)
         if (link->window[(link->in_records + i) % VERBS_WINDOW].is_here)
             own->arrived[i / 64] |= UINT64_C(1) << i % 64;
     for (int i = 0; i < link->num_rails; i++) {
-        if (!(own->usable >> i & 1))
+        if (!(own->usable >> i & 1)) {
+            weft_verbs_rail_forget(link->rails[i]);
             continue;
+        }
         if (weft_verbs_rail_reset(link->rails[i], &error) != WEFT_OK) {
             weft_verbs_link_fail(link, "%s", error.text);
             return;

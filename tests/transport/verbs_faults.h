@@ -31,6 +31,7 @@ struct fault {
     struct rig rig;
     char lists[2][80]; // WEFT_IB_HCA of each end
     int descriptors;
+    bool gives_up_soon; // on a path that does not answer; Soft-RoCE never does by default
     bool has_opened;
     int objects[FAULT_OBJECTS]; // of this process, once its devices were open
 };

@@ -98,6 +98,7 @@ void fault_silent(void **state)
     struct rig *rig = &fault.rig;
     char command[200];
     fault_begin(&fault, state);
+    fault.gives_up_soon = true;
     fault_connect(&fault);
     const struct verbs_link *link = fault_link(rig, 0);
     const char *interface = fault.given->hcas[fault_hca_of(&fault, fault.given->end, 1)].interface;

@@ -60,6 +60,10 @@ void fault_open(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYT
     for (int i = 0; i < 2; i++) {
         rig->devices[i] = rig_open_device(rig->transport, rig, i);
         rig->transport->address(rig->devices[i], addresses[i]);
+        struct weft_verbs_options *options =
+            &((struct verbs_device *)rig->devices[i])->ports.options;
+        if (fault->gives_up_soon)
+            *options = (struct weft_verbs_options){.gid_index = -1, .timeout = 16, .retry = 2};
     }
     fault_opened(fault);
 }
