@@ -219,11 +219,10 @@ static void rejoin(struct verbs_link *link)
         if (!(usable >> i & 1))
             continue;
         link->rails[i]->is_bad = false;
+        // Its port may have gone meanwhile: the others are left.
         if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i], peer->packet_numbers[i],
-                                 &error) != WEFT_OK) {
-            weft_verbs_link_fail(link, "%s", error.text);
-            return;
-        }
+                                 &error) != WEFT_OK)
+            weft_verbs_trouble(link, link->rails[i], "%s", error.text);
     }
     weft_verbs_link_turn(link, VERBS_READYING);
     if (!weft_verbs_note_send(link, &link->ready_out) ||
