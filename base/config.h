@@ -40,6 +40,10 @@ enum weft_config_type {
     X(WEFT_TOPOLOGY, topology, const char *, STRING, "",                                           \
       "Topology file or synthetic string to use instead of probing this machine; rank 0's, where " \
       "it is of the ranks' hosts, is what they all plan with")                                     \
+    X(WEFT_TUNE, tune, const char *, STRING, "",                                                   \
+      "File of what weft bench --tune --json printed of these ranks: measured times count "        \
+      "instead "                                                                                   \
+      "of prices; rank 0's counts for all")                                                        \
     X(WEFT_FABRIC_TIME, fabric_time_ns, int64_t, DURATION, "5s",                                   \
       "How long a probe may ask the InfiniBand subnet; 0: not at all")                             \
     X(WEFT_CACHE, cache, const char *, STRING, "",                                                 \
@@ -51,8 +55,8 @@ enum weft_config_type {
       "Congestion control of TCP sockets, like cubic; empty: the system's, but reno on one "       \
       "machine, and for bbr between hosts less than 1 ms apart")                                   \
     X(WEFT_TCP_ADDRESSES, tcp_addresses, const char *, STRING, "",                                 \
-      "Up to 3 further addresses, comma separated, on which a rank takes TCP connections; peers "  \
-      "try them in turn")                                                                          \
+      "Up to 3 further addresses, comma separated, of other interfaces: peers try them in turn, "  \
+      "and large messages go over all that connect")                                               \
     X(WEFT_TCP_CHECKSUM, tcp_checksum, int64_t, INTEGER, "0",                                      \
       "1: packets over TCP carry checksums, on each connection of which one end says so")          \
     X(WEFT_IB_HCA, ib_hca, const char *, STRING, "",                                               \
@@ -72,6 +76,9 @@ enum weft_config_type {
       "Repetitions of an RDMA packet that is not acknowledged, 0 to 7")                            \
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
       "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
+    X(WEFT_JOIN_BYTES, join_bytes, int64_t, BYTES, "8K",                                           \
+      "All-reduces of a group up to this size travel as one (in shared memory at most 4 KiB); "    \
+      "equal on all ranks; 0: each alone")                                                         \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_PROGRESS, progress, const char *, STRING, "calls",                                      \

@@ -11,15 +11,42 @@
 
 enum { FILE_LIMIT_BYTES = 1 << 30 };
 
+static weft_status parse(const char *text, size_t bytes, size_t flags, const char *name,
+                         json_t **json, json_error_t *where, struct weft_error *error)
+{
+    json_t *loaded = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, where);
+    if (!loaded)
+        return weft_fail(error, WEFT_INVALID_FORMAT, "%s:%d:%d: %s", name, where->line,
+                         where->column, where->text);
+    *json = loaded;
+    return WEFT_OK;
+}
+
 weft_status weft_json_parse(const char *text, size_t bytes, const char *name, json_t **json,
                             struct weft_error *error)
 {
     json_error_t where;
-    json_t *loaded = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
-    if (!loaded)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "%s:%d:%d: %s", name, where.line, where.column,
-                         where.text);
-    *json = loaded;
+    return parse(text, bytes, 0, name, json, &where, error);
+}
+
+static size_t skip_space(const char *text, size_t bytes, size_t at)
+{
+    while (at < bytes && memchr(" \t\r\n", text[at], 4))
+        at++;
+    return at;
+}
+
+weft_status weft_json_parse_next(const char *text, size_t bytes, const char *name, json_t **json,
+                                 size_t *used, struct weft_error *error)
+{
+    json_error_t where;
+    size_t at = skip_space(text, bytes, 0);
+    *json = NULL;
+    *used = at;
+    if (at == bytes)
+        return WEFT_OK;
+    WEFT_TRY(parse(text + at, bytes - at, JSON_DISABLE_EOF_CHECK, name, json, &where, error));
+    *used = skip_space(text, bytes, at + (size_t)where.position);
     return WEFT_OK;
 }
 

@@ -4,7 +4,9 @@
  */
 #include "base/verbs_words.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #define WORD_OF(table, code)                                                                       \
     ((code) < sizeof(table) / sizeof *(table) && (table)[code] ? (table)[code] : "unknown")
@@ -94,6 +96,15 @@ const char *weft_async_event_name(unsigned event)
         [IBV_EVENT_WQ_FATAL] = "a work queue has failed",
     };
     return WORD_OF(names, event);
+}
+
+const char *weft_verbs_errno_name(int failure)
+{
+    if (failure == EAGAIN) // of the kernel's rdma controller
+        return "Resource temporarily unavailable (raise rdma.max of this cgroup)";
+    if (failure == ENOMEM)
+        return "Cannot allocate memory (the device has no more, or raise ulimit -l)";
+    return strerror(failure);
 }
 
 int weft_mtu_bytes(unsigned code)

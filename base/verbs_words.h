@@ -17,6 +17,8 @@ const char *weft_qp_state_name(unsigned state);
 const char *weft_wc_status_name(unsigned status);
 /* "the port is up": what an asynchronous event means. */
 const char *weft_async_event_name(unsigned event);
+/* Why an object of a device cannot be had, from errno, with the remedy where there is one. */
+const char *weft_verbs_errno_name(int failure);
 /* Bytes of an MTU code; 0: an unknown code. */
 int weft_mtu_bytes(unsigned code);
 

@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * See bench_tune.h. A round is one loop of every algorithm, so that noise hits all alike; a time is
- * the median of the rounds, of the slowest rank's mean. How long a loop is follows from a first
- * call, agreed among the ranks.
+ * See bench_tune.h. A round is one loop of every algorithm at every size, so that noise hits all
+ * alike, and what comes and goes in seconds is seen by all; a time is the median of the rounds, of
+ * the slowest rank's mean. How long a loop is follows from a first call, agreed among the ranks.
  */
 #include "tools/bench_tune.h"
 
@@ -29,7 +29,7 @@ struct tried {
 
 /* One size. */
 struct row {
-    size_t bytes;
+    size_t asked_bytes, bytes;
     int num_tried, pick, best; // places in `tried`
     int num_hopeless;
     struct tried tried[LIMIT];
@@ -43,6 +43,7 @@ struct tune {
     void *send, *recv;
     struct row *rows; // (sizes)
     double *ratios;   // (sizes)
+    int *hosts;       // (ranks)
     int num_rows;     // done
     struct weft_error *error;
 };
@@ -120,28 +121,39 @@ static void find_candidates(struct tune *tune, weft_op_desc *desc, struct row *r
     }
 }
 
-static weft_status run_size(struct tune *tune, size_t bytes)
+/* The call of one size, on buffers that hold whatever they hold. */
+static weft_op_desc set_size(struct tune *tune, size_t bytes, char *scalar)
 {
     const struct weft_bench_settings *s = tune->settings;
     struct weft_bench_case *c = &tune->c;
-    struct row *row = &tune->rows[tune->num_rows++];
-    size_t element = weft_dtype_bytes(c->dtype);
+    c->count =
+        weft_bench_count_for_bytes(c->collective, bytes, weft_dtype_bytes(c->dtype), c->num_ranks);
+    weft_bench_scalar(c, scalar);
+    return (weft_op_desc){.struct_bytes = sizeof(weft_op_desc),
+                          .collective = c->collective,
+                          .dtype = c->dtype,
+                          .op = c->op,
+                          .order = s->order,
+                          .root = c->root,
+                          .send = tune->send,
+                          .recv = tune->recv,
+                          .count = c->count,
+                          .scalar = scalar};
+}
+
+// Finds what can do the next size, and does it once.
+static weft_status begin_size(struct tune *tune, size_t bytes)
+{
     char scalar[8];
-    c->count = weft_bench_count_for_bytes(c->collective, bytes, element, c->num_ranks);
+    struct weft_bench_case *c = &tune->c;
+    struct row *row = &tune->rows[tune->num_rows++];
+    weft_op_desc desc = set_size(tune, bytes, scalar);
     c->salt++;
     weft_bench_scalar(c, scalar);
     weft_bench_fill(c, tune->send);
-    weft_op_desc desc = {.struct_bytes = sizeof desc,
-                         .collective = c->collective,
-                         .dtype = c->dtype,
-                         .op = c->op,
-                         .order = s->order,
-                         .root = c->root,
-                         .send = tune->send,
-                         .recv = tune->recv,
-                         .count = c->count,
-                         .scalar = scalar};
-    row->bytes = weft_bench_total_bytes(c->collective, c->count, element, c->num_ranks);
+    row->asked_bytes = bytes;
+    row->bytes =
+        weft_bench_total_bytes(c->collective, c->count, weft_dtype_bytes(c->dtype), c->num_ranks);
     find_candidates(tune, &desc, row);
     if (row->pick < 0)
         return weft_fail(tune->error, WEFT_INTERNAL, "the pick for %zu bytes is no candidate",
@@ -150,18 +162,31 @@ static weft_status run_size(struct tune *tune, size_t bytes)
         desc.algorithm = row->tried[i].algorithm;
         WEFT_TRY(try_once(tune, &desc, &row->tried[i]));
     }
-    for (int round = 0; round < s->tune_rounds; round++)
+    return WEFT_OK;
+}
+
+static weft_status run_round(struct tune *tune, int round)
+{
+    for (int k = 0; k < tune->num_rows; k++) {
+        char scalar[8];
+        struct row *row = &tune->rows[k];
+        weft_op_desc desc = set_size(tune, row->asked_bytes, scalar);
         for (int i = 0; i < row->num_tried; i++) {
-            desc.algorithm = row->tried[i].algorithm;
-            WEFT_TRY(
-                time_loop(tune, &desc, row->tried[i].iterations, &row->tried[i].rounds_us[round]));
+            struct tried *tried = &row->tried[i];
+            desc.algorithm = tried->algorithm;
+            WEFT_TRY(time_loop(tune, &desc, tried->iterations, &tried->rounds_us[round]));
         }
+    }
+    return WEFT_OK;
+}
+
+static void finish_size(struct row *row, int num_rounds)
+{
     for (int i = 0; i < row->num_tried; i++) {
-        row->tried[i].measured_us = median(row->tried[i].rounds_us, s->tune_rounds);
+        row->tried[i].measured_us = median(row->tried[i].rounds_us, num_rounds);
         if (row->tried[i].measured_us < row->tried[row->best].measured_us)
             row->best = i;
     }
-    return WEFT_OK;
 }
 
 /* ---- printing ---- */
@@ -217,9 +242,15 @@ static void print_summary(const struct tune *tune)
 
 static void print_json(const struct tune *tune)
 {
-    printf("{\"collective\": \"%s\", \"num_ranks\": %d, \"rounds\": %d, \"sizes\": [\n",
-           weft_collective_names[tune->c.collective], tune->c.num_ranks,
-           tune->settings->tune_rounds);
+    printf(
+        "{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"%s\", \"order\": \"%s\",\n"
+        " \"num_ranks\": %d, \"hosts\": [",
+        weft_collective_names[tune->c.collective],
+        tune->settings->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free",
+        tune->c.num_ranks);
+    for (int r = 0; r < tune->c.num_ranks; r++)
+        printf("%s%d", r ? ", " : "", tune->hosts[r]);
+    printf("], \"rounds\": %d, \"sizes\": [\n", tune->settings->tune_rounds);
     for (int i = 0; i < tune->num_rows; i++) {
         const struct row *row = &tune->rows[i];
         printf(" {\"bytes\": %zu, \"pick\": \"%s\", \"best\": \"%s\", \"ratio\": %.4f, "
@@ -245,10 +276,15 @@ static weft_status run_sizes(struct tune *tune)
         print_header(tune);
     size_t bytes = s->min_bytes;
     do {
-        WEFT_TRY(run_size(tune, bytes));
-        if (speaks && !is_json)
-            print_row(&tune->rows[tune->num_rows - 1]);
+        WEFT_TRY(begin_size(tune, bytes));
     } while ((bytes = weft_bench_next_bytes(s, bytes)));
+    for (int round = 0; round < tune->settings->tune_rounds; round++)
+        WEFT_TRY(run_round(tune, round));
+    for (int k = 0; k < tune->num_rows; k++) {
+        finish_size(&tune->rows[k], tune->settings->tune_rounds);
+        if (speaks && !is_json)
+            print_row(&tune->rows[k]);
+    }
     if (speaks && is_json)
         print_json(tune);
     else if (speaks)
@@ -265,7 +301,10 @@ static weft_status allocate(struct tune *tune)
         num_sizes++;
     tune->rows = calloc(num_sizes, sizeof *tune->rows);
     tune->ratios = calloc(num_sizes, sizeof *tune->ratios);
-    weft_status status = tune->rows && tune->ratios ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+    tune->hosts = calloc((size_t)tune->c.num_ranks, sizeof *tune->hosts);
+    weft_status status = tune->rows && tune->ratios && tune->hosts ? WEFT_OK : WEFT_OUT_OF_MEMORY;
+    if (status == WEFT_OK)
+        weft_comm_hosts(tune->comm, tune->hosts);
     if (status == WEFT_OK)
         status = weft_bench_buffer_make(s, tune->context, s->max_bytes, &tune->send);
     if (status == WEFT_OK)
@@ -303,5 +342,6 @@ weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_con
         status = weft_fail(error, WEFT_INTERNAL, "rank %d: a buffer cannot be freed", tune.c.rank);
     free(tune.rows);
     free(tune.ratios);
+    free(tune.hosts);
     return status;
 }

@@ -17,6 +17,8 @@
 
 static const int64_t patience_ns = 300000000; // of the higher rank, before it connects too
 static const int64_t goodbye_ns = 100000000;
+static const int64_t news_ns =
+    1000000000;               // the same, where somebody has not been told of a failure
 enum { GOODBYE_POLL_MS = 2 }; // nothing wakes up when a peer's kernel acknowledges
 
 static weft_status open_parts(struct weft_control *control, struct weft_error *error)
@@ -137,6 +139,18 @@ static bool has_untold(const struct control_neighbour *neighbour)
     return life != DEAD && (!all_arrived || (life == ALIVE && !any_open));
 }
 
+/* Whether notices wait for a link to a neighbour. Over one that has not been answered yet only the
+ * goodbye goes. */
+static bool any_news(const struct weft_control *control)
+{
+    for (int i = 0; i < control->num_neighbours; i++) {
+        const struct control_neighbour *neighbour = &control->neighbours[i];
+        if (control->ranks[neighbour->rank].life == ALIVE && neighbour->queue_bytes > 0)
+            return true;
+    }
+    return false;
+}
+
 static bool any_untold(const struct weft_control *control)
 {
     for (int i = 0; i < control->num_neighbours; i++)
@@ -158,8 +172,9 @@ static void say_goodbye(struct weft_control *control)
             if (link && weft_sealed_is_open(link->sealed))
                 weft_control_say_left(control, link);
         }
-    int64_t until = weft_deadline_after(goodbye_ns);
-    while (any_untold(control) && weft_clock_ns() < until) {
+    int64_t began = weft_clock_ns();
+    while (any_news(control) ? weft_clock_ns() < began + news_ns
+                             : any_untold(control) && weft_clock_ns() < began + goodbye_ns) {
         struct pollfd ready = {.fd = control->epoll, .events = POLLIN};
         poll(&ready, 1, GOODBYE_POLL_MS);
         weft_control_progress(control);

@@ -143,15 +143,15 @@ static void unborrow(struct weft_packet_link *packets)
 static const struct weft_packet_port port = {.push = push, .unborrow = unborrow};
 
 static void feed_in_parts(struct loopback_device *device, struct weft_packet_link *packets,
-                          const struct flight *flight)
+                          const struct flight *flight, struct weft_packet_open *open)
 {
-    for (size_t fed = 0, end = 0; packets->open_left;) {
+    for (size_t fed = 0, end = 0; open->left;) {
         end += 1 + random_below(device, flight->packet.payload_bytes - (uint32_t)end);
         const unsigned char *part = flight->copy + fed;
-        unsigned char *place = weft_packet_place(packets);
+        unsigned char *place = weft_packet_place(packets, open);
         if (place && random_below(device, 2) == 0)
             part = memcpy(place, part, end - fed);
-        fed += weft_packet_feed(packets, part, end - fed);
+        fed += weft_packet_feed(packets, open, part, end - fed);
     }
 }
 
@@ -169,8 +169,9 @@ static void deliver_first(struct loopback_link *link)
     link->num_flights--;
     struct weft_packet_link *packets = &link->packets;
     struct loopback_device *device = (struct loopback_device *)packets->device;
-    if (random_below(device, 2) == 0 && weft_packet_open(packets, &flight->packet)) {
-        feed_in_parts(device, packets, flight);
+    struct weft_packet_open open = {0};
+    if (random_below(device, 2) == 0 && weft_packet_open(packets, &flight->packet, &open)) {
+        feed_in_parts(device, packets, flight, &open);
     } else {
         weft_packet_deliver(packets, &flight->packet, flight->copy);
     }

@@ -268,6 +268,17 @@ void weft_packet_unwanted(struct weft_packet_link *link, struct weft_transfer *t
     weft_packet_control_put(link, &packet);
 }
 
+void weft_packet_resume(struct weft_packet_link *link, struct weft_transfer *transfer,
+                        uint64_t peer, uint64_t offset)
+{
+    struct weft_packet_handle *handle =
+        weft_packet_handle_find(link, transfer->private_words[WORD_HANDLE]);
+    handle->peer = peer;
+    handle->offset = offset;
+    transfer->private_words[WORD_STATE] = STATE_GRANTED;
+    weft_list_append(&link->granted, transfer);
+}
+
 /* One packet of what waits; BUSY also when nothing does. */
 static enum weft_push push_next(struct weft_packet_link *link)
 {

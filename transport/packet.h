@@ -66,8 +66,10 @@ struct weft_packet_direct {
     /* A receive has accepted an announced message, and the grant is about to be sent: the port may
      * tell the peer where the message goes. `handle` is the granter's. */
     void (*accept)(struct weft_packet_link *link, struct weft_transfer *transfer, uint64_t handle);
-    /* The grant has come. True: the port sends all of it, and calls weft_packet_sent once. */
-    bool (*take)(struct weft_packet_link *link, struct weft_transfer *transfer, uint64_t handle);
+    /* The grant has come. True: the port sends all of it, in multiples of `unit` but for the last,
+     * and calls weft_packet_sent once, or leaves the rest to weft_packet_resume. */
+    bool (*take)(struct weft_packet_link *link, struct weft_transfer *transfer, uint64_t handle,
+                 uint8_t unit);
     /* The memory of a transfer that was accepted or taken goes: nothing touches it from now on.
      * is_over: the peer has given the message up already. */
     void (*revoke)(struct weft_packet_link *link, struct weft_transfer *transfer, bool is_over);
@@ -110,6 +112,12 @@ struct weft_packet_handle {
     uint8_t unit;
 };
 
+/* A payload that comes in parts: whose it is, and how much of it is still to come. */
+struct weft_packet_open {
+    uint64_t handle;
+    size_t left;
+};
+
 struct weft_packet_link {
     struct weft_connection base;
     const struct weft_packet_port *port;
@@ -140,8 +148,6 @@ struct weft_packet_link {
     uint32_t num_spare_arrivals;
 
     uint32_t num_busy_handles;
-    uint64_t open_handle; // of the packet whose payload comes in parts
-    size_t open_left;     // bytes of it that are still to come
 };
 
 void weft_packet_device_init(struct weft_packet_device *device,
@@ -163,15 +169,38 @@ void weft_packet_leave(struct weft_packet_device *device);
 bool weft_packet_deliver(struct weft_packet_link *link, const struct weft_packet *packet,
                          const void *payload);
 /* Before the whole payload is there: true if it can be taken in parts, of a fragment or of an eager
- * message that a receive waits for; then feed it until open_left is 0, and deliver nothing
- * meanwhile. False: collect the payload (if it is not longer than PAYLOAD_LIMIT) and deliver. */
-bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *packet);
+ * message that a receive waits for; then feed it until open->left is 0, and deliver nothing of this
+ * stream meanwhile. False: collect the payload (if it is not longer than PAYLOAD_LIMIT) and
+ * deliver.
+ */
+bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *packet,
+                      struct weft_packet_open *open);
 /* Where the next bytes of the open payload go; NULL: they have to be fed from elsewhere. Ask before
  * each write: the receive may have been cancelled. */
-unsigned char *weft_packet_place(struct weft_packet_link *link);
+unsigned char *weft_packet_place(struct weft_packet_link *link,
+                                 const struct weft_packet_open *open);
 /* Takes the next bytes of the open payload, which may be in their place already. Returns how many:
  * all but the rest of an element that is not whole. */
-size_t weft_packet_feed(struct weft_packet_link *link, const unsigned char *payload, size_t bytes);
+size_t weft_packet_feed(struct weft_packet_link *link, struct weft_packet_open *open,
+                        const unsigned char *payload, size_t bytes);
+
+/* For ports that bring the fragments of a message over several streams: when it is a fragment's
+ * turn. What no honest peer sends is NEVER, and fails the link. */
+enum weft_packet_turn {
+    WEFT_PACKET_NOW,
+    WEFT_PACKET_LATER, // others come before it
+    WEFT_PACKET_NEVER, // nobody wants it any more
+};
+enum weft_packet_turn weft_packet_turn(struct weft_packet_link *link,
+                                       const struct weft_packet *packet);
+/* Gives a message that is being received another handle, so that no fragment for the old one is
+ * taken any more, and says how far it is. 0: it is not being received any more. */
+uint64_t weft_packet_rename(struct weft_packet_link *link, uint64_t handle, uint64_t *offset);
+/* The rest of a transfer that the port took goes in packets, from `offset` on. */
+void weft_packet_resume(struct weft_packet_link *link, struct weft_transfer *transfer,
+                        uint64_t handle, uint64_t offset);
+/* Sends a packet without payload, when there is room. Fails the link when memory is lacking. */
+void weft_packet_control_put(struct weft_packet_link *link, const struct weft_packet *packet);
 
 /* Pushes what waits, at most `limit` packets; returns how many. */
 int weft_packet_send_pending(struct weft_packet_link *link, int limit);

@@ -56,8 +56,6 @@ uint64_t weft_packet_handle_take(struct weft_packet_link *link, enum handle_kind
 /* NULL when `id` is not in use. Not valid after the next reserve. */
 struct weft_packet_handle *weft_packet_handle_find(struct weft_packet_link *link, uint64_t id);
 void weft_packet_handle_give(struct weft_packet_link *link, uint64_t id);
-/* Queues and, if nothing is ahead, sends. Fails the link when memory is lacking. */
-void weft_packet_control_put(struct weft_packet_link *link, const struct weft_packet *packet);
 
 /* packet_receive.c: takes a message that arrived before its receive, or NULL. */
 struct weft_arrival *weft_packet_arrival_find(struct weft_packet_link *link,

@@ -237,7 +237,8 @@ static bool on_grant(struct weft_packet_link *link, const struct weft_packet *pa
     }
     handle->peer = packet->value;
     handle->unit = packet->unit;
-    if (link->port->direct && link->port->direct->take(link, transfer, packet->value)) {
+    if (link->port->direct &&
+        link->port->direct->take(link, transfer, packet->value, packet->unit)) {
         transfer->private_words[WORD_STATE] = STATE_TAKEN;
         return true;
     }
@@ -297,7 +298,8 @@ static bool on_data(struct weft_packet_link *link, const struct weft_packet *pac
 }
 
 /* An eager message whose receive is posted becomes a granted one. False: deliver looks after it. */
-static bool open_eager(struct weft_packet_link *link, const struct weft_packet *packet)
+static bool open_eager(struct weft_packet_link *link, const struct weft_packet *packet,
+                       struct weft_packet_open *open)
 {
     struct weft_transfer *transfer = weft_match_find(&link->posted, &packet->key);
     uint64_t cost = packet->value + WEFT_PACKET_EAGER_OVERHEAD;
@@ -308,27 +310,28 @@ static bool open_eager(struct weft_packet_link *link, const struct weft_packet *
         return false;
     link->eager_received += cost;
     weft_match_remove(&link->posted, transfer);
-    link->open_handle = weft_packet_handle_take(link, HANDLE_RECEIVE, transfer);
+    open->handle = weft_packet_handle_take(link, HANDLE_RECEIVE, transfer);
     if (transfer->sink && transfer->sink_unit)
-        weft_packet_handle_find(link, link->open_handle)->unit = (uint8_t)transfer->sink_unit;
+        weft_packet_handle_find(link, open->handle)->unit = (uint8_t)transfer->sink_unit;
     transfer->private_words[WORD_STATE] = STATE_ACCEPTED;
-    link->open_left = packet->payload_bytes;
+    open->left = packet->payload_bytes;
     credit_eager(link, packet->value);
     return true;
 }
 
-bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *packet)
+bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *packet,
+                      struct weft_packet_open *open)
 {
     if (link->failed)
         return false;
     if (packet->type == WEFT_PACKET_EAGER)
-        return open_eager(link, packet);
+        return open_eager(link, packet, open);
     struct weft_packet_handle *handle =
         packet->type == WEFT_PACKET_DATA ? weft_packet_handle_find(link, packet->handle) : NULL;
     if (!handle || packet->zero || !is_in_place(handle, packet))
         return false; // deliver will say what is wrong
-    link->open_handle = packet->handle;
-    link->open_left = packet->payload_bytes;
+    open->handle = packet->handle;
+    open->left = packet->payload_bytes;
     return true;
 }
 
@@ -338,28 +341,55 @@ bool weft_packet_is_open(struct weft_packet_link *link, uint64_t id)
     return handle && (handle->kind == HANDLE_RECEIVE || handle->kind == HANDLE_DISCARD);
 }
 
-unsigned char *weft_packet_place(struct weft_packet_link *link)
+unsigned char *weft_packet_place(struct weft_packet_link *link, const struct weft_packet_open *open)
 {
-    struct weft_packet_handle *handle = weft_packet_handle_find(link, link->open_handle);
-    if (!link->open_left || !handle || !handle->transfer || handle->transfer->sink)
+    struct weft_packet_handle *handle = weft_packet_handle_find(link, open->handle);
+    if (!open->left || !handle || !handle->transfer || handle->transfer->sink)
         return NULL;
     return (unsigned char *)handle->transfer->data + handle->offset;
 }
 
-size_t weft_packet_feed(struct weft_packet_link *link, const unsigned char *payload, size_t bytes)
+size_t weft_packet_feed(struct weft_packet_link *link, struct weft_packet_open *open,
+                        const unsigned char *payload, size_t bytes)
 {
-    struct weft_packet_handle *handle = weft_packet_handle_find(link, link->open_handle);
-    size_t taken = bytes < link->open_left ? bytes : link->open_left;
+    struct weft_packet_handle *handle = weft_packet_handle_find(link, open->handle);
+    size_t taken = bytes < open->left ? bytes : open->left;
     if (link->failed || !handle) {
-        link->open_left -= taken;
+        open->left -= taken;
         return taken;
     }
     taken -= taken % handle->unit;
-    link->open_left -= taken;
-    if (handle->transfer && payload != weft_packet_place(link))
+    if (handle->transfer && payload != weft_packet_place(link, open))
         place(handle->transfer, handle->offset, payload, taken);
-    advance(link, handle, link->open_handle, taken);
+    open->left -= taken;
+    advance(link, handle, open->handle, taken);
     return taken;
+}
+
+enum weft_packet_turn weft_packet_turn(struct weft_packet_link *link,
+                                       const struct weft_packet *packet)
+{
+    const struct weft_packet_handle *handle = weft_packet_handle_find(link, packet->handle);
+    if (!handle || (handle->kind != HANDLE_RECEIVE && handle->kind != HANDLE_DISCARD))
+        return WEFT_PACKET_NEVER;
+    if (packet->value > handle->offset && packet->value < handle->bytes)
+        return WEFT_PACKET_LATER;
+    if (is_in_place(handle, packet))
+        return WEFT_PACKET_NOW;
+    violation(link, "data out of place");
+    return WEFT_PACKET_NEVER;
+}
+
+uint64_t weft_packet_rename(struct weft_packet_link *link, uint64_t id, uint64_t *offset)
+{
+    struct weft_packet_handle *handle = weft_packet_handle_find(link, id);
+    if (!handle || (handle->kind != HANDLE_RECEIVE && handle->kind != HANDLE_DISCARD))
+        return 0;
+    *offset = handle->offset;
+    uint64_t renamed = (uint64_t)++handle->generation << 32 | (uint32_t)id;
+    if (handle->transfer)
+        handle->transfer->private_words[WORD_HANDLE] = renamed;
+    return renamed;
 }
 
 static bool on_refuse(struct weft_packet_link *link, const struct weft_packet *packet,

@@ -1,6 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * TCP: devices, connections and the round of progress. One socket per connection. Where only a few
+ * TCP: devices, connections and the round of progress. One socket per connection, and more where
+ * both ends have several interfaces (tcp_stripes.c). Where only a few
  * sockets matter because something is expected from them, a round reads those; epoll is asked where
  * there are many, and every so often.
  */
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "transport/no_memory.h"
 #include "transport/tcp_parts.h"
+#include "transport/tcp_stripes.h"
 #include "transport/transport.h"
 
 enum {
@@ -72,6 +74,7 @@ void weft_tcp_link_fail(struct tcp_link *link, const char *reason)
     link->state = TCP_DEAD;
     link->sending = false;
     close_socket(link);
+    weft_tcp_stripes_close(link);
     weft_packet_fail(&link->packets, "%s", reason);
 }
 
@@ -137,7 +140,7 @@ static bool is_simple(struct tcp_device *device)
         ++device->rounds % ASKED_ROUNDS == 0)
         return false;
     for (struct tcp_link *link = device->links; link; link = link->next) {
-        if (link->blocked || num_expecting > ASKED_LIMIT)
+        if (link->blocked || num_expecting > ASKED_LIMIT || weft_tcp_stripes_are_sending(link))
             return false;
         num_expecting += weft_packet_is_expecting(&link->packets);
     }
@@ -169,6 +172,8 @@ static int device_progress(struct weft_device *base)
         count += read_link(link, simple);
         if (weft_packet_has_pending(&link->packets))
             count += weft_packet_send_pending(&link->packets, PACKETS_PER_VISIT);
+        if (link->stripes)
+            count += weft_tcp_stripes_progress(link, simple, &hurried);
         if (link->packets.failed && link->state != TCP_DEAD) // failed above, or in a post
             weft_tcp_link_fail(link, "");
     }
@@ -345,7 +350,8 @@ static weft_status link_connect(struct weft_device *base, const void *address,
         free(link);
         return weft_fail(error, WEFT_UNSUPPORTED, "tcp: the address is not the peer's");
     }
-    if ((link->peer.wants_checks || device->self.wants_checks) && !weft_tcp_check_want(link)) {
+    if ((link->peer.wants_checks || device->self.wants_checks) &&
+        !weft_tcp_check_want(&link->checks)) {
         free(link);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "tcp: no memory for checksums");
     }
@@ -396,9 +402,10 @@ static void link_disconnect(struct weft_connection **connection)
         device->num_meeting--;
     linger(device, link);
     close_socket(link);
+    weft_tcp_stripes_free(link);
     weft_packet_link_fini(&link->packets);
     sodium_memzero(&link->peer, sizeof link->peer);
-    weft_tcp_check_free(link);
+    weft_tcp_check_free(&link->checks);
     free(link->out_copy);
     free(link->kept);
     free(link);

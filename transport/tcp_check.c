@@ -12,16 +12,16 @@
 
 #include "transport/tcp_parts.h"
 
-bool weft_tcp_check_want(struct tcp_link *link)
+bool weft_tcp_check_want(struct tcp_checks *checks)
 {
-    link->checks = XXH3_createState();
-    return link->checks;
+    checks->state = XXH3_createState();
+    return checks->state;
 }
 
-void weft_tcp_check_free(struct tcp_link *link)
+void weft_tcp_check_free(struct tcp_checks *checks)
 {
-    XXH3_freeState(link->checks);
-    link->checks = NULL;
+    XXH3_freeState(checks->state);
+    checks->state = NULL;
 }
 
 static uint32_t header_sum(const struct tcp_frame *frame)
@@ -29,29 +29,31 @@ static uint32_t header_sum(const struct tcp_frame *frame)
     return (uint32_t)XXH3_64bits(frame, offsetof(struct tcp_frame, header_sum));
 }
 
-void weft_tcp_check_seal(const struct tcp_link *link, struct tcp_frame *frame, const void *payload)
+void weft_tcp_check_seal(const struct tcp_checks *checks, struct tcp_frame *frame,
+                         const void *payload)
 {
     frame->payload_sum = frame->header_sum = 0;
-    if (!link->checks)
+    if (!checks->state)
         return;
     if (frame->packet.payload_bytes)
         frame->payload_sum = (uint32_t)XXH3_64bits(payload, frame->packet.payload_bytes);
     frame->header_sum = header_sum(frame);
 }
 
-static void peer_text(const struct tcp_link *link, char *text, size_t bytes)
+void weft_tcp_door_text(const struct tcp_link *link, unsigned number, char *text, size_t bytes)
 {
     char ip[INET6_ADDRSTRLEN] = "";
-    const struct tcp_door *door = &link->peer.doors[link->door];
+    const struct tcp_door *door = &link->peer.doors[number];
     inet_ntop(door->family, door->ip, ip, sizeof ip);
     snprintf(text, bytes, "%.*s port %u", (int)sizeof ip, ip, door->port);
 }
 
-static bool fail_payload(struct tcp_link *link, const struct tcp_frame *frame)
+static bool fail_payload(struct tcp_link *link, const struct tcp_checks *checks,
+                         const struct tcp_frame *frame)
 {
     const struct weft_message_key *key = &frame->packet.key;
     char peer[INET6_ADDRSTRLEN + 16], reason[WEFT_PACKET_REASON_BYTES];
-    peer_text(link, peer, sizeof peer);
+    weft_tcp_door_text(link, checks->door, peer, sizeof peer);
     snprintf(reason, sizeof reason,
              "message %u of lane %u of operation %u from %s arrived damaged (wrong checksum)",
              key->index, key->lane, key->sequence, peer);
@@ -59,46 +61,49 @@ static bool fail_payload(struct tcp_link *link, const struct tcp_frame *frame)
     return false;
 }
 
-bool weft_tcp_check_header(struct tcp_link *link, const struct tcp_frame *frame)
+bool weft_tcp_check_header(struct tcp_link *link, const struct tcp_checks *checks,
+                           const struct tcp_frame *frame)
 {
     char peer[INET6_ADDRSTRLEN + 16], reason[WEFT_PACKET_REASON_BYTES];
-    if (!link->checks || header_sum(frame) == frame->header_sum)
+    if (!checks->state || header_sum(frame) == frame->header_sum)
         return true;
-    peer_text(link, peer, sizeof peer);
+    weft_tcp_door_text(link, checks->door, peer, sizeof peer);
     snprintf(reason, sizeof reason,
              "the header of a message from %s arrived damaged (wrong checksum)", peer);
     weft_tcp_link_fail(link, reason);
     return false;
 }
 
-bool weft_tcp_check_whole(struct tcp_link *link, const struct tcp_frame *frame, const void *payload)
+bool weft_tcp_check_whole(struct tcp_link *link, const struct tcp_checks *checks,
+                          const struct tcp_frame *frame, const void *payload)
 {
     size_t bytes = frame->packet.payload_bytes;
-    if (!link->checks || !bytes || (uint32_t)XXH3_64bits(payload, bytes) == frame->payload_sum)
+    if (!checks->state || !bytes || (uint32_t)XXH3_64bits(payload, bytes) == frame->payload_sum)
         return true;
-    return fail_payload(link, frame);
+    return fail_payload(link, checks, frame);
 }
 
-void weft_tcp_check_begin(struct tcp_link *link, const struct tcp_frame *frame)
+void weft_tcp_check_begin(struct tcp_checks *checks, const struct tcp_frame *frame)
 {
-    if (!link->checks)
+    if (!checks->state)
         return;
-    link->checked = *frame;
-    XXH3_64bits_reset(link->checks);
+    checks->frame = *frame;
+    XXH3_64bits_reset(checks->state);
 }
 
-void weft_tcp_check_add(struct tcp_link *link, const void *bytes, size_t count)
+void weft_tcp_check_add(struct tcp_checks *checks, const void *bytes, size_t count)
 {
-    if (link->checks)
-        XXH3_64bits_update(link->checks, bytes, count);
+    if (checks->state)
+        XXH3_64bits_update(checks->state, bytes, count);
 }
 
-bool weft_tcp_check_end(struct tcp_link *link, const void *bytes, size_t count)
+bool weft_tcp_check_end(struct tcp_link *link, struct tcp_checks *checks, const void *bytes,
+                        size_t count)
 {
-    if (!link->checks)
+    if (!checks->state)
         return true;
-    XXH3_64bits_update(link->checks, bytes, count);
-    if ((uint32_t)XXH3_64bits_digest(link->checks) == link->checked.payload_sum)
+    XXH3_64bits_update(checks->state, bytes, count);
+    if ((uint32_t)XXH3_64bits_digest(checks->state) == checks->frame.payload_sum)
         return true;
-    return fail_payload(link, &link->checked);
+    return fail_payload(link, checks, &checks->frame);
 }

@@ -24,11 +24,12 @@
 
 #include "base/clock.h"
 #include "transport/tcp_parts.h"
+#include "transport/tcp_stripes.h"
 
 _Static_assert(crypto_auth_KEYBYTES == TCP_KEY_BYTES && crypto_auth_BYTES == TCP_MAC_BYTES,
                "sizes of crypto_auth");
 
-static const uint64_t wire_magic = 0x3270637474666577u; // with version and byte order
+static const uint64_t wire_magic = 0x3370637474666577u; // with version and byte order
 static const int64_t stranger_ns = 2000000000;
 static const int64_t retry_ns = 50000000;
 static const int64_t door_ns = 1000000000; // for one of several
@@ -41,11 +42,12 @@ static void make_mac(unsigned char *mac, enum role role, const struct tcp_challe
     struct {
         uint64_t role;
         uint64_t tag;
+        uint64_t stripe;
         unsigned char challenge[TCP_NONCE_BYTES];
         unsigned char answer[TCP_NONCE_BYTES];
         unsigned char from[WEFT_PROCESS_ID_BYTES];
         unsigned char to[WEFT_PROCESS_ID_BYTES];
-    } signed_text = {.role = role, .tag = hello->tag};
+    } signed_text = {.role = role, .tag = hello->tag, .stripe = hello->stripe};
     memcpy(signed_text.challenge, challenge->nonce, TCP_NONCE_BYTES);
     memcpy(signed_text.answer, hello->nonce, TCP_NONCE_BYTES);
     memcpy(signed_text.from, hello->from, WEFT_PROCESS_ID_BYTES);
@@ -61,8 +63,7 @@ static bool is_mac(const unsigned char *mac, enum role role, const struct tcp_ch
     return sodium_memcmp(mac, expected, sizeof expected) == 0;
 }
 
-/* Reads up to the end of one fixed-size message and not beyond. OK, AGAIN, or REMOTE: closed. */
-static weft_status fill(int socket, void *message, size_t bytes, size_t *filled)
+weft_status weft_tcp_fill(int socket, void *message, size_t bytes, size_t *filled)
 {
     while (*filled < bytes) {
         ssize_t got =
@@ -78,8 +79,7 @@ static weft_status fill(int socket, void *message, size_t bytes, size_t *filled)
     return WEFT_OK;
 }
 
-/* On a fresh socket these few bytes always fit. */
-static bool say(int socket, const void *message, size_t bytes)
+bool weft_tcp_say(int socket, const void *message, size_t bytes)
 {
     return send(socket, message, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)bytes;
 }
@@ -92,14 +92,14 @@ static bool is_between(const struct tcp_device *device, const struct tcp_link *l
            hello->tag == link->tag;
 }
 
-static void prepare_socket(int socket)
+void weft_tcp_prepare(int socket)
 {
     int on = 1;
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
-static socklen_t fill_endpoint(struct sockaddr_storage *endpoint, const struct tcp_door *door)
+socklen_t weft_tcp_endpoint(struct sockaddr_storage *endpoint, const struct tcp_door *door)
 {
     memset(endpoint, 0, sizeof *endpoint);
     if (door->family == AF_INET) {
@@ -136,33 +136,49 @@ static void hang_up(struct tcp_device *device, struct tcp_link *link)
     link->retry_ns = link->door ? 0 : weft_deadline_after(retry_ns);
 }
 
-static void take_challenge(struct tcp_device *device, struct tcp_link *link)
+bool weft_tcp_hello_make(const struct tcp_link *link, const struct tcp_challenge *challenge,
+                         uint64_t stripe, struct tcp_hello *hello)
 {
-    struct tcp_hello *hello = &link->hello;
-    if (link->challenge.magic != wire_magic && has_doors(link)) {
-        hang_up(device, link);
-        return;
-    }
-    if (link->challenge.magic != wire_magic) {
-        weft_tcp_link_fail(link, "what listens there is not this version of weft");
-        return;
-    }
+    const struct tcp_device *device = (struct tcp_device *)link->packets.device;
+    if (challenge->magic != wire_magic)
+        return false;
     hello->magic = wire_magic;
     hello->tag = link->tag;
+    hello->stripe = stripe;
     memcpy(hello->from, device->self.process_id, sizeof hello->from);
     memcpy(hello->to, link->peer.process_id, sizeof hello->to);
     randombytes_buf(hello->nonce, sizeof hello->nonce);
-    make_mac(hello->mac, ROLE_CALLS, &link->challenge, hello, link->peer.key);
+    make_mac(hello->mac, ROLE_CALLS, challenge, hello, link->peer.key);
+    return true;
+}
+
+bool weft_tcp_welcome_is_good(const struct tcp_link *link, const struct tcp_challenge *challenge,
+                              const struct tcp_hello *hello, const struct tcp_welcome *welcome)
+{
+    return welcome->magic == wire_magic &&
+           is_mac(welcome->mac, ROLE_ACCEPTS, challenge, hello, link->peer.key);
+}
+
+static void take_challenge(struct tcp_device *device, struct tcp_link *link)
+{
+    bool is_weft = weft_tcp_hello_make(link, &link->challenge, 0, &link->hello);
+    if (!is_weft && has_doors(link)) {
+        hang_up(device, link);
+        return;
+    }
+    if (!is_weft) {
+        weft_tcp_link_fail(link, "what listens there is not this version of weft");
+        return;
+    }
     link->filled = 0;
     link->state = TCP_ASKING;
-    if (!say(link->socket, hello, sizeof *hello))
+    if (!weft_tcp_say(link->socket, &link->hello, sizeof link->hello))
         hang_up(device, link);
 }
 
 static void take_welcome(struct tcp_device *device, struct tcp_link *link)
 {
-    if (link->welcome.magic != wire_magic ||
-        !is_mac(link->welcome.mac, ROLE_ACCEPTS, &link->challenge, &link->hello, link->peer.key))
+    if (!weft_tcp_welcome_is_good(link, &link->challenge, &link->hello, &link->welcome))
         weft_tcp_link_fail(link, "what listens there is not the peer");
     else
         weft_tcp_link_up(device, link);
@@ -187,8 +203,9 @@ static void calling_ready(struct tcp_device *device, struct tcp_source *source, 
     }
     bool asking = link->state == TCP_ASKING;
     weft_status status =
-        asking ? fill(link->socket, &link->welcome, sizeof link->welcome, &link->filled)
-               : fill(link->socket, &link->challenge, sizeof link->challenge, &link->filled);
+        asking
+            ? weft_tcp_fill(link->socket, &link->welcome, sizeof link->welcome, &link->filled)
+            : weft_tcp_fill(link->socket, &link->challenge, sizeof link->challenge, &link->filled);
     if (status == WEFT_AGAIN)
         return;
     if (status == WEFT_OK && asking)
@@ -204,13 +221,13 @@ static void calling_ready(struct tcp_device *device, struct tcp_source *source, 
 static void call(struct tcp_device *device, struct tcp_link *link)
 {
     struct sockaddr_storage endpoint;
-    socklen_t length = fill_endpoint(&endpoint, &link->peer.doors[link->door]);
+    socklen_t length = weft_tcp_endpoint(&endpoint, &link->peer.doors[link->door]);
     link->socket = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (link->socket < 0) {
         link->retry_ns = weft_deadline_after(retry_ns);
         return;
     }
-    prepare_socket(link->socket);
+    weft_tcp_prepare(link->socket);
     link->source.ready = calling_ready;
     link->state = TCP_CONNECTING;
     link->door_ns = weft_deadline_after(door_ns);
@@ -283,7 +300,8 @@ static void guest_ready(struct tcp_device *device, struct tcp_source *source, ui
         return;
     }
     const struct tcp_hello *hello = &guest->hello;
-    weft_status status = fill(guest->socket, &guest->hello, sizeof guest->hello, &guest->filled);
+    weft_status status =
+        weft_tcp_fill(guest->socket, &guest->hello, sizeof guest->hello, &guest->filled);
     if (status == WEFT_AGAIN)
         return;
     if (status != WEFT_OK || hello->magic != wire_magic ||
@@ -324,7 +342,7 @@ static void listener_ready(struct tcp_device *device, struct tcp_source *source,
         close(accepted);
         return;
     }
-    prepare_socket(accepted);
+    weft_tcp_prepare(accepted);
     guest->source.ready = guest_ready;
     guest->socket = accepted;
     guest->deadline_ns = weft_deadline_after(stranger_ns);
@@ -333,20 +351,26 @@ static void listener_ready(struct tcp_device *device, struct tcp_source *source,
     guest->next = device->guests;
     device->guests = guest;
     device->num_strangers++;
-    if (!say(accepted, &guest->challenge, sizeof guest->challenge) ||
+    if (!weft_tcp_say(accepted, &guest->challenge, sizeof guest->challenge) ||
         !weft_tcp_watch(device, accepted, &guest->source, EPOLLIN))
         send_away(device, guest, false);
+}
+
+/* Welcomes the guest, and gives its socket. Whether it is still there. */
+static bool welcome_guest(struct tcp_device *device, struct tcp_guest *guest, int *socket)
+{
+    struct tcp_welcome welcome = {.magic = wire_magic};
+    make_mac(welcome.mac, ROLE_ACCEPTS, &guest->challenge, &guest->hello, device->self.key);
+    weft_tcp_unwatch(device, guest->socket);
+    *socket = guest->socket;
+    send_away(device, guest, true);
+    return weft_tcp_say(*socket, &welcome, sizeof welcome);
 }
 
 /* The guest becomes the connection. */
 static void adopt(struct tcp_device *device, struct tcp_link *link, struct tcp_guest *guest)
 {
-    struct tcp_welcome welcome = {.magic = wire_magic};
-    make_mac(welcome.mac, ROLE_ACCEPTS, &guest->challenge, &guest->hello, device->self.key);
-    weft_tcp_unwatch(device, guest->socket);
-    link->socket = guest->socket;
-    send_away(device, guest, true);
-    if (!say(link->socket, &welcome, sizeof welcome))
+    if (!welcome_guest(device, guest, &link->socket))
         weft_tcp_link_fail(link, "peer has closed before it was connected");
     else if (!weft_tcp_watch(device, link->socket, &link->source, EPOLLIN))
         weft_tcp_link_fail(link, "cannot watch the socket");
@@ -358,10 +382,31 @@ static void meet_guest(struct tcp_device *device, struct tcp_link *link)
 {
     struct tcp_guest *oldest = NULL; // guests are kept youngest first
     for (struct tcp_guest *guest = device->guests; guest; guest = guest->next)
-        if (guest->introduced && guest->socket >= 0 && is_between(device, link, &guest->hello))
+        if (guest->introduced && guest->socket >= 0 && !guest->hello.stripe &&
+            is_between(device, link, &guest->hello))
             oldest = guest;
     if (oldest)
         adopt(device, link, oldest);
+}
+
+/* Guests that are stripes of connections that are up; those of others go. */
+static void meet_stripes(struct tcp_device *device)
+{
+    for (struct tcp_guest *guest = device->guests; guest; guest = guest->next) {
+        struct tcp_link *link = device->links;
+        if (!guest->introduced || guest->socket < 0 || !guest->hello.stripe)
+            continue;
+        while (link && !(link->state == TCP_UP && is_between(device, link, &guest->hello)))
+            link = link->next;
+        uint64_t name = guest->hello.stripe;
+        int socket;
+        if (!link)
+            send_away(device, guest, false);
+        else if (welcome_guest(device, guest, &socket))
+            weft_tcp_stripe_adopt(link, name, socket);
+        else
+            close(socket);
+    }
 }
 
 bool weft_tcp_meet(struct tcp_device *device)
@@ -376,6 +421,8 @@ bool weft_tcp_meet(struct tcp_device *device)
             meet_guest(device, link);
         hurried |= link->state <= TCP_CHALLENGED;
     }
+    if (device->num_introduced)
+        meet_stripes(device);
     free_guests(device, now, false);
     return hurried || device->num_strangers;
 }
@@ -406,7 +453,7 @@ static weft_status open_door(struct tcp_device *device, int number, const char *
     struct tcp_door door = {.family = 0};
     struct tcp_listener *listener = &device->listeners[number];
     WEFT_TRY(parse_address(&door, address, error));
-    socklen_t length = fill_endpoint(&endpoint, &door);
+    socklen_t length = weft_tcp_endpoint(&endpoint, &door);
     listener->source.ready = listener_ready;
     listener->socket = socket(endpoint.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener->socket < 0 || bind(listener->socket, (struct sockaddr *)&endpoint, length) != 0 ||

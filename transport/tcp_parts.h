@@ -55,6 +55,7 @@ struct tcp_hello {
     unsigned char from[WEFT_PROCESS_ID_BYTES];
     unsigned char to[WEFT_PROCESS_ID_BYTES];
     uint64_t tag;
+    uint64_t stripe; // its name; 0: the connection itself
     unsigned char nonce[TCP_NONCE_BYTES];
     unsigned char mac[TCP_MAC_BYTES];
 };
@@ -73,6 +74,13 @@ struct tcp_frame {
     uint32_t header_sum; // of all that is above
 };
 _Static_assert(sizeof(struct tcp_frame) == 64, "a cache line, without padding");
+
+/* Checksums of what one socket brings. */
+struct tcp_checks {
+    struct XXH3_state_s *state; // NULL: none
+    unsigned door;              // of the peer, for reasons
+    struct tcp_frame frame;     // whose payload is coming in parts
+};
 
 struct tcp_device;
 
@@ -139,8 +147,9 @@ struct tcp_link {
     size_t kept_bytes;
     size_t kept_room;
 
-    struct XXH3_state_s *checks; // NULL: no checksums
-    struct tcp_frame checked;    // whose payload is coming in parts
+    struct weft_packet_open open;
+    struct tcp_checks checks;
+    struct tcp_stripes *stripes; // NULL: not begun
 };
 
 /* A socket that was disconnected before the peer's kernel had everything. */
@@ -178,6 +187,8 @@ void weft_tcp_unwatch(struct tcp_device *device, int descriptor);
 
 /* tcp_stream.c */
 extern const struct weft_packet_port weft_tcp_port;
+/* Options of a socket to the peer of this link, which is connected. */
+void weft_tcp_suit(const struct tcp_device *device, const struct tcp_link *link, int socket);
 /* The state becomes UP; packets may follow. */
 void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link);
 void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, uint32_t events);
@@ -197,18 +208,34 @@ void weft_tcp_link_doze(struct tcp_link *link, bool sleeping);
 
 /* tcp_check.c: checksums. All but `want` do nothing where there are none, and where a sum is wrong
  * fail the link and answer false. */
-bool weft_tcp_check_want(struct tcp_link *link); // false: no memory
-void weft_tcp_check_free(struct tcp_link *link);
-void weft_tcp_check_seal(const struct tcp_link *link, struct tcp_frame *frame, const void *payload);
-bool weft_tcp_check_header(struct tcp_link *link, const struct tcp_frame *frame);
-bool weft_tcp_check_whole(struct tcp_link *link, const struct tcp_frame *frame,
-                          const void *payload);
+bool weft_tcp_check_want(struct tcp_checks *checks); // false: no memory
+void weft_tcp_check_free(struct tcp_checks *checks);
+void weft_tcp_check_seal(const struct tcp_checks *checks, struct tcp_frame *frame,
+                         const void *payload);
+bool weft_tcp_check_header(struct tcp_link *link, const struct tcp_checks *checks,
+                           const struct tcp_frame *frame);
+bool weft_tcp_check_whole(struct tcp_link *link, const struct tcp_checks *checks,
+                          const struct tcp_frame *frame, const void *payload);
+/* "10.9.0.1 port 7000", for reasons. */
+void weft_tcp_door_text(const struct tcp_link *link, unsigned number, char *text, size_t bytes);
 /* A payload in parts: begin, add each part, end with the last one before it is handed on. */
-void weft_tcp_check_begin(struct tcp_link *link, const struct tcp_frame *frame);
-void weft_tcp_check_add(struct tcp_link *link, const void *bytes, size_t count);
-bool weft_tcp_check_end(struct tcp_link *link, const void *bytes, size_t count);
+void weft_tcp_check_begin(struct tcp_checks *checks, const struct tcp_frame *frame);
+void weft_tcp_check_add(struct tcp_checks *checks, const void *bytes, size_t count);
+bool weft_tcp_check_end(struct tcp_link *link, struct tcp_checks *checks, const void *bytes,
+                        size_t count);
 
 /* tcp_meet.c */
+/* Reads up to the end of one fixed-size message and not beyond. OK, AGAIN, or REMOTE: closed. */
+weft_status weft_tcp_fill(int socket, void *message, size_t bytes, size_t *filled);
+/* On a fresh socket these few bytes always fit. */
+bool weft_tcp_say(int socket, const void *message, size_t bytes);
+void weft_tcp_prepare(int socket);
+socklen_t weft_tcp_endpoint(struct sockaddr_storage *endpoint, const struct tcp_door *door);
+/* The answer to a challenge. False: nobody of this version is there. */
+bool weft_tcp_hello_make(const struct tcp_link *link, const struct tcp_challenge *challenge,
+                         uint64_t stripe, struct tcp_hello *hello);
+bool weft_tcp_welcome_is_good(const struct tcp_link *link, const struct tcp_challenge *challenge,
+                              const struct tcp_hello *hello, const struct tcp_welcome *welcome);
 /* `others`: further addresses, separated by commas; NULL or empty: none. */
 weft_status weft_tcp_listen(struct tcp_device *device, const char *listen_address,
                             const char *others, struct weft_error *error);

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "transport/tcp_parts.h"
+#include "transport/tcp_stripes.h"
 
 enum {
     READS_PER_EVENT = 8,
@@ -78,7 +79,7 @@ static void set_mark(struct tcp_link *link, int bytes)
 
 void weft_tcp_link_doze(struct tcp_link *link, bool sleeping)
 {
-    size_t left = sleeping ? link->packets.open_left : 0;
+    size_t left = sleeping ? link->open.left : 0;
     left -= left > link->kept_bytes ? link->kept_bytes : left;
     if (link->state == TCP_UP)
         set_mark(link, left > WAKE_BYTES ? WAKE_BYTES : left > 0 ? (int)left : 1);
@@ -130,7 +131,7 @@ static enum weft_push push(struct weft_packet_link *packets, const struct weft_p
     if (link->state != TCP_UP || link->blocked || link->sending)
         return WEFT_PUSH_BUSY;
     link->out.packet = *packet;
-    weft_tcp_check_seal(link, &link->out, payload);
+    weft_tcp_check_seal(&link->checks, &link->out, payload);
     link->out_payload = payload;
     link->out_done = 0;
     if (write_out(link))
@@ -153,7 +154,8 @@ static void unborrow(struct weft_packet_link *packets)
     link->out_payload = link->out_copy;
 }
 
-const struct weft_packet_port weft_tcp_port = {.push = push, .unborrow = unborrow};
+const struct weft_packet_port weft_tcp_port = {
+    .push = push, .unborrow = unborrow, .direct = &weft_tcp_stripes_direct};
 
 static void found_room(struct tcp_link *link)
 {
@@ -171,12 +173,13 @@ static void found_room(struct tcp_link *link)
 /* The next bytes of the open payload, which may be in their place already. Returns how many. */
 static size_t take_part(struct tcp_link *link, const unsigned char *bytes, size_t available)
 {
-    size_t left = link->packets.open_left;
+    size_t left = link->open.left;
     if (available >= left)
-        return weft_tcp_check_end(link, bytes, left) ? weft_packet_feed(&link->packets, bytes, left)
-                                                     : 0;
-    size_t taken = weft_packet_feed(&link->packets, bytes, available);
-    weft_tcp_check_add(link, bytes, taken);
+        return weft_tcp_check_end(link, &link->checks, bytes, left)
+                   ? weft_packet_feed(&link->packets, &link->open, bytes, left)
+                   : 0;
+    size_t taken = weft_packet_feed(&link->packets, &link->open, bytes, available);
+    weft_tcp_check_add(&link->checks, bytes, taken);
     return taken;
 }
 
@@ -184,23 +187,27 @@ static size_t take_part(struct tcp_link *link, const unsigned char *bytes, size_
 static size_t take_one(struct tcp_link *link, const unsigned char *bytes, size_t available)
 {
     struct tcp_frame frame;
-    if (link->packets.open_left)
+    if (link->open.left)
         return take_part(link, bytes, available);
     if (available < HEADER_BYTES)
         return 0;
     memcpy(&frame, bytes, HEADER_BYTES);
-    if (!weft_tcp_check_header(link, &frame))
+    if (!weft_tcp_check_header(link, &link->checks, &frame))
         return 0;
     size_t whole = HEADER_BYTES + (size_t)frame.packet.payload_bytes;
-    if (available < whole && weft_packet_open(&link->packets, &frame.packet)) {
-        weft_tcp_check_begin(link, &frame);
+    if (available < whole && weft_packet_open(&link->packets, &frame.packet, &link->open)) {
+        weft_tcp_check_begin(&link->checks, &frame);
         return HEADER_BYTES;
     }
     if (frame.packet.payload_bytes > WEFT_PACKET_PAYLOAD_LIMIT && available < whole)
         weft_packet_fail(&link->packets, "peer broke the protocol: packet too long");
-    if (available < whole || !weft_tcp_check_whole(link, &frame, bytes + HEADER_BYTES))
+    if (available < whole ||
+        !weft_tcp_check_whole(link, &link->checks, &frame, bytes + HEADER_BYTES))
         return 0;
-    weft_packet_deliver(&link->packets, &frame.packet, bytes + HEADER_BYTES);
+    if (frame.packet.type < TCP_PACKET_CALL)
+        weft_packet_deliver(&link->packets, &frame.packet, bytes + HEADER_BYTES);
+    else
+        weft_tcp_stripes_told(link, &frame.packet);
     return whole;
 }
 
@@ -245,8 +252,8 @@ static int take_all(struct tcp_link *link, size_t end)
 static bool read_once(struct tcp_link *link, int *count)
 {
     unsigned char *in = device_of(link)->in;
-    size_t kept = link->kept_bytes, open = link->packets.open_left;
-    unsigned char *place = weft_packet_place(&link->packets); // then nothing is kept
+    size_t kept = link->kept_bytes, open = link->open.left;
+    unsigned char *place = weft_packet_place(&link->packets, &link->open); // then nothing is kept
     size_t most = place                          ? AHEAD_OF_PLACE_BYTES
                   : open || kept >= HEADER_BYTES ? TCP_BUFFER_BYTES - kept
                                                  : AHEAD_OF_HEADER_BYTES;
@@ -305,35 +312,42 @@ const char *weft_tcp_congestion(const char *system, int64_t shortest_ns, bool is
     return is_same_machine || is_near ? "reno" : NULL;
 }
 
-static void choose_congestion_control(struct tcp_device *device, struct tcp_link *link)
+static void choose_congestion_control(const struct tcp_device *device, const struct tcp_link *link,
+                                      int socket)
 {
     char system[TCP_CONGESTION_BYTES + 1] = "";
     struct tcp_info info = {.tcpi_min_rtt = 0}; // stays 0 where the kernel does not tell
     socklen_t length = TCP_CONGESTION_BYTES, info_length = sizeof info;
     const char *name = device->congestion;
-    if (!*name && getsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, system, &length) == 0 &&
-        getsockopt(link->socket, IPPROTO_TCP, TCP_INFO, &info, &info_length) == 0)
+    if (!*name && getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, system, &length) == 0 &&
+        getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &info_length) == 0)
         name = weft_tcp_congestion(
             system, (int64_t)info.tcpi_min_rtt * 1000,
             weft_machine_same_network(&link->peer.machine, &device->self.machine));
     if (name && *name)
-        setsockopt(link->socket, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
+        setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 
 /* A kernel that takes megabytes more than the network does makes grants and credits wait behind
  * them: on a link of 250 Mbit/s for a tenth of a second, in which the other way may stand still. */
-static void limit_unsent(const struct tcp_device *device, const struct tcp_link *link)
+static void limit_unsent(const struct tcp_device *device, const struct tcp_link *link, int socket)
 {
     const int unsent = UNSENT_BYTES;
     if (!weft_machine_same_network(&link->peer.machine, &device->self.machine))
-        setsockopt(link->socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+        setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
+void weft_tcp_suit(const struct tcp_device *device, const struct tcp_link *link, int socket)
+{
+    choose_congestion_control(device, link, socket);
+    limit_unsent(device, link, socket);
 }
 
 void weft_tcp_link_up(struct tcp_device *device, struct tcp_link *link)
 {
-    choose_congestion_control(device, link);
+    weft_tcp_suit(device, link, link->socket);
     link->low_mark = 1;
-    limit_unsent(device, link);
+    link->checks.door = link->door;
     link->source.ready = weft_tcp_link_ready;
     link->state = TCP_UP;
     device->num_meeting--;

@@ -56,12 +56,17 @@ void weft_verbs_link_fail(struct verbs_link *link, const char *format, ...)
 
 /* ---- leaving ---- */
 
+static bool is_busy(const struct verbs_rail *rail)
+{
+    return rail->is_used && !rail->is_tried && rail->sent != rail->done;
+}
+
 static bool is_idle(const struct verbs_link *link)
 {
     if (!weft_verbs_is_replayed(link))
         return false;
     for (int i = 0; i < link->num_rails; i++)
-        if (link->rails[i]->is_used && link->rails[i]->sent != link->rails[i]->done)
+        if (is_busy(link->rails[i]))
             return false;
     return true;
 }
@@ -70,7 +75,7 @@ static bool is_idle(const struct verbs_link *link)
 static void finish(struct verbs_link *link)
 {
     for (int i = 0; i < link->num_rails; i++)
-        if (link->rails[i]->is_used && link->rails[i]->sent != link->rails[i]->done)
+        if (is_busy(link->rails[i]))
             weft_verbs_mark(link->rails[i]);
     link->is_finished = true;
 }
@@ -169,6 +174,9 @@ static int look_aside(struct verbs_device *device)
     device->since_look = 0;
     int count = weft_tcp_transport.progress(device->side);
     count += look_at_events(device);
+    for (struct verbs_link *link = device->links; link; link = link->next)
+        if (link->retry_ns)
+            weft_verbs_try_again(link, weft_clock_ns());
     if (device->leaving)
         reap_leaving(device, weft_clock_ns());
     return count;
@@ -179,7 +187,7 @@ static int serve_link(struct verbs_link *link)
 {
     int count = 0;
     if (link->state == VERBS_ENDED && !link->num_received && weft_clock_ns() > link->ended_ns)
-        weft_verbs_link_fail(link, "%s", "peer has closed or died");
+        weft_verbs_link_fail(link, "%s", link->cause);
     count += link->state == VERBS_ENDED;
     link->num_received = 0;
     if (link->state < VERBS_UP || !weft_verbs_is_replayed(link))
@@ -290,14 +298,15 @@ static weft_status open_hca(struct verbs_device *device, int number, struct weft
     hca->pd = verbs->alloc_pd(opened->context);
     if (!hca->pd)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no protection domain: %s", opened->name,
-                         strerror(errno));
+                         weft_verbs_errno_name(errno));
     hca->channel = verbs->create_comp_channel(opened->context);
     if (!hca->channel)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no channel of events: %s", opened->name,
-                         strerror(errno));
+                         weft_verbs_errno_name(errno));
     WEFT_TRY(weft_verbs_memory_create(verbs, hca->pd, KEPT_REGIONS, "/", &hca->memory, error));
     WEFT_TRY(watch(device, hca->channel->fd, true, error));
-    return watch(device, opened->context->async_fd, true, error);
+    WEFT_TRY(watch(device, opened->context->async_fd, true, error));
+    return weft_verbs_meet_try(device, number, error);
 }
 
 static weft_status fill_device(struct verbs_device *device,

@@ -147,11 +147,12 @@ bool weft_verbs_chunk_landed(struct verbs_link *link, uint32_t number, uint32_t 
                                        .payload_bytes = bytes,
                                        .value = place->offset,
                                        .handle = place->handle};
-    if (!weft_packet_open(&link->packets, &packet))
+    struct weft_packet_open open;
+    if (!weft_packet_open(&link->packets, &packet, &open))
         return false;
     place->offset += bytes;
     // It is in its place already.
-    weft_packet_feed(&link->packets, weft_packet_place(&link->packets), bytes);
+    weft_packet_feed(&link->packets, &open, weft_packet_place(&link->packets, &open), bytes);
     if (!weft_packet_is_open(&link->packets, place->handle))
         free_place(link, place);
     return true;
@@ -215,8 +216,10 @@ bool weft_verbs_place_told(struct verbs_link *link, const struct weft_packet *pa
     return true;
 }
 
-static bool take(struct weft_packet_link *packets, struct weft_transfer *transfer, uint64_t handle)
+static bool take(struct weft_packet_link *packets, struct weft_transfer *transfer, uint64_t handle,
+                 uint8_t unit)
 {
+    (void)unit;
     struct verbs_link *link = (struct verbs_link *)packets;
     for (int i = 0; i < VERBS_LOADS; i++) {
         struct verbs_load *load = &link->loads[i];

@@ -15,6 +15,7 @@
 #include "transport/verbs_parts.h"
 
 enum { LANE_HELLO = 1, LANE_SYNC, LANE_READY };
+enum { RINGS_BYTES = 2 * VERBS_RING_BYTES };
 
 static const uint64_t hello_magic = 0x6f6c6c6568627201u;
 static const int64_t drain_ns = 2000000; // for what the network still delivers from who has closed
@@ -63,6 +64,7 @@ static void join_rails(struct verbs_link *link)
             return;
         }
     }
+    link->joined = (UINT64_C(1) << link->num_rails) - 1;
     weft_verbs_link_turn(link, VERBS_READYING);
     if (!weft_verbs_note_send(link, &link->ready_out))
         weft_verbs_link_fail(link, "out of memory");
@@ -100,9 +102,13 @@ void weft_verbs_side_failed(void *user, struct weft_connection *connection, cons
     if (link->is_side_gone)
         return;
     link->is_side_gone = true;
+    char path[WEFT_VERBS_PATH_TEXT_BYTES];
+    weft_verbs_rail_text(link->rails[0], path, sizeof path);
+    const char *why = strncmp(reason, "tcp: ", 5) == 0 ? reason + 5 : reason;
     if (link->state == VERBS_MEETING) {
-        weft_verbs_link_fail(link, "no connection to the peer: %s", reason);
+        weft_verbs_link_fail(link, "%.85s: %s", path, why);
     } else if (link->state != VERBS_DEAD) {
+        snprintf(link->cause, sizeof link->cause, "%.85s: %s", path, why);
         weft_verbs_link_turn(link, VERBS_ENDED);
         link->ended_ns = weft_deadline_after(drain_ns);
     }
@@ -134,29 +140,56 @@ static weft_status connect_side(struct verbs_link *link, const struct verbs_addr
 
 /* ---- memory and rails ---- */
 
+/* The ring of what arrives, then the image of the peer's; NULL: no memory. */
+static void *map_rings(struct weft_error *error)
+{
+    void *memory =
+        mmap(NULL, RINGS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        (void)!weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a connection: %s",
+                         strerror(errno));
+        return NULL;
+    }
+    // A child that is forked must not make the pages move.
+    (void)!madvise(memory, RINGS_BYTES, MADV_DONTFORK);
+    return memory;
+}
+
+static weft_status register_rings(struct verbs_device *device, int hca, void *memory,
+                                  const struct weft_verbs_region **region, struct weft_error *error)
+{
+    const struct weft_verbs_range range = {
+        .start = memory, .bytes = RINGS_BYTES, .access = VERBS_WRITE_ACCESS, .dmabuf = -1};
+    return weft_verbs_memory_acquire(device->hcas[hca].memory, &range, region, error);
+}
+
 static weft_status make_memory(struct verbs_link *link, struct weft_error *error)
 {
     struct verbs_device *device = weft_verbs_device_of(link);
-    link->memory = mmap(NULL, 2 * (size_t)VERBS_RING_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (link->memory == MAP_FAILED) {
-        link->memory = NULL;
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "verbs: no memory for a connection: %s",
-                         strerror(errno));
-    }
-    // A child that is forked must not make the pages move.
-    (void)!madvise(link->memory, 2 * (size_t)VERBS_RING_BYTES, MADV_DONTFORK);
-    const struct weft_verbs_range range = {.start = link->memory,
-                                           .bytes = 2 * (uint64_t)VERBS_RING_BYTES,
-                                           .access = VERBS_WRITE_ACCESS,
-                                           .dmabuf = -1};
+    link->memory = map_rings(error);
+    if (!link->memory)
+        return WEFT_OUT_OF_MEMORY;
     for (int i = 0; i < link->num_rails; i++) {
         int hca = device->ports.ports[link->paths[i].own].device;
         if (!link->regions[hca])
-            WEFT_TRY(weft_verbs_memory_acquire(device->hcas[hca].memory, &range,
-                                               &link->regions[hca], error));
+            WEFT_TRY(register_rings(device, hca, link->memory, &link->regions[hca], error));
     }
     return WEFT_OK;
+}
+
+weft_status weft_verbs_meet_try(struct verbs_device *device, int hca, struct weft_error *error)
+{
+    const struct weft_verbs_region *region;
+    void *memory = map_rings(error);
+    if (!memory)
+        return WEFT_OUT_OF_MEMORY;
+    weft_status status = register_rings(device, hca, memory, &region, error);
+    if (status == WEFT_OK) {
+        status = weft_verbs_rail_try(device, hca, error);
+        weft_verbs_memory_release(device->hcas[hca].memory, region);
+    }
+    munmap(memory, RINGS_BYTES);
+    return status;
 }
 
 weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address *peer,
@@ -191,7 +224,7 @@ void weft_verbs_part(struct verbs_link *link)
         link->regions[i] = NULL;
     }
     if (link->memory)
-        munmap(link->memory, 2 * (size_t)VERBS_RING_BYTES);
+        munmap(link->memory, RINGS_BYTES);
     link->memory = NULL;
     weft_tcp_transport.disconnect(&link->side);
 }

@@ -102,6 +102,7 @@ struct verbs_sync {
     uint64_t attempts;      // in a row, with nothing but rails that had failed and nothing achieved
     uint64_t is_deliberate; // this end stopped the rails; to the other it may look like a failure
     uint64_t renewed;       // those whose port has come back
+    uint64_t joined;        // those that were in use until now
     uint32_t head, records;
     uint64_t revoked;                     // places whose message was cancelled
     uint64_t handles[VERBS_PLACES];       // of those messages
@@ -160,7 +161,8 @@ struct verbs_rail {
     uint32_t receives_owed, receives_posted;
     bool wants_signal; // somebody waits for the last of its work requests
     bool is_used;      // joined with the peer's
-    bool is_bad;       // has failed, until a port comes back
+    bool is_bad;       // has failed, until it is tried again
+    bool is_tried;     // joined, but carries nothing until a first word has got through
     struct ibv_send_wr pending[VERBS_BATCH];
     struct ibv_sge parts[VERBS_BATCH];
     struct verbs_counts counts;
@@ -234,6 +236,11 @@ struct verbs_link {
     uint32_t attempted; // records that were taken, both ways, by the last one
     uint64_t renewed;   // rails whose port has come back since the last time
     bool is_deliberate; // what stopped the rails was no failure of theirs
+    uint64_t joined;    // rails that are in use, or were until they stopped
+    uint64_t peer_usable;
+    int64_t retry_ns; // when those that have failed are tried again; 0: there are none
+    int64_t tried_ns; // when that was done the last time
+    int64_t backoff_ns;
     bool is_troubled;   // to be synchronised once it is up
     int64_t drained_ns; // state PAUSING: at the latest
     char cause[VERBS_CAUSE_BYTES];
@@ -308,6 +315,8 @@ void weft_verbs_link_fail(struct verbs_link *link, const char *format, ...)
 /* Makes memory, queues and the inner connection of a link whose paths are known. */
 weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address *peer,
                             const unsigned char *peer_id, uint64_t tag, struct weft_error *error);
+/* Whether an HCA has what one connection needs: better known while there are other transports. */
+weft_status weft_verbs_meet_try(struct verbs_device *device, int hca, struct weft_error *error);
 /* Everything that weft_verbs_meet made. */
 void weft_verbs_part(struct verbs_link *link);
 /* Events of the inner device. */
@@ -324,6 +333,10 @@ void weft_verbs_trouble(struct verbs_link *link, struct verbs_rail *rail, const 
     __attribute__((format(printf, 3, 4)));
 /* Goes on with that. */
 void weft_verbs_resync_step(struct verbs_link *link);
+/* Rails that have failed are joined again, if it is time; each time it takes longer. */
+void weft_verbs_try_again(struct verbs_link *link, int64_t now);
+/* How the first word on such a rail has fared. */
+void weft_verbs_tried(struct verbs_rail *rail, bool is_good);
 void weft_verbs_sync_came(struct verbs_link *link);
 /* Both ends can receive. */
 void weft_verbs_come_up(struct verbs_link *link);
@@ -333,6 +346,8 @@ bool weft_verbs_is_replayed(const struct verbs_link *link);
 /* verbs_rail.c */
 weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs_rail **rail,
                                  struct weft_error *error);
+/* Whether an HCA has what a rail needs; makes its first completion queue. */
+weft_status weft_verbs_rail_try(struct verbs_device *device, int hca, struct weft_error *error);
 void weft_verbs_rail_close(struct verbs_rail **rail);
 /* To ready-to-receive and ready-to-send, with the peer's first packet number. */
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
@@ -341,6 +356,8 @@ weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hel
 void weft_verbs_rails_stop(struct verbs_link *link);
 /* As new: to be joined with packet_number as its first. Completions of old are not its own. */
 weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *error);
+/* One that cannot be reset now: completions of old count for nothing any more. */
+void weft_verbs_rail_forget(struct verbs_rail *rail);
 /* Whether one more work request fits, leaving `kept` for others. */
 bool weft_verbs_rail_has_room(const struct verbs_rail *rail, uint32_t kept);
 /* After has_room: a write of `bytes` bytes at `from` (none: 0) to `to` that the peer is told of. */
@@ -368,6 +385,8 @@ void weft_verbs_arrived(struct verbs_rail *rail, uint32_t immediate, uint32_t by
 void weft_verbs_credit(struct verbs_link *link);
 /* Tells it on this rail; a completion will say when all that was written on it has arrived. */
 void weft_verbs_mark(struct verbs_rail *rail);
+/* The same as a trial of the rail: nothing is lost if it does not arrive. */
+void weft_verbs_probe(struct verbs_rail *rail);
 /* What the peer says it has taken; an old word overtaken by a newer one changes nothing. */
 void weft_verbs_take_credit(struct verbs_link *link, uint32_t units, uint32_t records,
                             uint32_t mask);

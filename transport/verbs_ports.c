@@ -132,8 +132,8 @@ static weft_status look_at_device(struct search *s, struct ibv_device *listed)
     errno = 0;
     device.context = s->verbs->open_device(listed);
     if (!device.context) {
-        note(&s->seen, "%.63s (cannot be opened: %.60s)", device.name,
-             strerror(errno ? errno : ENODEV));
+        note(&s->seen, "%.63s (cannot be opened: %.70s)", device.name,
+             weft_verbs_errno_name(errno ? errno : ENODEV));
         for (int port = 1; port <= UINT8_MAX; port++) // any of them may be there
             (void)weft_verbs_filter_wants(&s->filter, device.name, port);
         return WEFT_OK;

@@ -85,7 +85,7 @@ static weft_status find_queue(struct verbs_device *device, struct verbs_rail *ra
     if (!cq)
         return weft_fail(error, WEFT_SYSTEM,
                          "verbs: %s: no completion queue of %d entries beside %d others: %s",
-                         opened->name, entries, hca->num_queues, strerror(errno));
+                         opened->name, entries, hca->num_queues, weft_verbs_errno_name(errno));
     rail->queue = &hca->queues[hca->num_queues++];
     rail->queue->cq = cq;
     rail->queue->room = entries - need;
@@ -178,7 +178,7 @@ static weft_status make_pair(struct verbs_device *device, struct verbs_rail *rai
     }
     if (!rail->qp)
         return weft_fail(error, WEFT_SYSTEM, "verbs: %s: no queue pair (the device has %d): %s",
-                         opened->name, opened->attributes.max_qp, strerror(errno));
+                         opened->name, opened->attributes.max_qp, weft_verbs_errno_name(errno));
     rail->inline_bytes = wanted.cap.max_inline_data;
     return WEFT_OK;
 }
@@ -224,6 +224,17 @@ weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs
     return status;
 }
 
+weft_status weft_verbs_rail_try(struct verbs_device *device, int hca, struct weft_error *error)
+{
+    struct verbs_rail rail = {.hca = &device->hcas[hca]};
+    WEFT_TRY(find_queue(device, &rail, error));
+    weft_status status = make_pair(device, &rail, error);
+    if (status == WEFT_OK)
+        device->verbs.destroy_qp(rail.qp);
+    rail.queue->room += VERBS_RECEIVES + VERBS_SENDS;
+    return status;
+}
+
 void weft_verbs_rail_close(struct verbs_rail **closed)
 {
     struct verbs_rail *rail = *closed;
@@ -251,7 +262,7 @@ void weft_verbs_rails_stop(struct verbs_link *link)
         struct ibv_qp_attr attributes = {0};
         struct weft_error error;
         rail->num_pending = 0;
-        rail->is_used = false;
+        rail->is_used = rail->is_tried = false;
         (void)!move(rail, STEP_STOP, &attributes, &error); // it can only be in that state already
     }
 }
@@ -263,6 +274,12 @@ weft_status weft_verbs_rail_reset(struct verbs_rail *rail, struct weft_error *er
     delist(device, rail);
     WEFT_TRY(move(rail, STEP_RESET, &attributes, error));
     return prepare(device, rail, error);
+}
+
+void weft_verbs_rail_forget(struct verbs_rail *rail)
+{
+    delist(weft_verbs_device_of(rail->link), rail);
+    rail->receives_posted = 0;
 }
 
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
@@ -390,12 +407,14 @@ void weft_verbs_flush(struct verbs_device *device)
 
 /* ---- completions ---- */
 
-/* Whether the rail, not what was asked of it, is to blame. */
+/* Whether the rail, not what was asked of it, is to blame. Requests here are never invalid in
+ * themselves: Soft-RoCE says so of what it has repeated from a wrong place. */
 static bool is_of_path(enum ibv_wc_status status)
 {
-    return status == IBV_WC_RETRY_EXC_ERR || status == IBV_WC_WR_FLUSH_ERR ||
-           status == IBV_WC_LOC_QP_OP_ERR || status == IBV_WC_FATAL_ERR ||
-           status == IBV_WC_RESP_TIMEOUT_ERR || status == IBV_WC_REM_ABORT_ERR;
+    return status == IBV_WC_RETRY_EXC_ERR || status == IBV_WC_REM_INV_REQ_ERR ||
+           status == IBV_WC_WR_FLUSH_ERR || status == IBV_WC_LOC_QP_OP_ERR ||
+           status == IBV_WC_FATAL_ERR || status == IBV_WC_RESP_TIMEOUT_ERR ||
+           status == IBV_WC_REM_ABORT_ERR;
 }
 
 static void failed(struct verbs_rail *rail, enum ibv_wc_status status)
@@ -404,7 +423,9 @@ static void failed(struct verbs_rail *rail, enum ibv_wc_status status)
     if (!rail->is_used) // stopped: its requests are flushed
         return;
     weft_verbs_rail_text(rail, text, sizeof text);
-    if (is_of_path(status))
+    if (is_of_path(status) && rail->is_tried)
+        weft_verbs_tried(rail, false);
+    else if (is_of_path(status))
         weft_verbs_trouble(rail->link, rail, "%s: %s", text, weft_wc_status_name(status));
     else
         weft_verbs_link_fail(rail->link, "%s: %s", text, weft_wc_status_name(status));
@@ -435,6 +456,8 @@ static void completed(struct verbs_device *device, const struct ibv_wc *completi
         received(rail, completion);
     else
         rail->done = (uint32_t)completion->wr_id;
+    if (rail->is_tried && !is_receive && completion->status == IBV_WC_SUCCESS)
+        weft_verbs_tried(rail, true);
 }
 
 int weft_verbs_poll(struct verbs_device *device)

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "base/format.h"
+#include "base/verbs_words.h"
 
 weft_status weft_verbs_registrar_open(struct weft_verbs_registrar *registrar,
                                       const struct weft_verbs *verbs, struct ibv_pd *pd,
@@ -71,6 +72,12 @@ static weft_status explain_no_room(const struct weft_verbs_registrar *r, uint64_
                      "container",
                      need, device_name(r), limit_text,
                      pinned < 0 ? "an unknown part" : pinned_text);
+}
+
+static bool may_lock_nothing(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == 0;
 }
 
 static struct ibv_mr *register_host(const struct weft_verbs_registrar *r,
@@ -134,7 +141,8 @@ weft_status weft_verbs_registrar_try(const struct weft_verbs_registrar *r,
                          "%s of GPU memory cannot be registered with %.63s (%s); its data must be "
                          "staged through the host",
                          size, device_name(r), why);
-    if (errno == ENOMEM)
+    // The kernel says EPERM where nothing may be locked.
+    if (errno == ENOMEM || (errno == EPERM && may_lock_nothing()))
         return explain_no_room(r, range->bytes, error);
     if (errno == EFAULT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
@@ -143,5 +151,5 @@ weft_status weft_verbs_registrar_try(const struct weft_verbs_registrar *r,
                          size, range->start, device_name(r),
                          range->access ? " that may be written" : "");
     return weft_fail(error, WEFT_SYSTEM, "%s of memory cannot be registered with %.63s: %s", size,
-                     device_name(r), errno ? strerror(errno) : "no reason given");
+                     device_name(r), errno ? weft_verbs_errno_name(errno) : "no reason given");
 }

@@ -17,6 +17,7 @@
 #include "transport/verbs_parts.h"
 
 static const int64_t drain_ns = 200000000; // a device that has failed may never flush its queues
+static const int64_t first_backoff_ns = 1000000000, most_backoff_ns = 64000000000;
 
 static void pause(struct verbs_link *link, bool is_deliberate)
 {
@@ -64,14 +65,83 @@ static uint64_t usable_rails(const struct verbs_link *link, uint64_t *failed)
 /* What both reckon from what both have told. Where one end stopped the rails itself, work of the
  * other may have failed because of that. Where no other rails are left, those that failed are tried
  * again: a crowded network, or an emulated one, may just have been slow. */
-static uint64_t common_rails(const struct verbs_sync *own, const struct verbs_sync *peer)
+static uint64_t common_rails(const struct verbs_link *link)
 {
+    const struct verbs_sync *own = &link->own_sync, *peer = &link->peer_sync;
     bool is_last = own->attempts >= VERBS_ATTEMPTS || peer->attempts >= VERBS_ATTEMPTS;
-    uint64_t failed =
-        (peer->is_deliberate ? 0 : own->failed) | (own->is_deliberate ? 0 : peer->failed);
+    uint64_t failed = (own->failed & ~(peer->is_deliberate ? own->joined : 0)) |
+                      (peer->failed & ~(own->is_deliberate ? peer->joined : 0));
     uint64_t working = own->usable & peer->usable;
-    return (working & ~failed) || is_last ? working & ~failed : working;
+    uint64_t good = working & ~(failed & ~(own->renewed | peer->renewed));
+    return good || is_last ? good : working;
 }
+
+/* ---- trying again ---- */
+
+static void schedule(struct verbs_link *link)
+{
+    int64_t now = weft_clock_ns();
+    link->backoff_ns = !link->backoff_ns || now - link->tried_ns > 4 * link->backoff_ns
+                           ? first_backoff_ns
+                           : 2 * link->backoff_ns;
+    if (link->backoff_ns > most_backoff_ns)
+        link->backoff_ns = most_backoff_ns;
+    link->retry_ns = now + link->backoff_ns;
+}
+
+/* Those that come back beside others carry a word first. */
+static void put_on_trial(struct verbs_link *link, uint64_t usable)
+{
+    uint64_t renewed = link->own_sync.renewed | link->peer_sync.renewed;
+    uint64_t excluded = link->own_sync.usable & link->peer_sync.usable & ~usable;
+    link->joined = usable & ~renewed ? usable & ~renewed : usable;
+    for (int i = 0; i < link->num_rails; i++)
+        link->rails[i]->is_tried = (usable & ~link->joined) >> i & 1;
+    link->peer_usable = link->peer_sync.usable;
+    if (!excluded)
+        link->retry_ns = 0;
+    else if (!link->retry_ns)
+        schedule(link);
+}
+
+void weft_verbs_tried(struct verbs_rail *rail, bool is_good)
+{
+    struct verbs_link *link = rail->link;
+    rail->is_tried = false;
+    if (!is_good) {
+        rail->is_used = false;
+        rail->is_bad = true;
+        schedule(link);
+        return;
+    }
+    link->joined |= UINT64_C(1) << (rail->path - link->paths);
+    rail->load = UINT64_MAX; // no more than the others carry from now on
+    for (int i = 0; i < link->num_rails; i++)
+        if (link->rails[i]->is_used && link->rails[i]->load < rail->load)
+            rail->load = link->rails[i]->load;
+}
+
+void weft_verbs_try_again(struct verbs_link *link, int64_t now)
+{
+    char text[WEFT_VERBS_PATH_TEXT_BYTES] = "";
+    if (link->state != VERBS_UP || now < link->retry_ns)
+        return;
+    link->retry_ns = 0;
+    for (int i = 0; i < link->num_rails; i++) {
+        struct verbs_rail *rail = link->rails[i];
+        if (rail->is_used || weft_verbs_device_of(link)->is_down[rail->path->own] ||
+            !(link->peer_usable >> i & 1))
+            continue;
+        link->renewed |= UINT64_C(1) << i;
+        rail->is_bad = false;
+        weft_verbs_rail_text(rail, text, sizeof text);
+    }
+    link->tried_ns = now;
+    if (link->renewed)
+        weft_verbs_trouble(link, NULL, "%s: is tried again", text);
+}
+
+/* ---- the steps ---- */
 
 static bool is_drained(const struct verbs_link *link)
 {
@@ -88,6 +158,7 @@ static void report(struct verbs_link *link)
     struct weft_error error;
     *own = (struct verbs_sync){.is_deliberate = link->is_deliberate,
                                .renewed = link->renewed,
+                               .joined = link->joined,
                                .revoked = link->revoked,
                                .head = link->in_head,
                                .records = link->in_records};
@@ -101,8 +172,10 @@ static void report(struct verbs_link *link)
         if (link->window[(link->in_records + i) % VERBS_WINDOW].is_here)
             own->arrived[i / 64] |= UINT64_C(1) << i % 64;
     for (int i = 0; i < link->num_rails; i++) {
-        if (!(own->usable >> i & 1))
+        if (!(own->usable >> i & 1)) {
+            weft_verbs_rail_forget(link->rails[i]);
             continue;
+        }
         if (weft_verbs_rail_reset(link->rails[i], &error) != WEFT_OK) {
             weft_verbs_link_fail(link, "%s", error.text);
             return;
@@ -125,7 +198,7 @@ static void rejoin(struct verbs_link *link)
 {
     struct verbs_sync *peer = &link->peer_sync;
     struct weft_error error;
-    uint64_t usable = common_rails(&link->own_sync, peer);
+    uint64_t usable = common_rails(link);
     peer->cause[sizeof peer->cause - 1] = '\0';
     link->has_sync = false;
     if (!usable) {
@@ -141,15 +214,15 @@ static void rejoin(struct verbs_link *link)
     weft_verbs_take_credit(link, peer->head, peer->records, UINT32_MAX);
     link->replayed = link->out_consumed;
     weft_verbs_loads_rejoin(link, peer);
+    put_on_trial(link, usable);
     for (int i = 0; i < link->num_rails; i++) {
         if (!(usable >> i & 1))
             continue;
         link->rails[i]->is_bad = false;
+        // Its port may have gone meanwhile: the others are left.
         if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i], peer->packet_numbers[i],
-                                 &error) != WEFT_OK) {
-            weft_verbs_link_fail(link, "%s", error.text);
-            return;
-        }
+                                 &error) != WEFT_OK)
+            weft_verbs_trouble(link, link->rails[i], "%s", error.text);
     }
     weft_verbs_link_turn(link, VERBS_READYING);
     if (!weft_verbs_note_send(link, &link->ready_out) ||
@@ -167,6 +240,8 @@ static void rejoin(struct verbs_link *link)
 void weft_verbs_sync_came(struct verbs_link *link)
 {
     link->has_sync = true;
+    if (link->peer_sync.renewed)
+        link->tried_ns = weft_clock_ns();
     for (int i = 0; i < link->num_rails && link->rails[i]; i++)
         if (link->peer_sync.renewed >> i & 1)
             link->rails[i]->is_bad = false;
@@ -184,8 +259,11 @@ void weft_verbs_come_up(struct verbs_link *link)
     if (link->state != VERBS_READYING || !link->has_ready)
         return;
     weft_verbs_link_turn(link, VERBS_UP);
-    for (int i = 0; i < link->num_rails; i++)
+    for (int i = 0; i < link->num_rails; i++) {
         link->rails[i]->load = 0;
+        if (link->rails[i]->is_tried && link->rails[i]->is_used)
+            weft_verbs_probe(link->rails[i]);
+    }
     if (link->is_troubled)
         pause(link, true);
 }

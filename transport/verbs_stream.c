@@ -38,7 +38,7 @@ static struct verbs_rail *choose_rail(struct verbs_link *link, uint32_t bytes)
     bool has_own = false; // one that is no spare
     for (int i = 0; i < link->num_rails; i++) {
         struct verbs_rail *rail = link->rails[i];
-        if (!rail->is_used || (rail->path->is_spare && has_own))
+        if (!rail->is_used || rail->is_tried || (rail->path->is_spare && has_own))
             continue;
         has_own |= !rail->path->is_spare;
         if (!weft_verbs_rail_has_room(rail, VERBS_SENDS_KEPT))
@@ -162,8 +162,9 @@ void weft_verbs_credit(struct verbs_link *link)
         link->in_records - link->told_records < VERBS_WINDOW / 4)
         return;
     for (int i = 0; i < link->num_rails; i++) {
-        if (link->rails[i]->is_used && weft_verbs_rail_has_room(link->rails[i], 0)) {
-            tell(link->rails[i], false);
+        struct verbs_rail *rail = link->rails[i];
+        if (rail->is_used && !rail->is_tried && weft_verbs_rail_has_room(rail, 0)) {
+            tell(rail, false);
             return;
         }
     }
@@ -172,6 +173,15 @@ void weft_verbs_credit(struct verbs_link *link)
 void weft_verbs_mark(struct verbs_rail *rail)
 {
     tell(rail, true);
+}
+
+void weft_verbs_probe(struct verbs_rail *rail)
+{
+    struct verbs_link *link = rail->link;
+    uint32_t head = link->told_head, records = link->told_records;
+    tell(rail, true);
+    link->told_head = head;
+    link->told_records = records;
 }
 
 /* ---- what arrives ---- */
@@ -239,17 +249,31 @@ static void take_window(struct verbs_link *link)
     }
 }
 
-static void record_arrived(struct verbs_link *link, enum verbs_kind kind, uint32_t word,
+/* A queue pair has delivered a record twice, and may have lost another one: Soft-RoCE does when it
+ * repeats what was only slow. Both ends begin anew, and what is missing is sent again. */
+static void came_out_of_turn(struct verbs_rail *rail, uint32_t number)
+{
+    char text[WEFT_VERBS_PATH_TEXT_BYTES];
+    weft_verbs_trouble(rail->link, rail, "%s: record %u came when %u was next",
+                       weft_verbs_rail_text(rail, text, sizeof text), number,
+                       rail->link->in_records & 0xffff);
+}
+
+static void record_arrived(struct verbs_rail *rail, enum verbs_kind kind, uint32_t word,
                            uint32_t bytes)
 {
+    struct verbs_link *link = rail->link;
     uint32_t number = word >> VERBS_NUMBER_SHIFT & 0xffff, place = word & PLACE_MASK;
     struct verbs_slot *slot = &link->window[number % VERBS_WINDOW];
     uint32_t ahead = (number - link->in_records) & 0xffff;
     bool is_packet = kind == VERBS_PACKET;
-    if (ahead >= VERBS_WINDOW || slot->is_here ||
-        (is_packet && (bytes < sizeof(struct verbs_record) ||
-                       (uint64_t)place * VERBS_UNIT_BYTES + bytes > VERBS_RING_BYTES))) {
+    if (is_packet && (bytes < sizeof(struct verbs_record) ||
+                      (uint64_t)place * VERBS_UNIT_BYTES + bytes > VERBS_RING_BYTES)) {
         violation(link, "an impossible packet");
+        return;
+    }
+    if (ahead >= VERBS_WINDOW || slot->is_here) {
+        came_out_of_turn(rail, number);
         return;
     }
     *slot = (struct verbs_slot){
@@ -265,5 +289,5 @@ void weft_verbs_arrived(struct verbs_rail *rail, uint32_t immediate, uint32_t by
     if (kind == VERBS_CREDIT)
         weft_verbs_take_credit(link, immediate >> 15 & HALF_MASK, immediate & HALF_MASK, HALF_MASK);
     else
-        record_arrived(link, kind, immediate, bytes);
+        record_arrived(rail, kind, immediate, bytes);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "collectives/comm/batch.h"
 #include "collectives/comm/describe.h"
 #include "collectives/comm/in_memory.h"
 #include "collectives/comm/progress.h"
@@ -23,7 +24,8 @@ enum {
 struct collective {
     struct weft_operation base;
     struct weft_call call;
-    char *algorithm; // forced by the caller; NULL: none
+    char *algorithm;          // forced by the caller; NULL: none
+    struct weft_batch *batch; // NULL: one call
     uint32_t sequence;
     enum weft_path path;
     bool has_turn;
@@ -168,6 +170,8 @@ static weft_status collective_start(struct weft_operation *operation)
     if (!weft_collective_is_pair(collective->call.desc.collective))
         weft_collective_note(comm, collective->sequence, collective->call.signature);
     weft_call_multiply(&collective->call);
+    if (collective->batch)
+        weft_batch_pack(collective->batch);
     if (collective->path != WEFT_PATH_PLAN) {
         collective->flat = weft_memory_call(&collective->call, collective->sequence);
         collective->turn = comm->flat_turns++;
@@ -182,12 +186,18 @@ static weft_status collective_start(struct weft_operation *operation)
     return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
 }
 
+static const char *name_of(const struct collective *collective)
+{
+    return collective->batch ? "joined all_reduce"
+                             : weft_collective_names[collective->call.desc.collective];
+}
+
 static weft_status explain_failure(struct collective *collective)
 {
     struct weft_comm *comm = collective->base.comm;
     int peer;
     struct weft_transfer failed = weft_run_failure(collective->planned.run, &peer);
-    const char *name = weft_collective_names[collective->call.desc.collective];
+    const char *name = name_of(collective);
     if (collective->result == WEFT_MISMATCH && peer >= 0) {
         if (failed.peer_call != failed.call)
             weft_collective_fail_mismatch(comm, peer, failed.peer_call, failed.call);
@@ -248,6 +258,8 @@ static weft_status collective_progress(struct weft_operation *operation)
             return explain_failure(collective);
     }
     weft_collective_finish(&collective->call);
+    if (collective->batch)
+        weft_batch_unpack(collective->batch);
     if (*comm->context->config.trace)
         trace_end(collective);
     return WEFT_OK;
@@ -268,13 +280,14 @@ static void collective_release(struct weft_operation *operation)
         operation->comm->flat_turns_over++;
     }
     weft_plans_return(operation->comm, &collective->planned);
+    weft_batch_free(&collective->batch);
     drop(collective);
 }
 
 static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
 {
     const struct collective *collective = (const struct collective *)operation;
-    const char *name = weft_collective_names[collective->call.desc.collective];
+    const char *name = name_of(collective);
     bool is_pair = weft_collective_is_pair(collective->call.desc.collective);
     if (!is_pair)
         weft_memory_compare(operation->comm, collective->sequence, collective->call.signature);
@@ -316,6 +329,7 @@ static weft_status make_collective(struct weft_comm *comm, const weft_op_desc *d
         return status;
     }
     made->algorithm = NULL;
+    made->batch = NULL;
     made->has_turn = false;
     made->planned = (struct weft_planned){.run = NULL};
     made->lost_ns = 0;
@@ -348,6 +362,30 @@ weft_status weft_collective_start(struct weft_comm *comm, const weft_op_desc *de
     WEFT_TRY(make_collective(comm, desc, &collective, error));
     WEFT_TRY(keep(collective, error));
     return weft_operation_start(&collective->base, request);
+}
+
+const struct weft_call *weft_collective_joinable(const struct weft_operation *operation)
+{
+    const struct collective *collective = (const struct collective *)operation;
+    if (operation->kind != &collective_kind)
+        return NULL;
+    const struct weft_call *call = &collective->call;
+    bool is_plain = call->desc.collective == WEFT_ALL_REDUCE && !collective->algorithm &&
+                    !collective->batch && !call->leaf_bounds && !weft_ops[call->desc.op].multiplies;
+    return is_plain && operation->comm->num_ranks > 1 ? call : NULL;
+}
+
+weft_status weft_collective_make_batch(struct weft_comm *comm, const weft_op_desc *desc,
+                                       uint64_t signature, struct weft_batch *batch,
+                                       struct weft_operation **operation, struct weft_error *error)
+{
+    struct collective *collective = NULL;
+    WEFT_TRY(make_collective(comm, desc, &collective, error));
+    WEFT_TRY(keep(collective, error));
+    collective->call.signature = signature;
+    collective->batch = batch;
+    *operation = &collective->base;
+    return WEFT_OK;
 }
 
 weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request *request)

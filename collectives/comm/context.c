@@ -189,7 +189,8 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
         if (status != WEFT_OK) {
             snprintf(context->device_reasons[i], sizeof context->device_reasons[i], "%.250s",
                      why.text);
-            WEFT_LOG(WEFT_LOG_INFO, "transport %s: %s", weft_transports[i]->name, why.text);
+            WEFT_LOG(status == WEFT_UNSUPPORTED ? WEFT_LOG_INFO : WEFT_LOG_WARN, "transport %s: %s",
+                     weft_transports[i]->name, why.text);
             continue;
         }
         weft_context_watch(context, weft_transports[i]->descriptor(context->devices[i]));

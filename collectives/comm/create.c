@@ -35,7 +35,7 @@ static weft_status begin_meeting(struct creation *creation)
     weft_context_fault_point(context, "meeting", creation->rank);
     WEFT_TRY(weft_world_make_blob(context, creation->rank, creation->num_ranks,
                                   creation->device_mask, &creation->control, &process,
-                                  &creation->made.graph, &context->error));
+                                  &creation->made.text, &context->error));
     creation->made.area = weft_area_make(context);
     process.area_offset = creation->made.area.offset;
     WEFT_TRY(weft_bootstrap_start(&creation->id, creation->rank, creation->num_ranks, &process,
@@ -63,7 +63,7 @@ static weft_status build_world(struct creation *creation)
     if (ranks && offsets)
         status = weft_layout_of_world(world, &layout, &context->error);
     if (status == WEFT_OK)
-        status = weft_settling_expect_graph(world, &creation->made, &context->error);
+        status = weft_settling_expect_text(world, &creation->made, &context->error);
     if (status == WEFT_OK)
         status = weft_comm_make(world, (uint32_t)world->tag, (uint16_t)(world->tag >> 32),
                                 creation->rank, creation->num_ranks, ranks, creation->timeout_ns,

@@ -11,7 +11,7 @@
 
 /* The algorithm that `desc` would run with ("flat": shared-memory slots). */
 const char *weft_comm_describe(weft_comm *comm, const weft_op_desc *desc);
-/* What could run `desc`, the cheapest by the planner's prices first; names are those that
+/* What could run `desc`, the cheapest first, as the planner has it; names are those that
  * desc->algorithm takes. Returns how many, at most `limit`; 0 where `desc` is no valid call. */
 struct weft_comm_candidate {
     const char *algorithm;
@@ -19,6 +19,8 @@ struct weft_comm_candidate {
 };
 int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
                          struct weft_comm_candidate *candidates, int limit);
+/* hosts[num_ranks]: the host of each rank, numbered from 0 in order of their first ranks. */
+void weft_comm_hosts(const weft_comm *comm, int *hosts);
 /* The transport of its first connection; "none" while there is none. */
 const char *weft_comm_transport(const weft_comm *comm);
 

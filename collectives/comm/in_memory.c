@@ -26,7 +26,7 @@ int64_t weft_memory_predict(const struct weft_comm *comm, enum weft_path path,
     const struct weft_algorithm *algorithm = weft_algorithm_find(weft_path_names[path]);
     if (!algorithm || weft_algorithm_refusal(algorithm, &call->key, comm->layout))
         return INT64_MAX;
-    return algorithm->estimate(&call->key, comm->layout);
+    return weft_algorithm_predict(algorithm, &call->key, comm->layout);
 }
 
 struct weft_flat_call weft_memory_call(const struct weft_call *call, uint32_t sequence)
@@ -47,19 +47,24 @@ struct weft_flat_call weft_memory_call(const struct weft_call *call, uint32_t se
     };
 }
 
-// Whether the planner would have everybody send straight to everybody, in one hop or two: among
-// ranks that share memory, that is reading there. Kept by size class.
-static bool is_direct_chosen(struct weft_comm *comm, const struct weft_key *key)
+enum memory_choice { UNKNOWN, OTHER, SLOTS, DIRECT, CHOICES, MEASURED = CHOICES }; // added
+
+/* What the planner would have. Everybody straight to everybody, in one hop or two: among ranks that
+ * share memory, that is reading there. Kept by size class. */
+static enum memory_choice choose(struct weft_comm *comm, const struct weft_key *key,
+                                 bool *is_measured)
 {
-    enum { UNKNOWN, YES, NO };
-    uint8_t *known = &comm->is_direct[key->collective][key->order][key->size_class];
+    uint8_t *known = &comm->memory_choice[key->collective][key->order][key->size_class];
     struct weft_choice choice;
     if (*known == UNKNOWN) {
         bool is_made = weft_choice_make(key, comm->layout, &choice, NULL) == WEFT_OK;
         const char *best = is_made ? choice.candidates[0].algorithm->name : "";
-        *known = !strcmp(best, "direct") || !strcmp(best, "flat") ? YES : NO;
+        *known = !strcmp(best, "direct") ? DIRECT : !strcmp(best, "flat") ? SLOTS : OTHER;
+        if (is_made && choice.candidates[0].is_measured)
+            *known += MEASURED;
     }
-    return *known == YES;
+    *is_measured = *known >= MEASURED;
+    return *known % CHOICES;
 }
 
 // From agreed facts only: all ranks decide alike.
@@ -69,14 +74,23 @@ enum weft_path weft_memory_path(struct weft_comm *comm, const struct weft_call *
         call->desc.algorithm ? call->desc.algorithm : comm->context->config.algorithm;
     bool fits = weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
                                    comm->flat_bytes);
+    bool is_shared = call->block_bytes > 0 && weft_shared_supports(call->desc.collective);
+    bool is_measured = false;
     if (!comm->is_flat || call->tables || call->key.num_leaves)
         return WEFT_PATH_PLAN;
-    if (fits && (!*forced || !strcmp(forced, "flat")))
+    if (*forced && fits && !strcmp(forced, "flat"))
         return WEFT_PATH_FLAT;
-    if (call->block_bytes == 0 || !weft_shared_supports(call->desc.collective))
+    if (*forced)
+        return is_shared && !strcmp(forced, "direct") ? WEFT_PATH_SHARED : WEFT_PATH_PLAN;
+    // Slots are right where they suffice, unless somebody has measured that.
+    if (fits && (!comm->layout->tuned || call->key.size_class < 0))
+        return WEFT_PATH_FLAT;
+    if (!is_shared && !fits)
         return WEFT_PATH_PLAN;
-    bool is_wanted = *forced ? !strcmp(forced, "direct") : is_direct_chosen(comm, &call->key);
-    return is_wanted ? WEFT_PATH_SHARED : WEFT_PATH_PLAN;
+    enum memory_choice best = choose(comm, &call->key, &is_measured);
+    if (fits && (best == SLOTS || !is_measured))
+        return WEFT_PATH_FLAT;
+    return is_shared && best != OTHER ? WEFT_PATH_SHARED : WEFT_PATH_PLAN;
 }
 
 weft_status weft_memory_poll(struct weft_comm *comm, enum weft_path path,

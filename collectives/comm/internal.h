@@ -74,6 +74,8 @@ void weft_operation_free(struct weft_operation *operation);
 weft_status weft_operation_submit(struct weft_operation *operation, weft_request *request);
 /* Starts it at once, group or not; the result goes to `request`. For operations inside others. */
 weft_status weft_operation_start(struct weft_operation *operation, weft_request *request);
+/* The result goes to its request and its group, and it is released; also where it never started. */
+void weft_operation_end(struct weft_operation *operation, weft_status status);
 /* Ends operations of `comm` (NULL: all of the context) with `status`. */
 void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, weft_status status);
 /* Polls the operations in flight; ends those that are done or late. Returns how many ended. */
@@ -162,7 +164,7 @@ void weft_context_fault_point(struct weft_context *context, const char *phase, i
 
 /* ---- worlds ---- */
 
-enum { WEFT_GRAPH_LIMIT_BYTES = 64 << 20 };
+enum { WEFT_GRAPH_LIMIT_BYTES = 64 << 20, WEFT_TUNE_LIMIT_BYTES = 16 << 20 };
 
 struct weft_process {
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
@@ -179,6 +181,7 @@ struct weft_process {
     char host_name[WEFT_HOST_NAME_BYTES];
     uint32_t num_cores;   // of its machine that it may use
     uint64_t graph_bytes; // rank 0's: of the topology of several hosts, as JSON; 0: it has none
+    uint64_t tune_bytes;  // rank 0's: of the tables of measured times; 0: it has none
 };
 
 struct weft_world_peer {
@@ -200,11 +203,11 @@ struct weft_world {
 };
 
 /* The blob of this process for a meeting; `control` is opened along with it. The offset of the area
- * is the caller's to fill in. *graph: rank 0's, of process->graph_bytes, the caller's to free;
- * NULL: none. */
+ * is the caller's to fill in. *text: rank 0's, process->tune_bytes of tables of measured times and
+ * then process->graph_bytes of a topology, the caller's to free; NULL: none. */
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  uint64_t device_mask, struct weft_control **control,
-                                 struct weft_process *process, char **graph,
+                                 struct weft_process *process, char **text,
                                  struct weft_error *error);
 /* Prices for `num_ranks` ranks here, from WEFT_TOPOLOGY or the machine: two levels, within a host
  * and between hosts. *graph: the topology, if WEFT_TOPOLOGY names one of several hosts, as JSON of
@@ -228,6 +231,14 @@ weft_status weft_layout_of_world(const struct weft_world *world, struct weft_lay
  * layout above stays. Errors: those of a graph that is none, OUT_OF_MEMORY. */
 weft_status weft_layout_of_graph(const struct weft_world *world, const char *graph, size_t bytes,
                                  struct weft_layout **layout, struct weft_error *error);
+/* What WEFT_TUNE names, checked; *bytes 0: nothing is named. The caller frees *text. Errors: those
+ * of files, INVALID_FORMAT, OUT_OF_MEMORY. */
+weft_status weft_tune_load(struct weft_context *context, char **text, size_t *bytes,
+                           struct weft_error *error);
+/* From here on `comm` chooses by rank 0's tables; rank 0 warns where none is of its ranks. Errors:
+ * those of tables that are none, OUT_OF_MEMORY. */
+weft_status weft_tune_take(struct weft_comm *comm, const char *text, size_t bytes,
+                           struct weft_error *error);
 /* Whether its ranks are on several hosts. */
 bool weft_world_has_hosts(const struct weft_world *world);
 void weft_world_release(struct weft_world **world);
@@ -301,9 +312,9 @@ struct weft_comm {
     size_t flat_bytes;
     struct weft_flat flat;
     struct weft_shared shared;
-    uint64_t area_offsets[WEFT_FLAT_RANKS_LIMIT];   // of the ranks' areas
-    uint8_t is_direct[WEFT_NUM_COLLECTIVES][2][64]; // by order and size class; see in_memory.c
-    uint32_t flat_turns, flat_turns_over;           // of queued operations: begun, ended
+    uint64_t area_offsets[WEFT_FLAT_RANKS_LIMIT];       // of the ranks' areas
+    uint8_t memory_choice[WEFT_NUM_COLLECTIVES][2][64]; // by order and class; see in_memory.c
+    uint32_t flat_turns, flat_turns_over;               // of queued operations: begun, ended
     struct weft_memory_last *last; // blocking call through shared memory; NULL: none yet
     struct weft_trace *trace;
 };

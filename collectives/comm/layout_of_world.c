@@ -22,7 +22,10 @@ static const int64_t turns_per_mille = 125;
 // Two levels, whatever the topology had.
 static void make_two_levels(struct weft_costs *costs)
 {
-    if (costs->num_levels == 1) { // nothing is known of other hosts
+    if (costs->levels[0].leaves_host) { // nothing is known within hosts: each has one core
+        costs->levels[1] = costs->levels[costs->num_levels - 1];
+        costs->levels[0] = weft_costs_assumed(1, 0).levels[0];
+    } else if (costs->num_levels == 1) { // nothing is known of other hosts
         const struct weft_link_kind *network = &weft_link_kinds[WEFT_LINK_NETWORK];
         costs->levels[1] = costs->levels[0];
         // and what goes there takes sockets, whatever the network is

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "collectives/comm/batch.h"
 #include "collectives/comm/progress.h"
 
 enum { REQUEST_OPERATION, REQUEST_STATUS, REQUEST_CONTEXT };
@@ -89,7 +90,7 @@ struct group {
 };
 _Static_assert(sizeof(struct group) <= WEFT_OPERATION_BYTES, "fits");
 
-static void end(struct weft_operation *operation, weft_status status)
+void weft_operation_end(struct weft_operation *operation, weft_status status)
 {
     struct group *group = (struct group *)operation->group;
     if (operation->is_started)
@@ -114,7 +115,7 @@ static void start(struct weft_operation *operation)
         operation->comm->outstanding++;
     weft_status status = operation->kind->start(operation);
     if (status != WEFT_IN_PROGRESS)
-        end(operation, status);
+        weft_operation_end(operation, status);
 }
 
 weft_status weft_operation_start(struct weft_operation *operation, weft_request *request)
@@ -167,7 +168,7 @@ static void drop_collected(struct weft_context *context, struct weft_comm *comm,
             last = o;
             o->next = NULL;
         } else {
-            end(o, status);
+            weft_operation_end(o, status);
         }
     }
     context->group_first = kept;
@@ -178,7 +179,7 @@ void weft_operations_fail(struct weft_context *context, struct weft_comm *comm, 
 {
     drop_collected(context, comm, status);
     for (struct weft_operation *o; (o = find_operation(context, comm));)
-        end(o, status);
+        weft_operation_end(o, status);
 }
 
 static weft_status late(struct weft_operation *operation)
@@ -212,7 +213,7 @@ int weft_operations_progress(struct weft_context *context, bool check_deadlines)
         if (status == WEFT_IN_PROGRESS)
             continue;
         ended++;
-        end(o, status);
+        weft_operation_end(o, status);
     }
     return ended;
 }
@@ -291,13 +292,13 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
         return WEFT_OK;
     }
     struct group *group = weft_operation_allocate(context);
-    struct weft_operation *list = context->group_first;
+    struct weft_operation *list = weft_batches_form(context->group_first);
     context->group_first = context->group_last = NULL;
     weft_request local;
     if (!group) {
         while (list) {
             struct weft_operation *next = list->next;
-            end(list, WEFT_OUT_OF_MEMORY);
+            weft_operation_end(list, WEFT_OUT_OF_MEMORY);
             list = next;
         }
         return weft_fail(&context->error, WEFT_OUT_OF_MEMORY, "no memory for a group");
@@ -313,7 +314,7 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
         if (usable == WEFT_OK) // it may have failed, or been finalized, since it was collected
             start(list);
         else
-            end(list, usable);
+            weft_operation_end(list, usable);
         list = next;
     }
     group->open--;

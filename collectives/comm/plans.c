@@ -74,7 +74,7 @@ static weft_status make_plan(struct weft_comm *comm, struct weft_plans_entry *en
         .algorithm = entry->forced ? entry->forced->name : NULL,
     };
     WEFT_TRY(weft_plan_make(&request, &entry->plan, &entry->algorithm, error));
-    entry->predicted_ps = entry->algorithm->estimate(&entry->key, comm->layout);
+    entry->predicted_ps = weft_algorithm_predict(entry->algorithm, &entry->key, comm->layout);
     return WEFT_OK;
 }
 

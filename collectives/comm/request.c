@@ -9,7 +9,9 @@
 #include <string.h>
 
 /* ---- signatures: collective 5 | type 4 | operation 4 | root 13 | order 1 | has leaves 1 | count
- * or hash of counts and leaves 36 ---- */
+ * or hash of counts and leaves 36 ----
+ * Of joined all-reduces: how many stands for the root, and the count is that of all of them 20 |
+ * hash of counts 16. */
 
 enum {
     LEAVES_AT = 36,
@@ -18,6 +20,7 @@ enum {
     OP_AT = 51,
     DTYPE_AT = 55,
     COLLECTIVE_AT = 59,
+    JOINED_AT = 16, // within the count
 };
 static const uint64_t count_mask = (UINT64_C(1) << LEAVES_AT) - 1;
 
@@ -70,6 +73,15 @@ uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
            (leaves << LEAVES_AT) | ((count ^ count >> LEAVES_AT) & count_mask);
 }
 
+uint64_t weft_call_signature_joined(const weft_op_desc *whole, unsigned num_calls,
+                                    uint64_t counts_hash)
+{
+    weft_op_desc desc = *whole;
+    uint64_t low = (counts_hash ^ counts_hash >> 32) & ((UINT64_C(1) << JOINED_AT) - 1);
+    desc.count = (desc.count << JOINED_AT & count_mask) | low;
+    return weft_call_signature(&desc, 1) | (uint64_t)(num_calls & 0x1fff) << ROOT_AT;
+}
+
 void weft_call_describe(uint64_t call, char *text, size_t bytes)
 {
     weft_collective collective = (weft_collective)(call >> COLLECTIVE_AT);
@@ -82,7 +94,10 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
         snprintf(text, bytes, "an unknown call");
         return;
     }
-    int used = snprintf(text, bytes, "%s", weft_collective_names[collective]);
+    bool is_joined = collective == WEFT_ALL_REDUCE && root != 0;
+    int used = is_joined
+                   ? snprintf(text, bytes, "%u joined %s", root, weft_collective_names[collective])
+                   : snprintf(text, bytes, "%s", weft_collective_names[collective]);
     if (collective == WEFT_BARRIER)
         return;
     used += snprintf(text + used, bytes - (size_t)used, " of %s", weft_dtypes[dtype].name);
@@ -92,7 +107,10 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
         used += snprintf(text + used, bytes - (size_t)used, ", root %u", root);
     if (is_reproducible)
         used += snprintf(text + used, bytes - (size_t)used, ", reproducible");
-    if (has_leaves)
+    if (is_joined)
+        snprintf(text + used, bytes - (size_t)used, ", count %llu in all, counts #%llx",
+                 count >> JOINED_AT, count & ((1ULL << JOINED_AT) - 1));
+    else if (has_leaves)
         snprintf(text + used, bytes - (size_t)used, ", counts and leaves #%llx", count);
     else if (weft_collective_has_table(collective))
         snprintf(text + used, bytes - (size_t)used, ", counts #%llx", count);

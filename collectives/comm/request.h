@@ -34,6 +34,9 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *des
  * and however often it is read. Again: nothing. */
 void weft_call_multiply(struct weft_call *call);
 void weft_call_free(struct weft_call *call);
+/* Of several all-reduces that travel as the one that `whole` describes. */
+uint64_t weft_call_signature_joined(const weft_op_desc *whole, unsigned num_calls,
+                                    uint64_t counts_hash);
 /* A send or receive whose peer is this rank. */
 weft_status weft_self_submit(struct weft_comm *comm, const struct weft_call *call,
                              weft_request *request);

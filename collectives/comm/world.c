@@ -15,9 +15,39 @@
 
 /* ---- blobs ---- */
 
+/* Prices, and what all ranks are to read: tables of measured times, then a graph. */
+static weft_status read_facts(struct weft_context *context, int num_ranks, uint64_t device_mask,
+                              struct weft_process *process, char **text, struct weft_error *error)
+{
+    char *graph = NULL, *tune = NULL, *both;
+    size_t graph_bytes = 0, tune_bytes = 0;
+    WEFT_TRY(weft_tune_load(context, &tune, &tune_bytes, error));
+    weft_status status =
+        weft_costs_of_machine(context, num_ranks, &process->costs, &graph, &graph_bytes, error);
+    if (status == WEFT_OK)
+        weft_costs_use_rdma(context, device_mask, graph != NULL, &process->costs);
+    if (status == WEFT_OK && graph_bytes > 0) {
+        both = realloc(tune, tune_bytes + graph_bytes);
+        if (both)
+            memcpy(both + tune_bytes, graph, graph_bytes);
+        else
+            status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a topology");
+        tune = both ? both : tune;
+    }
+    free(graph);
+    if (status != WEFT_OK) {
+        free(tune);
+        return status;
+    }
+    process->graph_bytes = graph_bytes;
+    process->tune_bytes = tune_bytes;
+    *text = tune;
+    return WEFT_OK;
+}
+
 weft_status weft_world_make_blob(struct weft_context *context, int rank, int num_ranks,
                                  uint64_t device_mask, struct weft_control **control,
-                                 struct weft_process *process, char **graph,
+                                 struct weft_process *process, char **text,
                                  struct weft_error *error)
 {
     memset(process, 0, sizeof *process);
@@ -36,13 +66,8 @@ weft_status weft_world_make_blob(struct weft_context *context, int rank, int num
     process->num_cores = (uint32_t)context->num_cores;
     if (gethostname(process->host_name, sizeof process->host_name - 1) != 0)
         process->host_name[0] = '\0';
-    if (rank == 0) { // everybody uses rank 0's
-        size_t graph_bytes = 0;
-        WEFT_TRY(
-            weft_costs_of_machine(context, num_ranks, &process->costs, graph, &graph_bytes, error));
-        weft_costs_use_rdma(context, device_mask, *graph != NULL, &process->costs);
-        process->graph_bytes = graph_bytes;
-    }
+    if (rank == 0) // everybody uses rank 0's
+        WEFT_TRY(read_facts(context, num_ranks, device_mask, process, text, error));
     return weft_control_open(context->config.bootstrap_address, control, process->control_address,
                              error);
 }

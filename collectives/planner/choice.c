@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "collectives/planner/costs.h"
 #include "collectives/planner/decisions.h"
+#include "collectives/planner/tuned.h"
 
 static weft_status check_leaves(const struct weft_key *key, struct weft_error *error)
 {
@@ -56,11 +57,20 @@ const char *weft_algorithm_refusal(const struct weft_algorithm *algorithm,
     return reason;
 }
 
+int64_t weft_algorithm_predict(const struct weft_algorithm *algorithm, const struct weft_key *key,
+                               const struct weft_layout *layout)
+{
+    int64_t measured = weft_tuned_time(layout->tuned, algorithm, key);
+    return measured >= 0 ? measured : algorithm->estimate(key, layout) + layout->costs.launch_ps;
+}
+
 static struct weft_candidate price(const struct weft_algorithm *algorithm,
                                    const struct weft_key *key, const struct weft_layout *layout)
 {
-    struct weft_candidate candidate = {algorithm, weft_algorithm_refusal(algorithm, key, layout),
-                                       -1, -1};
+    struct weft_candidate candidate = {.algorithm = algorithm,
+                                       .reason = weft_algorithm_refusal(algorithm, key, layout),
+                                       .estimate_ps = -1,
+                                       .latency_ps = -1};
     struct weft_layout weightless = *layout;
     struct weft_ring_hops hops[WEFT_RINGS_WEIGHT];
     for (int c = 0; c < layout->rings.num_rings; c++) {
@@ -81,7 +91,8 @@ static struct weft_candidate price(const struct weft_algorithm *algorithm,
     weightless.costs.combine_ps_per_kib = weightless.costs.copy_ps_per_kib = 0;
     if (candidate.reason)
         return candidate;
-    candidate.estimate_ps = algorithm->estimate(key, layout) + layout->costs.launch_ps;
+    candidate.estimate_ps = weft_algorithm_predict(algorithm, key, layout);
+    candidate.is_measured = weft_tuned_time(layout->tuned, algorithm, key) >= 0;
     candidate.latency_ps = algorithm->estimate(key, &weightless) + layout->costs.launch_ps;
     if (candidate.latency_ps > candidate.estimate_ps)
         candidate.latency_ps = candidate.estimate_ps;
@@ -92,6 +103,8 @@ static bool goes_before(const struct weft_candidate *a, const struct weft_candid
 {
     if (!a->reason != !b->reason)
         return !a->reason;
+    if (a->is_measured != b->is_measured)
+        return a->is_measured;
     return !a->reason && a->estimate_ps < b->estimate_ps;
 }
 

@@ -18,10 +18,12 @@ struct weft_candidate {
     const struct weft_algorithm *algorithm;
     const char *reason;  // why not, a static sentence; NULL: it can
     int64_t estimate_ps; // -1 where it cannot
+    bool is_measured;    // and not a price
     int64_t latency_ps;  // the part that does not grow with the bytes
 };
 
-/* Usable candidates first, the cheapest at the front; then the others in table order. */
+/* Usable candidates first, the cheapest at the front, those with measured times before those with
+ * prices; then the others in table order. */
 struct weft_choice {
     struct weft_key key;
     const struct weft_layout *layout;
@@ -37,6 +39,10 @@ int weft_size_class(uint64_t bytes);
 /* NULL: `algorithm` can do it; else a static sentence why not. */
 const char *weft_algorithm_refusal(const struct weft_algorithm *algorithm,
                                    const struct weft_key *key, const struct weft_layout *layout);
+/* What it is to take: measured, where the layout has that, else its price. It must support the key.
+ */
+int64_t weft_algorithm_predict(const struct weft_algorithm *algorithm, const struct weft_key *key,
+                               const struct weft_layout *layout);
 /* The layout is borrowed. Errors: INVALID_ARGUMENT (key; not of as many ranks as the layout),
  * UNSUPPORTED (nothing can). */
 weft_status weft_choice_make(const struct weft_key *key, const struct weft_layout *layout,

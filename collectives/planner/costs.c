@@ -132,13 +132,13 @@ struct weft_round_price weft_price_round(const struct weft_level_costs *level, _
 
 // Of a round: until the last byte is there, or the processors have done all messages.
 static __int128 price_of_round(const struct weft_level_costs *level, __int128 bytes,
-                               const struct weft_load *load, int64_t num_ranks)
+                               const struct weft_load *load, int num_ranks)
 {
     int64_t messages = load->messages > 0 ? load->messages : 1;
     int64_t senders = load->active ? (load->active + 1) / 2 : num_ranks;
     struct weft_round_price round = weft_price_round(level, bytes, messages, load->is_crowd);
     __int128 moving = round.fixed + round.links;
-    __int128 busy = (__int128)level->busy_ps * messages * senders / num_ranks;
+    __int128 busy = weft_level_busy(level, (__int128)messages * senders, num_ranks);
     return busy > moving ? busy : moving;
 }
 
@@ -158,7 +158,7 @@ static __int128 price(const struct weft_key *key, const struct weft_layout *layo
     }
     __int128 steps = (__int128)load->steps * costs->step_ps;
     sharing = sharing > 1 ? sharing : 1;
-    if (costs->overlaps && !level->leaves_host)
+    if (weft_level_overlaps(costs, level))
         return ((moving > local ? moving : local) + steps) * sharing;
     return moving * weft_level_sharing(level, sharing) + (local + steps) * sharing;
 }

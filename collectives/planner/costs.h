@@ -38,6 +38,19 @@ static inline int64_t weft_level_sharing(const struct weft_level_costs *level, i
 {
     return level->leaves_host ? 1 : sharing;
 }
+/* How long processors are busy with `messages` that all ranks together send across a level. */
+static inline __int128 weft_level_busy(const struct weft_level_costs *level, __int128 messages,
+                                       int num_ranks)
+{
+    return level->busy_ps * messages / num_ranks;
+}
+/* Whether ranks combine and copy while their bytes cross a level: links move those of GPUs, but
+ * between hosts of processes a processor does. */
+static inline bool weft_level_overlaps(const struct weft_costs *costs,
+                                       const struct weft_level_costs *level)
+{
+    return costs->overlaps && !level->leaves_host;
+}
 /* What crosses a level in a crowd shares its links with so many times as much. */
 void weft_level_share(struct weft_level_costs *level, int factor);
 /* INVALID_ARGUMENT unless every price is usable (not negative, below an hour per message or MiB).

@@ -89,8 +89,8 @@ static __int128 price_of(const struct weft_key *key, const struct weft_layout *l
         local += bytes * costs->combine_ps_per_kib / 1024;
     longest *= weft_level_sharing(&costs->levels[top], costs->sharing);
     // All messages of all ranks, a tree's edges a chunk.
-    __int128 busy = (__int128)num_trees(plan) * chunks * (plan->num_ranks - 1) *
-                    costs->levels[top].busy_ps / plan->num_ranks;
+    __int128 sent = (__int128)num_trees(plan) * chunks * (plan->num_ranks - 1);
+    __int128 busy = weft_level_busy(&costs->levels[top], sent, plan->num_ranks);
     longest = busy > longest ? busy : longest;
     return longest + local * costs->sharing;
 }

@@ -150,17 +150,17 @@ static struct times price_phase(const struct plan *plan, const struct weft_key *
     times.links = load.rounds * round.links;
     times.fixed = load.rounds * round.fixed;
     __int128 moving = times.fixed + times.links;
-    __int128 messages_busy = (__int128)load.rounds * messages * level->busy_ps;
+    __int128 sent = (__int128)load.rounds * messages * key->num_ranks;
     load.rounds = 0;
     times.processor = weft_price(key, layout, &load);
-    if (costs->overlaps)
+    if (weft_level_overlaps(costs, level))
         times.all = moving > times.processor ? moving : times.processor;
     else
         times.all = times.processor + moving * weft_level_sharing(level, costs->sharing);
     // A processor that moves the bytes itself can do only one phase at a time.
     if (!costs->overlaps && !level->leaves_host)
         times.processor = times.all;
-    times.processor += messages_busy;
+    times.processor += weft_level_busy(level, sent, key->num_ranks);
     times.all = times.all > times.processor ? times.all : times.processor;
     return times;
 }

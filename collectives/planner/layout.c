@@ -9,6 +9,7 @@
 
 #include "collectives/planner/costs.h"
 #include "collectives/planner/forests.h"
+#include "collectives/planner/tuned.h"
 #include "topology/network.h"
 
 static weft_status allocate(int num_ranks, const struct weft_costs *costs,
@@ -62,6 +63,7 @@ void weft_layout_destroy(struct weft_layout **layout)
     release_rings(&(*layout)->rings);
     weft_network_destroy(&(*layout)->network);
     weft_forests_destroy(&(*layout)->forests);
+    weft_tuned_free(&(*layout)->tuned);
     free(*layout);
     *layout = NULL;
 }
@@ -330,7 +332,17 @@ weft_status weft_layout_select(const struct weft_layout *layout, const int *rank
             of[i] = layout->levels[l].of_rank[ranks[i]];
         group_of[l] = of;
     }
-    weft_status status = weft_layout_create(num_ranks, &layout->costs, group_of, selected, error);
+    struct weft_layout *made = NULL;
+    bool is_same = num_ranks == layout->num_ranks;
+    for (int i = 0; i < num_ranks; i++)
+        is_same &= ranks[i] == i;
+    weft_status status = weft_layout_create(num_ranks, &layout->costs, group_of, &made, error);
     free(names);
+    if (status == WEFT_OK && is_same)
+        status = weft_tuned_copy(layout->tuned, &made->tuned, error);
+    if (status == WEFT_OK)
+        *selected = made;
+    else
+        weft_layout_destroy(&made);
     return status;
 }

@@ -92,6 +92,7 @@ enum { WEFT_RINGS_WEIGHT = 64 }; // the most that all weights may sum up to
 
 struct weft_network;
 struct weft_forests;
+struct weft_tuned;
 
 struct weft_layout {
     int num_ranks;
@@ -105,6 +106,7 @@ struct weft_layout {
     /* In groups below this level, ways keep to links from rank to rank where those lead to the end.
      * 0, and elsewhere: ways pass through ranks only where there is no other. */
     int linked_levels;
+    struct weft_tuned *tuned;     // measured times, which count more than prices; NULL: none
     struct weft_forests *forests; // found when first asked for: the one thing that changes
 };
 
@@ -126,8 +128,9 @@ void weft_layout_destroy(struct weft_layout **layout);
 weft_status weft_layout_set_rings(struct weft_layout *layout, int num_rings, const int *order,
                                   const int *weight, const struct weft_ring_hops *hops,
                                   struct weft_error *error);
-/* The same of some of its ranks, in the order given; without rings and network. Errors:
- * INVALID_ARGUMENT (a rank twice or out of range), OUT_OF_MEMORY. */
+/* The same of some of its ranks, in the order given; without rings and network, and without
+ * measured times unless it is the same ranks again. Errors: INVALID_ARGUMENT (a rank twice or out
+ * of range), OUT_OF_MEMORY. */
 weft_status weft_layout_select(const struct weft_layout *layout, const int *ranks, int num_ranks,
                                struct weft_layout **selected, struct weft_error *error);
 

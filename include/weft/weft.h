@@ -402,9 +402,12 @@ WEFT_API WEFT_NODISCARD weft_status weft_barrier(weft_comm *comm, weft_request *
 
 /* Between begin and end, submissions (on any communicators of the context) are only collected; end
  * submits them all at once, so their order among communicators cannot deadlock. Groups nest; only
- * the outermost end acts. With `request` NULL, end waits for all of them. The first failure is
- * returned; the others are still submitted. Errors: INVALID_ARGUMENT, INVALID_USAGE (end without
- * begin), OUT_OF_MEMORY (nothing is submitted), and those of the operations. */
+ * the outermost end acts. Small all-reduces of a group on one communicator, of one type, operation
+ * and order, travel as one (WEFT_JOIN_BYTES), in reproducible order with the same bits as apart. So
+ * all ranks of a communicator group the same all-reduces, else MISMATCH. With `request` NULL, end
+ * waits for all of them. The first failure is returned; the others are still submitted. Errors:
+ * INVALID_ARGUMENT, INVALID_USAGE (end without begin), OUT_OF_MEMORY (nothing is submitted), and
+ * those of the operations. */
 WEFT_API WEFT_NODISCARD weft_status weft_group_begin(weft_context *context);
 WEFT_API WEFT_NODISCARD weft_status weft_group_end(weft_context *context, weft_request *request);
 

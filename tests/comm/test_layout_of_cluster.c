@@ -253,12 +253,39 @@ static void test_without_graph(void **state)
     }
 }
 
+/* Ranks of a host of one core do not meet on the network. */
+static void test_one_core(void **state)
+{
+    (void)state;
+    struct weft_context context = {.num_cores = 1, .sharing_device = 0};
+    const char *const topologies[] = {"host:2 core:1 nic:1@1", "host:2 core:2 nic:1@1"};
+    struct weft_error error = {0};
+    for (int i = 0; i < 2; i++) {
+        struct weft_costs costs;
+        char *graph = NULL;
+        size_t graph_bytes = 0;
+        context.config.topology = topologies[i];
+        assert_int_equal(
+            weft_costs_of_machine(&context, 2 + 2 * i, &costs, &graph, &graph_bytes, &error),
+            WEFT_OK);
+        free(graph);
+        const struct weft_line *inside = &costs.levels[0].message.lines[0],
+                               *between = &costs.levels[1].message.lines[0];
+        assert_int_equal(costs.num_levels, 2);
+        assert_true(!costs.levels[0].leaves_host && costs.levels[1].leaves_host);
+        assert_true(inside->fixed_ps < between->fixed_ps);
+        assert_true(between->ps_per_mib > 8 * INT64_C(1000000000)); // 1 Gbit/s
+        assert_true(inside->ps_per_mib < between->ps_per_mib / 8);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels_and_network), cmocka_unit_test(test_slow_host),
         cmocka_unit_test(test_recognised),         cmocka_unit_test(test_crowded),
         cmocka_unit_test(test_other_graphs),       cmocka_unit_test(test_without_graph),
+        cmocka_unit_test(test_one_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,16 @@ expect 'cyclic' '[0] 0 0 host0 10.99.0.1/ [1] 1 0 host1 10.99.0.2/ [2] 2 1 host0
     "$(echo $("$netcluster" -l -p cyclic -n 2 -r 2 -- bash -c "$where" | sort))"
 "$netcluster" -n 3 -b none -- bash -c '[ $RANK != 1 ] || exit 7'
 expect 'the code of the rank that failed' 7 $?
-for bad in '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
+two='echo $RANK $WEFT_TCP_ADDRESSES $(ip -o -4 address show eth1 | grep -o "10.99.1.[0-9]*/")'
+expect 'two interfaces' '[0] 0 10.99.1.1 10.99.1.1/ [1] 1 10.99.1.2 10.99.1.2/' \
+    "$(echo $("$netcluster" -l -n 2 -b none -b 1gbit -- bash -c "$two" | sort))"
+expect 'one of them down from the beginning' 'down up' "$(echo $("$netcluster" -n 1 -b none -b none \
+    -d 0.1:0:9 -- cat /sys/class/net/eth1/operstate /sys/class/net/eth0/operstate 2>/dev/null |
+    sed s/lowerlayerdown/down/))"
+keep() { "$netcluster" "$@" -l -n 2 -b none -- bash -c 'taskset -cp $$' | sed 's/.*: //' | sort -u | wc -l; }
+expect 'any core for all' 1 "$(keep)"
+[ "$(nproc)" -lt 2 ] || expect 'cores of their own' 2 "$(keep -c)"
+for bad in '-d 0.1:1:1' '-b none -d 0.2:1:1' '-b 1 -b 1 -b 1 -b 1 -b 1' '-n 0' '-n x' '-r 0' '-p up' '-d 9:1:1' '-d 0:x:1' '-t 0'; do
     "$netcluster" $bad -- true 2>/dev/null
     expect "$bad" 2 $?
 done
@@ -64,6 +73,18 @@ expect 'known to all from rank 0' "$(best "$folder/slow.json")" "$(planned <"$fo
 sums=$(bench 'host:2 core:2 nic:1@1' | grep -c '"wrong": 0}}\],')
 expect 'a graph of other hosts is no harm' 1 "$sums"
 expect 'but said once' 1 "$(grep -c "host of rank 2, 'host2', is not among its hosts" "$folder/errors")"
+
+# Measured times are of ranks on their hosts.
+echo '{"format": "weft-tuned", "version": 1, "collective": "all_reduce", "order": "free",
+    "hosts": [0, 0, 1, 1, 2, 2, 3, 3], "sizes": [{"bytes": 1048576, "algorithms": [
+    {"name": "double_tree", "measured_us": 1}]}]}' >"$folder/tuned"
+WEFT_TUNE=$folder/tuned
+export WEFT_TUNE
+expect 'as the table has it' double_tree "$(bench "$folder/even.json" -r 2 | planned)"
+expect 'a table of ranks that lie otherwise' hierarchical \
+    "$(bench "$folder/even.json" -r 2 -p cyclic | planned)"
+expect 'is passed over' 1 "$(grep -c 'no table is of these 8 ranks' "$folder/errors")"
+unset WEFT_TUNE
 
 # Where a link leads to the other end, that refuses a connection at once.
 heard=$("$netcluster" -n 2 -d 1:3:4 -- bash -c '

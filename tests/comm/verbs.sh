@@ -8,6 +8,7 @@
 #        verbs.sh WEFT inputs                   what cannot work is said in one line
 #        verbs.sh WEFT training                 the same losses, to the bit, as over TCP
 #        verbs.sh WEFT faults                   one rail is lost, then both; nothing is left behind
+#        verbs.sh WEFT one_link|no_link SEED    four ranks of two links (8 HCAs) or of one: one goes
 #        verbs.sh WEFT measure                  no test: a rail is held to half of the other's rate,
 #                                               both are measured; then who carries how much, and
 #                                               predictions beside times
@@ -212,10 +213,47 @@ faults() {
         fail "left behind: $(rdma resource show), instead of $resources"
 }
 
+# Four ranks of as many rails each; a link of one of them goes at a seeded moment of an all-reduce.
+# Sets `link`, `output` and `status`.
+lose_link() { # RAILS SEED CYCLES
+    local bench resources hca=rxe$(($2 * 7 % (4 * $1))) goal
+    resources=$(rdma resource show)
+    link=p${hca#rxe}
+    goal=$(($(sent "$hca") + 300 + $2 * 397 % 1200))
+    status=1 output=
+    launch 4 "$1" "$weft" bench all_reduce -b 8M -e 8M -n 1 -w 0 -c "$3" >"$work/bench" &
+    bench=$!
+    while [ "$(sent "$hca")" -lt $goal ]; do
+        kill -0 $bench 2>/dev/null || { fail "it has ended before $hca sent $goal packets"; break; }
+        sleep 0.05
+    done
+    ip link set "$link" down
+    wait $bench
+    status=$?
+    ip link set "$link" up
+    output=$(<"$work/bench")
+    [ "$(rdma resource show)" = "$resources" ] || fail "left behind: $(rdma resource show)"
+}
+
+one_link() { # SEED
+    lose_link 2 "$1" 2
+    [ $status -eq 0 ] && grep -q 'Out of bounds values : 0 OK' <<<"$output" ||
+        fail "$link lost, exit code $status: $output"
+    printf 'says: all sums are right without %s\n' "$link"
+}
+
+no_link() { # SEED
+    lose_link 1 "$1" 200
+    [ $status -ne 0 ] && [ $status -ne 124 ] || fail "$link lost, exit code $status: $output"
+    grep -q "rxe${link#p}:1" <<<"$output" || fail "rxe${link#p} is not named: $output"
+    printf 'says: %s\n' "$(grep -m1 "rxe${link#p}:1" <<<"$output")"
+}
+
 case $part in
 collectives) for ranks in "${@:3}"; do collectives "$ranks"; done
     [ $# -gt 2 ] || for ranks in 2 3 4; do collectives $ranks; done ;;
 rails | inputs | training | faults) "$part" ;;
+one_link | no_link) "$part" "$3" ;;
 measure) measure "${@:3}" ;;
 *) fail "no such part: $part" ;;
 esac

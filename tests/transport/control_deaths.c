@@ -279,12 +279,71 @@ static void test_stopped_process(void **state)
     kill_some(&victim, &delay_us, 1, 7);
 }
 
+/* ---- news of who leaves ---- */
+
+static void hear(void *user, const struct weft_notice *notice)
+{
+    *(bool *)user |= notice->kind == WEFT_NOTICE_FAILURE;
+}
+
+/* Posts a failure and is gone. */
+static void fail_and_leave(const void *peer_address, int out)
+{
+    unsigned char address[WEFT_CONTROL_ADDRESS_BYTES];
+    const void *addresses[2] = {peer_address, address};
+    struct weft_control *control;
+    bool unused = false;
+    struct weft_notice notice = {
+        .kind = WEFT_NOTICE_FAILURE, .subject = 1, .status = WEFT_MISMATCH};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (weft_control_open("127.0.0.1", &control, address, NULL) != WEFT_OK ||
+        write(out, address, sizeof address) != sizeof address ||
+        weft_control_start(control, 1, 2, addresses, (struct weft_control_events){&unused, hear},
+                           NULL) != WEFT_OK)
+        _exit(1);
+    weft_control_post(control, &notice);
+    weft_control_close(&control);
+    _exit(0);
+}
+
+/* A neighbour that is slow, and not yet joined, hears why before it hears that nobody is there. */
+static void test_news_of_who_leaves(void **state)
+{
+    (void)state;
+    unsigned char own[WEFT_CONTROL_ADDRESS_BYTES], other[WEFT_CONTROL_ADDRESS_BYTES];
+    const void *addresses[2] = {own, other};
+    struct weft_control *control;
+    bool has_heard = false;
+    int ends[2], status;
+    assert_int_equal(weft_control_open("127.0.0.1", &control, own, NULL), WEFT_OK);
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        fail_and_leave(own, ends[1]);
+    assert_int_equal(read(ends[0], other, sizeof other), sizeof other);
+    assert_int_equal(weft_control_start(control, 0, 2, addresses,
+                                        (struct weft_control_events){&has_heard, hear}, NULL),
+                     WEFT_OK);
+    usleep(300000);
+    int64_t deadline_ns = weft_deadline_after(10 * second_ns);
+    while (!has_heard && weft_clock_ns() < deadline_ns)
+        weft_control_progress(control);
+    assert_true(has_heard);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    weft_control_close(&control);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_processes),
         cmocka_unit_test(test_nobody_is_killed),
         cmocka_unit_test(test_stopped_process),
+        cmocka_unit_test(test_news_of_who_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

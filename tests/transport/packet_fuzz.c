@@ -145,15 +145,16 @@ static void arrive(struct fuzzed *fuzzed)
     unsigned char *payload = malloc(packet.payload_bytes ? packet.payload_bytes : 1);
     memset(payload, 7, packet.payload_bytes);
     uint8_t landing = next_byte(input);
-    if (landing & 1 && weft_packet_open(&fuzzed->link, &packet)) {
+    struct weft_packet_open open;
+    if (landing & 1 && weft_packet_open(&fuzzed->link, &packet, &open)) {
         if (landing & 2)
             post(fuzzed, next_byte(input)); // may cancel the receive of the open payload
-        unsigned char *place = weft_packet_place(&fuzzed->link);
+        unsigned char *place = weft_packet_place(&fuzzed->link, &open);
         size_t part = packet.payload_bytes > 1u + landing ? 1u + landing : packet.payload_bytes;
         if (place)
             memcpy(place, payload, part);
-        part = weft_packet_feed(&fuzzed->link, place ? place : payload, part);
-        weft_packet_feed(&fuzzed->link, payload + part, packet.payload_bytes - part);
+        part = weft_packet_feed(&fuzzed->link, &open, place ? place : payload, part);
+        weft_packet_feed(&fuzzed->link, &open, payload + part, packet.payload_bytes - part);
     } else {
         weft_packet_deliver(&fuzzed->link, &packet, payload);
     }

@@ -262,18 +262,19 @@ static void test_landing(void **state)
         struct bench *bench = bench_make();
         struct weft_packet data = {.type = WEFT_PACKET_DATA, .payload_bytes = 64};
         data.handle = granted(bench);
-        assert_true(weft_packet_open(&bench->link, &data));
-        assert_ptr_equal(weft_packet_place(&bench->link), bench->data);
-        assert_int_equal(weft_packet_feed(&bench->link, bench->data, 16), 16);
-        assert_ptr_equal(weft_packet_place(&bench->link), (unsigned char *)bench->data + 16);
+        struct weft_packet_open open;
+        assert_true(weft_packet_open(&bench->link, &data, &open));
+        assert_ptr_equal(weft_packet_place(&bench->link, &open), bench->data);
+        assert_int_equal(weft_packet_feed(&bench->link, &open, bench->data, 16), 16);
+        assert_ptr_equal(weft_packet_place(&bench->link, &open), (unsigned char *)bench->data + 16);
         if (fails)
             weft_packet_fail(&bench->link, "the end");
         else
             weft_packet_cancel(&bench->link.base, &bench->transfer);
-        assert_null(weft_packet_place(&bench->link));
+        assert_null(weft_packet_place(&bench->link, &open));
         unsigned char rest[48] = {1};
-        assert_int_equal(weft_packet_feed(&bench->link, rest, 48), 48); // thrown away
-        assert_int_equal(bench->link.open_left, 0);
+        assert_int_equal(weft_packet_feed(&bench->link, &open, rest, 48), 48); // thrown away
+        assert_int_equal(open.left, 0);
         assert_int_equal(bench->num_completed, fails);
         data.value = 64;
         assert_int_equal(deliver(bench, data), !fails); // thrown away
@@ -282,13 +283,64 @@ static void test_landing(void **state)
     }
 }
 
+/* Fragments that come over several streams: each has its turn, and after a new name those for the
+ * old one are not taken any more, even in the middle of one. */
+static void test_turns(void **state)
+{
+    (void)state;
+    struct bench *bench = bench_make();
+    struct weft_packet data = {.type = WEFT_PACKET_DATA, .payload_bytes = 64, .value = 64};
+    struct weft_packet_open open;
+    unsigned char payload[BYTES] = {0};
+    uint64_t offset = 0, old = data.handle = granted(bench);
+    assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_LATER);
+    data.value = 0;
+    assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NOW);
+    assert_true(weft_packet_open(&bench->link, &data, &open));
+    payload[0] = 9;
+    assert_int_equal(weft_packet_feed(&bench->link, &open, payload, 20), 20);
+    data.handle = weft_packet_rename(&bench->link, old, &offset);
+    assert_true(data.handle && data.handle != old);
+    assert_int_equal(offset, 20);
+    assert_int_equal(weft_packet_rename(&bench->link, old, &offset), 0);
+    payload[0] = 8;
+    assert_int_equal(weft_packet_feed(&bench->link, &open, payload, 44), 44);
+    assert_int_equal(bench->data[0], 9);
+    assert_int_equal(bench->data[20], 0);
+    struct weft_packet stale = data;
+    stale.handle = old;
+    assert_int_equal(weft_packet_turn(&bench->link, &stale), WEFT_PACKET_NEVER);
+    data.value = 20;
+    assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NOW);
+    data.payload_bytes = BYTES - 20;
+    assert_true(weft_packet_open(&bench->link, &data, &open));
+    weft_packet_enter(&bench->device);
+    assert_int_equal(weft_packet_feed(&bench->link, &open, payload, BYTES - 20), BYTES - 20);
+    weft_packet_leave(&bench->device);
+    assert_int_equal(bench->num_completed, 1);
+    assert_int_equal(bench->data[20], 8);
+    assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NEVER);
+    assert_int_equal(bench->num_failed, 0);
+    bench_free(bench);
+
+    bench = bench_make(); // a name given to a message that is then cancelled
+    uint64_t renamed = weft_packet_rename(&bench->link, granted(bench), &offset);
+    weft_packet_cancel(&bench->link.base, &bench->transfer);
+    data = (struct weft_packet){.handle = renamed, .payload_bytes = 64};
+    assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NOW); // thrown away
+    data.payload_bytes = BYTES + 1;
+    assert_int_equal(weft_packet_turn(&bench->link, &data), WEFT_PACKET_NEVER);
+    assert_int_equal(bench->num_failed, 1); // longer than the message
+    bench_free(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_offences),      cmocka_unit_test(test_stale_handles_are_ignored),
         cmocka_unit_test(test_granted_twice), cmocka_unit_test(test_units_are_respected),
         cmocka_unit_test(test_budget),        cmocka_unit_test(test_credit),
-        cmocka_unit_test(test_landing),
+        cmocka_unit_test(test_landing),       cmocka_unit_test(test_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

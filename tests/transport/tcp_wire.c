@@ -189,8 +189,8 @@ static void test_no_checksums(void **state)
     (void)state;
     struct rig rig;
     open_pair(&rig, false);
-    assert_null(link_of(&rig, 0, 1)->checks);
-    assert_null(link_of(&rig, 1, 0)->checks);
+    assert_null(link_of(&rig, 0, 1)->checks.state);
+    assert_null(link_of(&rig, 1, 0)->checks.state);
     struct message send, recv;
     message_init_send(&send, 1, 100);
     message_init_recv(&recv, 1, 100);
