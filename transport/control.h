@@ -61,8 +61,8 @@ int weft_control_progress(struct weft_control *control);
 int weft_control_descriptor(const struct weft_control *control);
 /* Whether `rank` is known to be dead. */
 int weft_control_is_dead(const struct weft_control *control, int rank);
-/* Says goodbye (so that leaving is no death), flushes for at most 100 ms, 1 s where a neighbour that
- * is not yet heard has not been told of a failure; closes. */
+/* Says goodbye (so that leaving is no death), flushes for at most 100 ms, 1 s where a neighbour
+ * that is not yet heard has not been told of a failure; closes. */
 void weft_control_close(struct weft_control **control);
 
 #endif
