@@ -21,6 +21,7 @@ _Static_assert(sizeof(struct slot) == WEFT_FLAT_HEADER_BYTES, "data shares the f
 enum {
     LINE_BYTES = 64,
     CALLED_BACK_BYTES = 1024,
+    ASKED_BYTES = 256,  // of more lines, too many come before they are written
     STACK_BYTES = 1024, // of each value on the stack, hence of what is combined at a time
 };
 
@@ -245,6 +246,18 @@ static void publish(struct weft_flat *flat, const struct weft_flat_call *call,
     flat->stage = 0;
 }
 
+// What this rank will read of a slot is asked for together with the flag: then it comes with it,
+// not after it. Where a slot has a block for each rank, that does not pay.
+static void ask_for_data(const struct weft_flat_call *call, const struct slot *slot)
+{
+    bool has_blocks = call->collective == WEFT_REDUCE_SCATTER ||
+                      call->collective == WEFT_ALL_TO_ALL || call->collective == WEFT_SCATTER;
+    if (has_blocks || call->bytes > ASKED_BYTES)
+        return;
+    for (size_t at = LINE_BYTES; at < WEFT_FLAT_HEADER_BYTES + call->bytes; at += LINE_BYTES)
+        __builtin_prefetch((const char *)slot + at); // the first line is that of the flag
+}
+
 // Whether all that the stage reads is there.
 static weft_status look(struct weft_flat *flat, const struct weft_flat_call *call,
                         const struct weft_flat_stage *stage, int *peer, uint64_t *peer_call)
@@ -255,6 +268,7 @@ static weft_status look(struct weft_flat *flat, const struct weft_flat_call *cal
         if (rank == flat->rank)
             continue;
         struct slot *slot = slot_of(flat, rank, stage->level);
+        ask_for_data(call, slot);
         uint64_t flag = atomic_load_explicit(&slot->flag, memory_order_acquire);
         if ((uint32_t)flag != flat->generation) {
             flat->awaited = rank;
