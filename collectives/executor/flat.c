@@ -138,19 +138,24 @@ static char *output_of(const struct mover *mover, int to)
     return (char *)mover->call->recv + (size_t)to * mover->call->bytes;
 }
 
-static void move_copy(void *argument, int peer, int from, int to)
-{
-    const struct mover *mover = argument;
-    if (mover->call->bytes)
-        memcpy(output_of(mover, to), block_of(mover, peer, from), mover->call->bytes);
-}
-
-// The own contribution may lie where the sum goes; it is still there now.
+// The own contribution is read where it is: not from the slot, whose lines others fetch meanwhile.
+// It may lie where the result goes, of which nothing else has been written yet.
 static const char *value_of(const struct mover *mover, int peer, int from)
 {
+    if (mover->call->collective == WEFT_ALL_GATHER || mover->call->collective == WEFT_GATHER)
+        from = 0;
     if (peer == mover->flat->rank && mover->stage->level == WEFT_FLAT_CONTRIBUTIONS)
         return (const char *)mover->call->send + (size_t)from * mover->call->bytes;
     return block_of(mover, peer, from);
+}
+
+static void move_copy(void *argument, int peer, int from, int to)
+{
+    const struct mover *mover = argument;
+    char *into = output_of(mover, to);
+    const char *source = value_of(mover, peer, from);
+    if (mover->call->bytes && into != source)
+        memcpy(into, source, mover->call->bytes);
 }
 
 static void move_begin(void *argument, int a, int b, int from, int to)
