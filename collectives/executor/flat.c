@@ -179,7 +179,7 @@ static void move_combine(void *argument, int peer, int from, int to)
 static void move_push(void *argument, int depth, int peer, int from)
 {
     struct mover *mover = argument;
-    mover->values[depth] = block_of(mover, peer, from) + mover->begin;
+    mover->values[depth] = value_of(mover, peer, from) + mover->begin;
 }
 
 // The value at `depth` into the one below.

@@ -146,7 +146,7 @@ static void record_combine(void *argument, int peer, int from, int to)
 static void record_push(void *argument, int depth, int peer, int from)
 {
     struct recorder *recorder = argument;
-    recorder->values[depth] = slot_operand(recorder, peer, from);
+    recorder->values[depth] = value_operand(recorder, peer, from);
 }
 
 static void record_merge(void *argument, int depth)
