@@ -210,7 +210,7 @@ static void gather_now(const struct weft_flat *flat, const struct weft_flat_call
     mover.stage = stage;
     mover.begin = 0;
     mover.bytes = call->bytes;
-    if (!call->is_canonical || stage->count == 1) {
+    if (!call->is_canonical || stage->count <= 2) {
         weft_flat_gather(form, stage, &moves, &mover);
         return;
     }
