@@ -21,6 +21,7 @@ _Static_assert(sizeof(struct slot) == WEFT_FLAT_HEADER_BYTES, "data shares the f
 enum {
     LINE_BYTES = 64,
     CALLED_BACK_BYTES = 1024,
+    ASKED_BYTES = 256,  // of more lines, too many come before they are written
     STACK_BYTES = 1024, // of each value on the stack, hence of what is combined at a time
 };
 
@@ -137,19 +138,24 @@ static char *output_of(const struct mover *mover, int to)
     return (char *)mover->call->recv + (size_t)to * mover->call->bytes;
 }
 
-static void move_copy(void *argument, int peer, int from, int to)
-{
-    const struct mover *mover = argument;
-    if (mover->call->bytes)
-        memcpy(output_of(mover, to), block_of(mover, peer, from), mover->call->bytes);
-}
-
-// The own contribution may lie where the sum goes; it is still there now.
+// The own contribution is read where it is: not from the slot, whose lines others fetch meanwhile.
+// It may lie where the result goes, of which nothing else has been written yet.
 static const char *value_of(const struct mover *mover, int peer, int from)
 {
+    if (mover->call->collective == WEFT_ALL_GATHER || mover->call->collective == WEFT_GATHER)
+        from = 0;
     if (peer == mover->flat->rank && mover->stage->level == WEFT_FLAT_CONTRIBUTIONS)
         return (const char *)mover->call->send + (size_t)from * mover->call->bytes;
     return block_of(mover, peer, from);
+}
+
+static void move_copy(void *argument, int peer, int from, int to)
+{
+    const struct mover *mover = argument;
+    char *into = output_of(mover, to);
+    const char *source = value_of(mover, peer, from);
+    if (mover->call->bytes && into != source)
+        memcpy(into, source, mover->call->bytes);
 }
 
 static void move_begin(void *argument, int a, int b, int from, int to)
@@ -173,7 +179,7 @@ static void move_combine(void *argument, int peer, int from, int to)
 static void move_push(void *argument, int depth, int peer, int from)
 {
     struct mover *mover = argument;
-    mover->values[depth] = block_of(mover, peer, from) + mover->begin;
+    mover->values[depth] = value_of(mover, peer, from) + mover->begin;
 }
 
 // The value at `depth` into the one below.
@@ -204,7 +210,7 @@ static void gather_now(const struct weft_flat *flat, const struct weft_flat_call
     mover.stage = stage;
     mover.begin = 0;
     mover.bytes = call->bytes;
-    if (!call->is_canonical || stage->count == 1) {
+    if (!call->is_canonical || stage->count <= 2) {
         weft_flat_gather(form, stage, &moves, &mover);
         return;
     }
@@ -245,6 +251,18 @@ static void publish(struct weft_flat *flat, const struct weft_flat_call *call,
     flat->stage = 0;
 }
 
+// What this rank will read of a slot is asked for together with the flag: then it comes with it,
+// not after it. Where a slot has a block for each rank, that does not pay.
+static void ask_for_data(const struct weft_flat_call *call, const struct slot *slot)
+{
+    bool has_blocks = call->collective == WEFT_REDUCE_SCATTER ||
+                      call->collective == WEFT_ALL_TO_ALL || call->collective == WEFT_SCATTER;
+    if (has_blocks || call->bytes > ASKED_BYTES)
+        return;
+    for (size_t at = LINE_BYTES; at < WEFT_FLAT_HEADER_BYTES + call->bytes; at += LINE_BYTES)
+        __builtin_prefetch((const char *)slot + at); // the first line is that of the flag
+}
+
 // Whether all that the stage reads is there.
 static weft_status look(struct weft_flat *flat, const struct weft_flat_call *call,
                         const struct weft_flat_stage *stage, int *peer, uint64_t *peer_call)
@@ -255,6 +273,7 @@ static weft_status look(struct weft_flat *flat, const struct weft_flat_call *cal
         if (rank == flat->rank)
             continue;
         struct slot *slot = slot_of(flat, rank, stage->level);
+        ask_for_data(call, slot);
         uint64_t flag = atomic_load_explicit(&slot->flag, memory_order_acquire);
         if ((uint32_t)flag != flat->generation) {
             flat->awaited = rank;

@@ -107,6 +107,14 @@ static struct weft_operand slot_operand(struct recorder *recorder, int peer, int
                       recorder->own + (uint32_t)from - weft_shape_input(recorder->shape).first);
 }
 
+// The own contribution is read where it is, as long as nothing but its own place was written.
+static struct weft_operand value_operand(struct recorder *recorder, int peer, int from)
+{
+    if (peer == recorder->shape->rank && recorder->stage->level == WEFT_FLAT_CONTRIBUTIONS)
+        return weft_cells(WEFT_INPUT, (uint32_t)from);
+    return slot_operand(recorder, peer, from);
+}
+
 static struct weft_operand output_operand(struct recorder *recorder, int to)
 {
     return recorder->stage->is_last ? weft_cells(WEFT_OUTPUT, (uint32_t)to)
@@ -116,15 +124,15 @@ static struct weft_operand output_operand(struct recorder *recorder, int to)
 static void record_copy(void *argument, int peer, int from, int to)
 {
     struct recorder *recorder = argument;
-    weft_builder_move(recorder->builder, 0, 1, slot_operand(recorder, peer, from),
+    weft_builder_move(recorder->builder, 0, 1, value_operand(recorder, peer, from),
                       output_operand(recorder, to));
 }
 
 static void record_begin(void *argument, int a, int b, int from, int to)
 {
     struct recorder *recorder = argument;
-    weft_builder_combine(recorder->builder, 0, 1, slot_operand(recorder, a, from),
-                         slot_operand(recorder, b, from), output_operand(recorder, to));
+    weft_builder_combine(recorder->builder, 0, 1, value_operand(recorder, a, from),
+                         value_operand(recorder, b, from), output_operand(recorder, to));
 }
 
 static void record_combine(void *argument, int peer, int from, int to)
@@ -138,7 +146,7 @@ static void record_combine(void *argument, int peer, int from, int to)
 static void record_push(void *argument, int depth, int peer, int from)
 {
     struct recorder *recorder = argument;
-    recorder->values[depth] = slot_operand(recorder, peer, from);
+    recorder->values[depth] = value_operand(recorder, peer, from);
 }
 
 static void record_merge(void *argument, int depth)
@@ -255,7 +263,7 @@ static void record_stage(struct recorder *recorder, const struct weft_flat_stage
                                                    record_push, record_merge, record_take};
     recorder->stage = stage;
     weft_flat_gather(recorder->form, stage, &receives, recorder);
-    // The own contribution is read from the slot too: a copy made before any output is written.
+    // The own slot: read where the output may have been written already.
     if (stage->level == WEFT_FLAT_CONTRIBUTIONS) {
         struct weft_window input = weft_shape_input(recorder->shape);
         recorder->own =

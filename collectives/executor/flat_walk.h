@@ -132,7 +132,7 @@ WEFT_FLAT_INLINE void weft_flat_combine(const struct weft_flat_form *form,
         actions->copy(argument, stage->first, block, block);
         return;
     }
-    if (form->is_canonical) {
+    if (form->is_canonical && stage->count > 2) { // two are a tree
         weft_flat_gather_tree(stage, actions, argument, block, block);
         return;
     }

@@ -146,6 +146,30 @@ static void results_are_those_of_pairwise_reductions(void **state)
     free(m);
 }
 
+// An all-reduce of two ranks: its destinations begin at the same place of a line.
+static void two_sums_for_two_are_right(void **state)
+{
+    (void)state;
+    enum { NUM_TRIALS = 400, LINE_BYTES = 64 };
+    struct buffers *m = malloc(sizeof *m);
+    assert_non_null(m);
+    struct trial trial = {
+        .dtype = WEFT_FLOAT32, .op = WEFT_SUM, .num_sources = 2, .num_destinations = 2};
+    for (int v = 0; (trial.variant = weft_reduce_variant_at(v)); v++)
+        for (unsigned i = 0; i < NUM_TRIALS; i++) {
+            trial.count = random_bits() % (i % 8 < 4 ? 100 : MAX_BYTES / sizeof(float));
+            trial.bytes = trial.count * sizeof(float);
+            trial.streams = i % 4;
+            place_buffers(&trial, m);
+            unsigned char *second = m->destinations[1];
+            if (buffer_of(trial.destinations[1], m) == second)
+                trial.destinations[1] =
+                    second + ((uintptr_t)trial.destinations[0] - (uintptr_t)second) % LINE_BYTES;
+            check_trial(&trial, m);
+        }
+    free(m);
+}
+
 // Larger than the caches that count: other blocks.
 static void large_sums_are_right(void **state)
 {
@@ -198,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_those_of_pairwise_reductions),
+        cmocka_unit_test(two_sums_for_two_are_right),
         cmocka_unit_test(large_sums_are_right),
         cmocka_unit_test(lookup_gives_the_best_variant),
     };
