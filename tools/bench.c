@@ -262,8 +262,7 @@ static const struct argp_option options_table[] = {
      "mem (default): from weft_mem_alloc; malloc: ordinary ones, that other ranks cannot see", 0},
     {"tune", KEY_TUNE, "ROUNDS", OPTION_ARG_OPTIONAL,
      "Time every algorithm that can do it, in 7 (ROUNDS) turns, beside what the planner expects "
-     "and "
-     "picks",
+     "and picks",
      0},
     {"format", KEY_FORMAT, "FORMAT", 0, "nccl (default), json or csv", 0},
     {"json", KEY_JSON, NULL, 0, "The same as --format json", 0},

@@ -177,6 +177,14 @@ measure() {
     launch 2 2 "$weft" bench all_reduce --tune -b 1K -e 4M -f 16 -c 1
 }
 
+await_traffic() { # HCA PACKETS PID: until it has sent so many more, or the process has ended
+    local goal=$(($(sent "$1") + $2))
+    while [ "$(sent "$1")" -lt $goal ]; do
+        kill -0 "$3" 2>/dev/null || { fail "it has ended before $1 sent $2 packets"; break; }
+        sleep 0.05
+    done
+}
+
 faults() {
     local output bench status before resources
     resources=$(rdma resource show)
@@ -184,7 +192,7 @@ faults() {
     export WEFT_IB_TIMEOUT=14 WEFT_IB_RETRY=2
     launch 2 2 "$weft" bench all_reduce -b 8M -e 8M -n 2 -w 0 -c 10 >"$work/bench" &
     bench=$!
-    sleep 3
+    await_traffic rxe1 500 $bench
     ip link set p1 down
     sleep 2
     ip link set p1 up
@@ -199,7 +207,7 @@ faults() {
 
     launch 2 2 "$weft" bench all_reduce -b 8M -e 8M -n 200 -w 0 -c 1 >"$work/bench" &
     bench=$!
-    sleep 3
+    await_traffic rxe1 500 $bench
     ip link set p0 down
     ip link set p1 down
     wait $bench
@@ -216,17 +224,13 @@ faults() {
 # Four ranks of as many rails each; a link of one of them goes at a seeded moment of an all-reduce.
 # Sets `link`, `output` and `status`.
 lose_link() { # RAILS SEED CYCLES
-    local bench resources hca=rxe$(($2 * 7 % (4 * $1))) goal
+    local bench resources hca=rxe$(($2 * 7 % (4 * $1)))
     resources=$(rdma resource show)
     link=p${hca#rxe}
-    goal=$(($(sent "$hca") + 300 + $2 * 397 % 1200))
     status=1 output=
     launch 4 "$1" "$weft" bench all_reduce -b 8M -e 8M -n 1 -w 0 -c "$3" >"$work/bench" &
     bench=$!
-    while [ "$(sent "$hca")" -lt $goal ]; do
-        kill -0 $bench 2>/dev/null || { fail "it has ended before $hca sent $goal packets"; break; }
-        sleep 0.05
-    done
+    await_traffic "$hca" $((300 + $2 * 397 % 1200)) $bench
     ip link set "$link" down
     wait $bench
     status=$?
