@@ -17,6 +17,6 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     expect 'a user without rights' 77 $?
     expect 'and says why' 1 "$(grep -c 'may not make network namespaces' <<<"$said")"
 fi
-"$bars" --help | grep -q 'groups, unequal, choice'
+"$bars" --help | grep -q 'groups, unequal, stripes, choice'
 expect 'help names the scenes' 0 $?
 [ $failures -eq 0 ]
