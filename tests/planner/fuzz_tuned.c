@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "base/dtype.h"
 #include "collectives/planner/tuned.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
