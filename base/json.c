@@ -11,13 +11,30 @@
 
 enum { FILE_LIMIT_BYTES = 1 << 30 };
 
-static weft_status parse(const char *text, size_t bytes, size_t flags, const char *name,
-                         json_t **json, json_error_t *where, struct weft_error *error)
+// Jansson counts from `at`.
+static void count_from_start(const char *text, size_t at, json_error_t *where)
 {
-    json_t *loaded = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, where);
-    if (!loaded)
-        return weft_fail(error, WEFT_INVALID_FORMAT, "%s:%d:%d: %s", name, where->line,
-                         where->column, where->text);
+    size_t start = at; // of its line
+    while (start > 0 && text[start - 1] != '\n')
+        start--;
+    if (where->line == 1)
+        where->column += (int)(at - start);
+    for (size_t i = 0; i < start; i++)
+        where->line += text[i] == '\n';
+}
+
+// What is at *at, which then is behind it.
+static weft_status parse(const char *text, size_t bytes, size_t *at, size_t flags, const char *name,
+                         json_t **json, struct weft_error *error)
+{
+    json_error_t where;
+    json_t *loaded = json_loadb(text + *at, bytes - *at, JSON_REJECT_DUPLICATES | flags, &where);
+    if (!loaded) {
+        count_from_start(text, *at, &where);
+        return weft_fail(error, WEFT_INVALID_FORMAT, "%s:%d:%d: %s", name, where.line, where.column,
+                         where.text);
+    }
+    *at += (size_t)where.position;
     *json = loaded;
     return WEFT_OK;
 }
@@ -25,29 +42,18 @@ static weft_status parse(const char *text, size_t bytes, size_t flags, const cha
 weft_status weft_json_parse(const char *text, size_t bytes, const char *name, json_t **json,
                             struct weft_error *error)
 {
-    json_error_t where;
-    return parse(text, bytes, 0, name, json, &where, error);
+    size_t at = 0;
+    return parse(text, bytes, &at, 0, name, json, error);
 }
 
-static size_t skip_space(const char *text, size_t bytes, size_t at)
+weft_status weft_json_parse_next(const char *text, size_t bytes, const char *name, size_t *at,
+                                 json_t **json, struct weft_error *error)
 {
-    while (at < bytes && memchr(" \t\r\n", text[at], 4))
-        at++;
-    return at;
-}
-
-weft_status weft_json_parse_next(const char *text, size_t bytes, const char *name, json_t **json,
-                                 size_t *used, struct weft_error *error)
-{
-    json_error_t where;
-    size_t at = skip_space(text, bytes, 0);
+    while (*at < bytes && memchr(" \t\r\n", text[*at], 4))
+        ++*at;
     *json = NULL;
-    *used = at;
-    if (at == bytes)
-        return WEFT_OK;
-    WEFT_TRY(parse(text + at, bytes - at, JSON_DISABLE_EOF_CHECK, name, json, &where, error));
-    *used = skip_space(text, bytes, at + (size_t)where.position);
-    return WEFT_OK;
+    return *at < bytes ? parse(text, bytes, at, JSON_DISABLE_EOF_CHECK, name, json, error)
+                       : WEFT_OK;
 }
 
 weft_status weft_file_read(const char *path, size_t limit, char **text, size_t *bytes,

@@ -15,10 +15,10 @@
 /* `name` is what error sentences call the text. *json is a new reference. */
 weft_status weft_json_parse(const char *text, size_t bytes, const char *name, json_t **json,
                             struct weft_error *error);
-/* The first of several texts one after another, which takes *used bytes with the space around it.
- * *json is NULL where there is none any more. */
-weft_status weft_json_parse_next(const char *text, size_t bytes, const char *name, json_t **json,
-                                 size_t *used, struct weft_error *error);
+/* Of several texts one after another that at *at, which then is behind it; 0 at first. *json is
+ * NULL where there is none any more. */
+weft_status weft_json_parse_next(const char *text, size_t bytes, const char *name, size_t *at,
+                                 json_t **json, struct weft_error *error);
 /* `path` "-" reads standard input. Errors: NOT_FOUND, SYSTEM, INVALID_FORMAT, OUT_OF_MEMORY. */
 weft_status weft_json_load(const char *path, json_t **json, struct weft_error *error);
 

@@ -10,18 +10,18 @@
 
 #include "base/dtype.h"
 #include "base/json.h"
+#include "collectives/planner/choice.h"
 
 enum {
     NUM_ORDERS = 2,
     NUM_CLASSES = 64, // -1 .. 62
-    ALGORITHMS_LIMIT = 16,
     ROWS_LIMIT = 4096,
 };
 static const double limit_us = 3600e6; // as prices
 
 /* One collective in one order. */
 struct table {
-    int64_t time_ps[NUM_CLASSES][ALGORITHMS_LIMIT]; // by place in the table of algorithms; -1: none
+    int64_t time_ps[NUM_CLASSES][WEFT_CANDIDATES_LIMIT]; // by place in weft_algorithms; -1: none
 };
 
 struct weft_tuned {
@@ -31,7 +31,7 @@ struct weft_tuned {
 /* One measured size. */
 struct row {
     int64_t bytes;
-    int64_t time_ps[ALGORITHMS_LIMIT];
+    int64_t time_ps[WEFT_CANDIDATES_LIMIT];
 };
 
 struct reader {
@@ -77,16 +77,23 @@ weft_status weft_tuned_copy(const struct weft_tuned *tuned, struct weft_tuned **
     return WEFT_OK;
 }
 
+// -1: none, or none that is ever a candidate.
+static int place_of(const struct weft_algorithm *algorithm)
+{
+    for (int place = 0; place < WEFT_CANDIDATES_LIMIT && weft_algorithms[place]; place++)
+        if (weft_algorithms[place] == algorithm)
+            return place;
+    return -1;
+}
+
 int64_t weft_tuned_time(const struct weft_tuned *tuned, const struct weft_algorithm *algorithm,
                         const struct weft_key *key)
 {
     const struct table *table = tuned ? tuned->tables[key->order][key->collective] : NULL;
-    int index = 0;
     if (!table || key->num_leaves) // leaves of many sizes were not timed
         return -1;
-    while (index < ALGORITHMS_LIMIT && weft_algorithms[index] != algorithm)
-        index++;
-    return index < ALGORITHMS_LIMIT ? table->time_ps[key->size_class + 1][index] : -1;
+    int place = place_of(algorithm);
+    return place >= 0 ? table->time_ps[key->size_class + 1][place] : -1;
 }
 
 /* ---- reading ---- */
@@ -94,7 +101,6 @@ int64_t weft_tuned_time(const struct weft_tuned *tuned, const struct weft_algori
 static weft_status read_time(const struct reader *r, const json_t *entry, struct row *row)
 {
     const char *name;
-    int index = 0;
     WEFT_TRY(weft_json_string(entry, "name", r->where, &name, r->error));
     const struct weft_algorithm *algorithm = weft_algorithm_find(name);
     const json_t *member = json_object_get(entry, "measured_us");
@@ -105,9 +111,9 @@ static weft_status read_time(const struct reader *r, const json_t *entry, struct
     if (!(us >= 0 && us <= limit_us))
         return weft_fail(r->error, WEFT_INVALID_FORMAT,
                          "%s: \"measured_us\" of %.32s is no time up to an hour", r->where, name);
-    while (weft_algorithms[index] != algorithm)
-        index++;
-    row->time_ps[index] = (int64_t)(us * 1e6);
+    int place = place_of(algorithm);
+    if (place >= 0)
+        row->time_ps[place] = (int64_t)(us * 1e6);
     return WEFT_OK;
 }
 
@@ -118,7 +124,7 @@ static weft_status read_row(struct reader *r, const json_t *entry)
     const json_t *times, *time;
     struct row made, *last = r->num_rows > 0 ? &r->rows[r->num_rows - 1] : NULL;
     size_t i;
-    for (int a = 0; a < ALGORITHMS_LIMIT; a++)
+    for (int a = 0; a < WEFT_CANDIDATES_LIMIT; a++)
         made.time_ps[a] = -1;
     WEFT_TRY(
         weft_json_integer(entry, "bytes", 0, INT64_C(1) << 50, r->where, &made.bytes, r->error));
@@ -191,7 +197,7 @@ static void spread(const struct reader *r, struct table *table)
         while (row + 1 < end && row[1].bytes <= bytes)
             row++;
         bool is_last = row + 1 == end, is_known = row < end && (!is_last || bytes <= row->bytes);
-        for (int a = 0; a < ALGORITHMS_LIMIT; a++)
+        for (int a = 0; a < WEFT_CANDIDATES_LIMIT; a++)
             table->time_ps[s][a] = !is_known ? -1
                                    : is_last || bytes <= row->bytes
                                        ? row->time_ps[a]
@@ -242,13 +248,14 @@ weft_status weft_tuned_read(const char *text, size_t bytes, const char *name, co
 {
     struct weft_tuned *made = calloc(1, sizeof *made);
     weft_status status = WEFT_OK;
+    size_t at = 0;
     int num_tables = 0;
     if (!made)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for measured times");
-    for (size_t used = 0, more; status == WEFT_OK && used < bytes; used += more) {
+    while (status == WEFT_OK) {
         struct reader r = {.where = name, .error = error};
         json_t *root;
-        status = weft_json_parse_next(text + used, bytes - used, name, &root, &more, error);
+        status = weft_json_parse_next(text, bytes, name, &at, &root, error);
         if (status != WEFT_OK || !root)
             break;
         status = read_table(&r, root, hosts, num_ranks, made);

@@ -70,6 +70,33 @@ static void test_nesting(void **state)
     free(text);
 }
 
+static void test_one_after_another(void **state)
+{
+    (void)state;
+    static const char text[] = "\n {\"a\":\n1} [2]\t[]\r\n  [3] ,";
+    static const char *const first[] = {"{\"a\": 1}", "[2]", "[]", "[3]"};
+    struct weft_error error = {0};
+    size_t at = 0;
+    json_t *json;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(weft_json_parse_next(text, sizeof text - 1, "input", &at, &json, &error),
+                         WEFT_OK);
+        char *written = json_dumps(json, 0);
+        assert_string_equal(written, first[i]);
+        free(written);
+        json_decref(json);
+    }
+    // Counted from the start of all of it.
+    assert_int_equal(weft_json_parse_next(text, sizeof text - 1, "input", &at, &json, &error),
+                     WEFT_INVALID_FORMAT);
+    assert_null(json);
+    if (strncmp(error.text, "input:4:7: ", 11) != 0)
+        fail_msg("%s", error.text);
+    at = sizeof text - 2;
+    assert_int_equal(weft_json_parse_next(text, at, "input", &at, &json, &error), WEFT_OK);
+    assert_null(json);
+}
+
 /* ---- getters ---- */
 
 static const char object_text[] =
@@ -228,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_where_it_is_bad),
         cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_one_after_another),
         cmocka_unit_test(test_integer),
         cmocka_unit_test(test_string_and_array),
         cmocka_unit_test(test_file),
