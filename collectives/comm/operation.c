@@ -292,7 +292,7 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
         return WEFT_OK;
     }
     struct group *group = weft_operation_allocate(context);
-    struct weft_operation *list = weft_batches_form(context->group_first);
+    struct weft_operation *list = context->group_first;
     context->group_first = context->group_last = NULL;
     weft_request local;
     if (!group) {
@@ -306,6 +306,7 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
     *group = (struct group){
         .base = {.kind = &group_kind, .context = context, .deadline_ns = INT64_MAX}, .open = 1};
     weft_operation_start(&group->base, request ? request : &local);
+    list = weft_batches_form(list);
     while (list) {
         struct weft_operation *next = list->next;
         list->group = &group->base;
