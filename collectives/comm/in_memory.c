@@ -47,12 +47,11 @@ struct weft_flat_call weft_memory_call(const struct weft_call *call, uint32_t se
     };
 }
 
-enum memory_choice { UNKNOWN, OTHER, SLOTS, DIRECT, CHOICES, MEASURED = CHOICES }; // added
+enum { UNKNOWN, OTHER, SLOTS, DIRECT, IS_MEASURED = 4 }; // a flag
 
 /* What the planner would have. Everybody straight to everybody, in one hop or two: among ranks that
  * share memory, that is reading there. Kept by size class. */
-static enum memory_choice choose(struct weft_comm *comm, const struct weft_key *key,
-                                 bool *is_measured)
+static unsigned choose(struct weft_comm *comm, const struct weft_key *key)
 {
     uint8_t *known = &comm->memory_choice[key->collective][key->order][key->size_class];
     struct weft_choice choice;
@@ -61,10 +60,9 @@ static enum memory_choice choose(struct weft_comm *comm, const struct weft_key *
         const char *best = is_made ? choice.candidates[0].algorithm->name : "";
         *known = !strcmp(best, "direct") ? DIRECT : !strcmp(best, "flat") ? SLOTS : OTHER;
         if (is_made && choice.candidates[0].is_measured)
-            *known += MEASURED;
+            *known |= IS_MEASURED;
     }
-    *is_measured = *known >= MEASURED;
-    return *known % CHOICES;
+    return *known;
 }
 
 // From agreed facts only: all ranks decide alike.
@@ -75,7 +73,6 @@ enum weft_path weft_memory_path(struct weft_comm *comm, const struct weft_call *
     bool fits = weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
                                    comm->flat_bytes);
     bool is_shared = call->block_bytes > 0 && weft_shared_supports(call->desc.collective);
-    bool is_measured = false;
     if (!comm->is_flat || call->tables || call->key.num_leaves)
         return WEFT_PATH_PLAN;
     if (*forced && fits && !strcmp(forced, "flat"))
@@ -87,7 +84,8 @@ enum weft_path weft_memory_path(struct weft_comm *comm, const struct weft_call *
         return WEFT_PATH_FLAT;
     if (!is_shared && !fits)
         return WEFT_PATH_PLAN;
-    enum memory_choice best = choose(comm, &call->key, &is_measured);
+    unsigned choice = choose(comm, &call->key), best = choice & ~IS_MEASURED;
+    bool is_measured = choice & IS_MEASURED;
     if (fits && (best == SLOTS || !is_measured))
         return WEFT_PATH_FLAT;
     return is_shared && best != OTHER ? WEFT_PATH_SHARED : WEFT_PATH_PLAN;
