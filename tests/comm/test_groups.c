@@ -296,7 +296,8 @@ static int meet_trouble(struct rank_process *process)
         memset(&requests[i], 0, sizeof requests[i]);
         if (!is_victim || !trouble->leaves_out || i != trouble->leaves_out) {
             weft_status status = weft_submit(process->comm, &desc, &requests[i]);
-            if (status == trouble->status) // a progress thread has heard of another rank's
+            // A progress thread may have heard of another rank's already.
+            if (process->context->progress && status == trouble->status)
                 break;
             CHECK(status == WEFT_OK);
         }
