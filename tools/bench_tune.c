@@ -147,9 +147,8 @@ static weft_status begin_size(struct tune *tune, size_t bytes)
     char scalar[8];
     struct weft_bench_case *c = &tune->c;
     struct row *row = &tune->rows[tune->num_rows++];
-    weft_op_desc desc = set_size(tune, bytes, scalar);
     c->salt++;
-    weft_bench_scalar(c, scalar);
+    weft_op_desc desc = set_size(tune, bytes, scalar);
     weft_bench_fill(c, tune->send);
     row->asked_bytes = bytes;
     row->bytes =
