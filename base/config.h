@@ -41,9 +41,8 @@ enum weft_config_type {
       "Topology file or synthetic string to use instead of probing this machine; rank 0's, where " \
       "it is of the ranks' hosts, is what they all plan with")                                     \
     X(WEFT_TUNE, tune, const char *, STRING, "",                                                   \
-      "File of what weft bench --tune --json printed of these ranks: measured times count "        \
-      "instead "                                                                                   \
-      "of prices; rank 0's counts for all")                                                        \
+      "File of what weft bench --tune --json printed of these ranks: measured times count, not "   \
+      "prices; rank 0's file is that of all")                                                      \
     X(WEFT_FABRIC_TIME, fabric_time_ns, int64_t, DURATION, "5s",                                   \
       "How long a probe may ask the InfiniBand subnet; 0: not at all")                             \
     X(WEFT_CACHE, cache, const char *, STRING, "",                                                 \
