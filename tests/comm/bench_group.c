@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "collectives/comm/describe.h"
 #include "weft/weft.h"
 
 enum { CALLS_LIMIT = 1024, ROUNDS_LIMIT = 10000, NUM_WAYS = 3 };

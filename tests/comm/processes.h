@@ -6,6 +6,8 @@
 #ifndef WEFT_TESTS_COMM_PROCESSES_H
 #define WEFT_TESTS_COMM_PROCESSES_H
 
+#include <stdio.h>
+
 #include "weft/weft.h"
 
 enum { PROCESSES_MAX = 32, EXIT_SIGNALLED = 128 };
@@ -17,6 +19,18 @@ struct rank_process {
     weft_status create_status;
     void *argument;
 };
+
+/* In a body: what does not hold ends it, and is printed. */
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "rank %d of %d line %d: %s: %s\n", process->rank, process->num_ranks,  \
+                    __LINE__, #condition,                                                          \
+                    process->comm ? weft_comm_error_text(process->comm)                            \
+                                  : weft_context_error_text(process->context));                    \
+            return 1;                                                                              \
+        }                                                                                          \
+    } while (0)
 
 /* Runs `body` in num_ranks processes; codes[r] is its return value, or EXIT_SIGNALLED + signal. The
  * communicator is made for it with `timeout_ns` and destroyed after it. Every process ends within

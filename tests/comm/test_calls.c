@@ -8,7 +8,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,16 +18,6 @@
 #include "tests/comm/processes.h"
 
 static const int64_t timeout_ns = INT64_C(20000000000);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "rank %d line %d: %s: %s\n", process->rank, __LINE__, #condition,      \
-                    process->comm ? weft_comm_error_text(process->comm)                            \
-                                  : weft_context_error_text(process->context));                    \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static int32_t value(int rank, size_t element)
 {

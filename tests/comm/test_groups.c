@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -22,16 +21,6 @@
 static const int64_t timeout_ns = INT64_C(20000000000);
 
 enum { NUM_KINDS = 6, NUM_COUNTS = 6, NUM_CALLS = NUM_KINDS * NUM_COUNTS * 2, MOST_BYTES = 40000 };
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "rank %d of %d line %d: %s: %s\n", process->rank, process->num_ranks,  \
-                    __LINE__, #condition,                                                          \
-                    process->comm ? weft_comm_error_text(process->comm) : "no communicator");      \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static const struct {
     weft_dtype dtype;

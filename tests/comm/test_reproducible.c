@@ -6,7 +6,6 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,17 +17,6 @@
 static const int64_t timeout_ns = INT64_C(20000000000);
 
 enum { COUNT = 1000, LEAVES = 22 };
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "rank %d of %d line %d: %s: %s\n", process->rank, process->num_ranks,  \
-                    __LINE__, #condition,                                                          \
-                    process->comm ? weft_comm_error_text(process->comm)                            \
-                                  : weft_context_error_text(process->context));                    \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static void add(float *into, const float *other, size_t count)
 {

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,15 +19,6 @@
 
 static const int64_t timeout_ns = INT64_C(20000000000);
 enum { MAX_COUNT = 300000 };
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "rank %d line %d: %s: %s\n", process->rank, __LINE__, #condition,      \
-                    process->comm ? weft_comm_error_text(process->comm) : "no communicator");      \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static int32_t value(int rank, size_t element)
 {
