@@ -10,7 +10,7 @@
 
 enum {
     CACHE_LINE_BYTES = 64,
-    BATCH_CALLS_LIMIT = 4096,      // what a signature has room for
+    BATCH_CALLS_LIMIT = 4096,      // a signature has room for so many
     BATCH_BYTES_LIMIT = 256 << 10, // more go as several
     IN_MEMORY_LIMIT = 4 << 10,     // of a call among ranks that share memory: there a call costs
                                    // less than two copies of more bytes

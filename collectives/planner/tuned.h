@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * Tables of measured times, which count instead of prices: what `weft bench --tune --json` printed
  * of the same ranks on the same hosts. A file has any number of tables, one after another; those of
- * other ranks are passed over, and a later one replaces an earlier one of the same collective.
+ * other ranks are passed over, and a later one replaces an earlier one of the same collective and
+ * order.
  */
 #ifndef WEFT_COLLECTIVES_PLANNER_TUNED_H
 #define WEFT_COLLECTIVES_PLANNER_TUNED_H
