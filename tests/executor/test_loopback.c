@@ -26,6 +26,7 @@ enum { MOST_RANKS = 9 };
 #else
 enum { MOST_RANKS = 17 };
 #endif
+enum { MOST_RANKS_AGAIN = 5 };
 enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
 // All sizes of elements. To the executor, other types and operations are other kernels only.
 enum { NUM_DTYPES = WEFT_UINT8 + 1, NUM_OPS = WEFT_MAX + 1 };
@@ -328,10 +329,8 @@ static void run_all(struct rig *rig, const struct request *request, struct rank_
     }
 }
 
-static void free_state(struct rank_state *state)
+static void free_buffers(struct rank_state *state)
 {
-    weft_run_destroy(&state->run);
-    weft_plan_destroy(&state->plan);
     if (state->is_in_place) {
         free(state->send < state->recv ? state->send : state->recv);
     } else {
@@ -373,8 +372,22 @@ static void check_request(struct rig *rig, const struct weft_algorithm *algorith
     }
     weft_layout_destroy(&layout);
     run_all(rig, request, states, what);
-    for (int r = 0; r < request->num_ranks; r++)
-        free_state(&states[r]);
+    // The same runs with other sizes, then with those again: where things are must follow.
+    struct request other = *request;
+    other.count = request->collective == WEFT_BARRIER ? 0 : request->count * 2 + 5;
+    for (int again = 0; again < 2 && request->num_ranks <= MOST_RANKS_AGAIN; again++) {
+        const struct request *next = again ? request : &other;
+        for (int r = 0; r < request->num_ranks; r++) {
+            free_buffers(&states[r]);
+            prepare(next, r, &states[r]);
+        }
+        run_all(rig, next, states, what);
+    }
+    for (int r = 0; r < request->num_ranks; r++) {
+        weft_run_destroy(&states[r].run);
+        weft_plan_destroy(&states[r].plan);
+        free_buffers(&states[r]);
+    }
 }
 
 static uint64_t next_random(uint64_t *state)
