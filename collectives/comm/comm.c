@@ -111,6 +111,7 @@ void weft_comm_destroy(weft_comm **comm)
     free(old->world_ranks);
     free(old->peers);
     free(old->sends);
+    free(old->recent);
     free(old->last);
     free(old->receives);
     free(old);

@@ -68,13 +68,13 @@ static unsigned choose(struct weft_comm *comm, const struct weft_key *key)
 // From agreed facts only: all ranks decide alike.
 enum weft_path weft_memory_path(struct weft_comm *comm, const struct weft_call *call)
 {
+    if (!comm->is_flat || call->tables || call->key.num_leaves)
+        return WEFT_PATH_PLAN;
     const char *forced =
         call->desc.algorithm ? call->desc.algorithm : comm->context->config.algorithm;
     bool fits = weft_flat_supports(call->desc.collective, comm->num_ranks, call->block_bytes,
                                    comm->flat_bytes);
     bool is_shared = call->block_bytes > 0 && weft_shared_supports(call->desc.collective);
-    if (!comm->is_flat || call->tables || call->key.num_leaves)
-        return WEFT_PATH_PLAN;
     if (*forced && fits && !strcmp(forced, "flat"))
         return WEFT_PATH_FLAT;
     if (*forced)

@@ -315,6 +315,7 @@ struct weft_comm {
     uint64_t area_offsets[WEFT_FLAT_RANKS_LIMIT];       // of the ranks' areas
     uint8_t memory_choice[WEFT_NUM_COLLECTIVES][2][64]; // by order and class; see in_memory.c
     uint32_t flat_turns, flat_turns_over;               // of queued operations: begun, ended
+    struct weft_recent_call *recent;                    // see request.c; NULL: none yet
     struct weft_memory_last *last; // blocking call through shared memory; NULL: none yet
     struct weft_trace *trace;
 };

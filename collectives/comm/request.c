@@ -342,9 +342,52 @@ static weft_status copy_leaves(struct weft_call *call, struct weft_shape *shape,
     return WEFT_OK;
 }
 
-weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *given,
+/* ---- calls that are made again ---- */
+
+enum { RECENT_CALLS = 4 };
+
+struct weft_recent_call {
+    weft_op_desc given;
+    struct weft_call call;
+};
+
+// Where one like this is, or would be.
+static struct weft_recent_call *recent_place(const struct weft_comm *comm,
+                                             const weft_op_desc *given)
+{
+    unsigned place = (unsigned)given->collective + 2 * (unsigned)given->peer;
+    return comm->recent ? &comm->recent[place % RECENT_CALLS] : NULL;
+}
+
+static bool recall(const struct weft_comm *comm, const weft_op_desc *given, struct weft_call *call)
+{
+    const struct weft_recent_call *recent = recent_place(comm, given);
+    if (!recent || given->struct_bytes != sizeof *given ||
+        memcmp(given, &recent->given, sizeof *given) != 0)
+        return false;
+    *call = recent->call;
+    return true;
+}
+
+// Calls that own no memory and point to none but their buffers.
+static void remember(struct weft_comm *comm, const weft_op_desc *given,
+                     const struct weft_call *call)
+{
+    const weft_op_desc *desc = &call->desc;
+    if (given->struct_bytes != sizeof *given || call->tables || call->leaf_bounds ||
+        call->product || desc->algorithm || given->leaf_bounds)
+        return;
+    if (!comm->recent)
+        comm->recent = calloc(RECENT_CALLS, sizeof *comm->recent);
+    if (comm->recent)
+        *recent_place(comm, given) = (struct weft_recent_call){*given, *call};
+}
+
+weft_status weft_call_make(struct weft_comm *comm, const weft_op_desc *given,
                            struct weft_call *call, struct weft_error *error)
 {
+    if (recall(comm, given, call))
+        return WEFT_OK;
     weft_op_desc *desc = &call->desc;
     *call = (struct weft_call){.signature = 0};
     WEFT_TRY(read_desc(given, desc, error));
@@ -391,6 +434,7 @@ weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *giv
     call->signature = weft_call_signature(&call->desc, comm->num_ranks);
     call->desc.leaf_bounds = NULL; // the caller's, as is the scalar
     call->desc.scalar = NULL;
+    remember(comm, given, call);
     return WEFT_OK;
 }
 

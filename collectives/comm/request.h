@@ -25,10 +25,10 @@ struct weft_call {
     void *room;    // for the product; NULL: it goes into the output
 };
 
-/* Checks `desc` for `comm` and fills *call. Errors: INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY.
- */
-weft_status weft_call_make(const struct weft_comm *comm, const weft_op_desc *desc,
-                           struct weft_call *call, struct weft_error *error);
+/* Checks `desc` for `comm` and fills *call; at once, if it was made lately. Errors:
+ * INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY. */
+weft_status weft_call_make(struct weft_comm *comm, const weft_op_desc *desc, struct weft_call *call,
+                           struct weft_error *error);
 /* When the operation starts: multiplies this rank's contribution, and takes the product for the
  * send buffer from then on. So every element is multiplied once, whichever way it goes afterwards
  * and however often it is read. Again: nothing. */
