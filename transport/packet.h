@@ -112,9 +112,11 @@ struct weft_packet_handle {
     uint8_t unit;
 };
 
-/* A payload that comes in parts: whose it is, and how much of it is still to come. */
+/* A payload that comes in parts: whose it is, where its next bytes go in the message, and how much
+ * of it is still to come. */
 struct weft_packet_open {
     uint64_t handle;
+    uint64_t offset;
     size_t left;
 };
 
@@ -180,7 +182,8 @@ bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *p
 unsigned char *weft_packet_place(struct weft_packet_link *link,
                                  const struct weft_packet_open *open);
 /* Takes the next bytes of the open payload, which may be in their place already. Returns how many:
- * all but the rest of an element that is not whole. */
+ * all but the rest of an element that is not whole. Fails the link when another stream has brought
+ * them. */
 size_t weft_packet_feed(struct weft_packet_link *link, struct weft_packet_open *open,
                         const unsigned char *payload, size_t bytes);
 

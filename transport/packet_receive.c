@@ -311,6 +311,7 @@ static bool open_eager(struct weft_packet_link *link, const struct weft_packet *
     link->eager_received += cost;
     weft_match_remove(&link->posted, transfer);
     open->handle = weft_packet_handle_take(link, HANDLE_RECEIVE, transfer);
+    open->offset = 0;
     if (transfer->sink && transfer->sink_unit)
         weft_packet_handle_find(link, open->handle)->unit = (uint8_t)transfer->sink_unit;
     transfer->private_words[WORD_STATE] = STATE_ACCEPTED;
@@ -331,6 +332,7 @@ bool weft_packet_open(struct weft_packet_link *link, const struct weft_packet *p
     if (!handle || packet->zero || !is_in_place(handle, packet))
         return false; // deliver will say what is wrong
     open->handle = packet->handle;
+    open->offset = packet->value;
     open->left = packet->payload_bytes;
     return true;
 }
@@ -344,7 +346,8 @@ bool weft_packet_is_open(struct weft_packet_link *link, uint64_t id)
 unsigned char *weft_packet_place(struct weft_packet_link *link, const struct weft_packet_open *open)
 {
     struct weft_packet_handle *handle = weft_packet_handle_find(link, open->handle);
-    if (!open->left || !handle || !handle->transfer || handle->transfer->sink)
+    if (!open->left || !handle || !handle->transfer || handle->transfer->sink ||
+        handle->offset != open->offset)
         return NULL;
     return (unsigned char *)handle->transfer->data + handle->offset;
 }
@@ -354,6 +357,8 @@ size_t weft_packet_feed(struct weft_packet_link *link, struct weft_packet_open *
 {
     struct weft_packet_handle *handle = weft_packet_handle_find(link, open->handle);
     size_t taken = bytes < open->left ? bytes : open->left;
+    if (handle && handle->offset != open->offset) // another stream has brought it
+        violation(link, "data out of place");
     if (link->failed || !handle) {
         open->left -= taken;
         return taken;
@@ -361,6 +366,7 @@ size_t weft_packet_feed(struct weft_packet_link *link, struct weft_packet_open *
     taken -= taken % handle->unit;
     if (handle->transfer && payload != weft_packet_place(link, open))
         place(handle->transfer, handle->offset, payload, taken);
+    open->offset += taken;
     open->left -= taken;
     advance(link, handle, open->handle, taken);
     return taken;

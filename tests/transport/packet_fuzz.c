@@ -116,6 +116,31 @@ static void post(struct fuzzed *fuzzed, uint8_t choice)
         fuzzed->posted[index] = false;
 }
 
+/* Whole, or in two parts; in between, the same packet may come on another stream. */
+static void land(struct fuzzed *fuzzed, const struct weft_packet *packet)
+{
+    size_t bytes = packet->payload_bytes;
+    unsigned char *payload = malloc(bytes ? bytes : 1);
+    memset(payload, 7, bytes);
+    uint8_t landing = next_byte(fuzzed->input);
+    struct weft_packet_open open;
+    if (landing & 1 && weft_packet_open(&fuzzed->link, packet, &open)) {
+        if (landing & 2)
+            post(fuzzed, next_byte(fuzzed->input)); // may cancel the receive of the open payload
+        if (landing & 4)
+            land(fuzzed, packet);
+        unsigned char *place = weft_packet_place(&fuzzed->link, &open);
+        size_t part = bytes > 1u + landing ? 1u + landing : bytes;
+        if (place)
+            memcpy(place, payload, part);
+        part = weft_packet_feed(&fuzzed->link, &open, place ? place : payload, part);
+        weft_packet_feed(&fuzzed->link, &open, payload + part, bytes - part);
+    } else {
+        weft_packet_deliver(&fuzzed->link, packet, payload);
+    }
+    free(payload);
+}
+
 static void arrive(struct fuzzed *fuzzed)
 {
     struct input *input = fuzzed->input;
@@ -142,23 +167,7 @@ static void arrive(struct fuzzed *fuzzed)
         return; // ports look after that
     if (packet.type != WEFT_PACKET_EAGER && packet.type != WEFT_PACKET_DATA)
         packet.payload_bytes = choice & 64 ? packet.payload_bytes : 0;
-    unsigned char *payload = malloc(packet.payload_bytes ? packet.payload_bytes : 1);
-    memset(payload, 7, packet.payload_bytes);
-    uint8_t landing = next_byte(input);
-    struct weft_packet_open open;
-    if (landing & 1 && weft_packet_open(&fuzzed->link, &packet, &open)) {
-        if (landing & 2)
-            post(fuzzed, next_byte(input)); // may cancel the receive of the open payload
-        unsigned char *place = weft_packet_place(&fuzzed->link, &open);
-        size_t part = packet.payload_bytes > 1u + landing ? 1u + landing : packet.payload_bytes;
-        if (place)
-            memcpy(place, payload, part);
-        part = weft_packet_feed(&fuzzed->link, &open, place ? place : payload, part);
-        weft_packet_feed(&fuzzed->link, &open, payload + part, packet.payload_bytes - part);
-    } else {
-        weft_packet_deliver(&fuzzed->link, &packet, payload);
-    }
-    free(payload);
+    land(fuzzed, &packet);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)

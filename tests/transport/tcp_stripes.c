@@ -304,16 +304,20 @@ static void test_cancel(void **state)
     }
 }
 
+static void say(int socket, const struct weft_packet *packet)
+{
+    const struct tcp_frame frame = {.packet = *packet};
+    assert_int_equal(send(socket, &frame, sizeof frame, MSG_NOSIGNAL), sizeof frame);
+}
+
 /* One frame from device 0 on its stripe, or on its own socket, that no honest peer sends. */
 static void try_offence(bool on_stripe, const struct weft_packet *packet, const char *reason)
 {
     struct rig rig;
-    struct tcp_frame frame = {.packet = *packet};
     open_striped(&rig, false);
     rig_settle(&rig);
     struct tcp_link *link = link_of(&rig, 0);
-    int socket = on_stripe ? link->stripes->each[1].socket : link->socket;
-    assert_int_equal(send(socket, &frame, sizeof frame, MSG_NOSIGNAL), sizeof frame);
+    say(on_stripe ? link->stripes->each[1].socket : link->socket, packet);
     int64_t deadline = weft_deadline_after(5000000000);
     while (!rig.ends[1][0].num_failed && weft_clock_ns() < deadline)
         rig_poll(&rig);
@@ -341,6 +345,64 @@ static void test_offences(void **state)
         try_offence(offences[i].on_stripe, &offences[i].packet, offences[i].reason);
 }
 
+/* Announces a message to device 1, which receives it. Returns the handle that is granted. */
+static uint64_t announce(struct rig *rig, const struct weft_transfer *transfer)
+{
+    int socket = link_of(rig, 0)->socket;
+    struct tcp_frame grant;
+    const struct weft_packet packet = {.type = WEFT_PACKET_ANNOUNCE,
+                                       .key = transfer->key,
+                                       .call = transfer->call,
+                                       .plan = transfer->plan,
+                                       .value = transfer->bytes,
+                                       .handle = 1};
+    int64_t deadline = weft_deadline_after(5000000000);
+    say(socket, &packet);
+    while (recv(socket, &grant, sizeof grant, MSG_DONTWAIT) != sizeof grant) {
+        weft_tcp_transport.progress(rig->devices[1]);
+        assert_true(weft_clock_ns() < deadline);
+    }
+    assert_int_equal(grant.packet.type, WEFT_PACKET_GRANT);
+    return grant.packet.value;
+}
+
+/* Two sockets bring the same fragment at once: each fits the message, both together do not. */
+static void test_twice(void **state)
+{
+    (void)state;
+    static const unsigned char payload[TCP_STRIPE_BYTES];
+    for (int own_socket = 0; own_socket < 2; own_socket++) {
+        struct rig rig;
+        struct message message;
+        open_striped(&rig, false);
+        rig_settle(&rig); // from here on device 0 says only what is said by hand
+        struct tcp_link *link = link_of(&rig, 0);
+        const int sockets[] = {link->stripes->each[1].socket,
+                               own_socket ? link->socket : link->stripes->each[2].socket};
+        message_init_recv(&message, 5, sizeof payload + 1000);
+        message_post_recv(rig.ends[1][0].connection, &message);
+        const struct weft_packet data = {.type = WEFT_PACKET_DATA,
+                                         .payload_bytes = sizeof payload,
+                                         .handle = announce(&rig, &message.transfer)};
+        for (int i = 0; i < 2; i++)
+            say(sockets[i], &data);
+        for (int i = 0; i < 100; i++)
+            weft_tcp_transport.progress(rig.devices[1]);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(send(sockets[i], payload, sizeof payload, MSG_NOSIGNAL),
+                             sizeof payload);
+        int64_t deadline = weft_deadline_after(5000000000);
+        while (!rig.ends[1][0].num_failed && weft_clock_ns() < deadline)
+            weft_tcp_transport.progress(rig.devices[1]);
+        assert_int_equal(rig.ends[1][0].num_failed, 1);
+        assert_non_null(strstr(rig.ends[1][0].reason, "out of place"));
+        assert_int_equal(message.num_completed, 1);
+        assert_int_equal(message.transfer.status, WEFT_REMOTE);
+        message_free(&message);
+        rig_close(&rig);
+    }
+}
+
 /* The receiver says that it has what was not sent, or that it is where no fragment was. */
 static void test_lies(void **state)
 {
@@ -357,12 +419,11 @@ static void test_lies(void **state)
         while (!link_of(&rig, 0)->stripes->num_loads && weft_clock_ns() < deadline)
             rig_poll(&rig);
         assert_int_equal(link_of(&rig, 0)->stripes->num_loads, 1);
-        const struct tcp_frame frame = {
-            .packet = {.type = rewound ? TCP_PACKET_REWOUND : TCP_PACKET_DONE,
-                       .handle = link_of(&rig, 0)->stripes->num_named,
-                       .value = 1,
-                       .call = LARGE}};
-        assert_int_equal(write(link_of(&rig, 1)->socket, &frame, sizeof frame), sizeof frame);
+        const struct weft_packet lie = {.type = rewound ? TCP_PACKET_REWOUND : TCP_PACKET_DONE,
+                                        .handle = link_of(&rig, 0)->stripes->num_named,
+                                        .value = 1,
+                                        .call = LARGE};
+        say(link_of(&rig, 1)->socket, &lie);
         while (!rig.ends[0][1].num_failed && weft_clock_ns() < deadline)
             rig_poll(&rig);
         assert_int_equal(send.num_completed, 1);
@@ -382,7 +443,7 @@ int main(void)
         cmocka_unit_test(test_small),     cmocka_unit_test(test_shares),
         cmocka_unit_test(test_one_fails), cmocka_unit_test(test_all_fail),
         cmocka_unit_test(test_cancel),    cmocka_unit_test(test_offences),
-        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_twice),     cmocka_unit_test(test_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
