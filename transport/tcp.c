@@ -72,7 +72,7 @@ void weft_tcp_link_fail(struct tcp_link *link, const char *reason)
     if (link->state < TCP_UP)
         device_of(link)->num_meeting--;
     link->state = TCP_DEAD;
-    link->sending = false;
+    weft_tcp_out_drop(&link->out);
     close_socket(link);
     weft_tcp_stripes_close(link);
     weft_packet_fail(&link->packets, "%s", reason);
@@ -406,7 +406,7 @@ static void link_disconnect(struct weft_connection **connection)
     weft_packet_link_fini(&link->packets);
     sodium_memzero(&link->peer, sizeof link->peer);
     weft_tcp_check_free(&link->checks);
-    free(link->out_copy);
+    weft_tcp_out_drop(&link->out);
     free(link->kept);
     free(link);
 }

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * What tcp.c (devices, connections), tcp_stream.c (packets on a socket) and tcp_meet.c (how two
- * processes come to trust a socket) share. Nobody else includes this.
+ * What tcp.c (devices, connections), tcp_stream.c (packets on a socket), tcp_out.c (frames that are
+ * written in parts), tcp_check.c (checksums) and tcp_meet.c (how two processes come to trust a
+ * socket) share. Only the files of tcp include this.
  */
 #ifndef WEFT_TRANSPORT_TCP_PARTS_H
 #define WEFT_TRANSPORT_TCP_PARTS_H
@@ -75,6 +76,15 @@ struct tcp_frame {
 };
 _Static_assert(sizeof(struct tcp_frame) == 64, "a cache line, without padding");
 
+/* A frame on its way to a socket. */
+struct tcp_out {
+    bool is_partial; // the socket has taken a part of it
+    struct tcp_frame frame;
+    const unsigned char *payload;
+    size_t done;         // bytes of header and payload
+    unsigned char *copy; // payload taken over from a cancelled transfer
+};
+
 /* Checksums of what one socket brings. */
 struct tcp_checks {
     struct XXH3_state_s *state; // NULL: none
@@ -137,11 +147,7 @@ struct tcp_link {
     bool hot;      // read in every round, so that epoll need not be told of each packet
     unsigned heat; // what is waited for adds to it, rounds that wait for nothing take away
     int low_mark;  // so many bytes make the socket readable
-    bool sending;  // the packet below is partly written
-    struct tcp_frame out;
-    const unsigned char *out_payload;
-    size_t out_done;         // bytes of header and payload
-    unsigned char *out_copy; // payload taken over from a cancelled transfer
+    struct tcp_out out;
 
     unsigned char *kept; // bytes that were read and are not a whole packet, or element
     size_t kept_bytes;
@@ -205,6 +211,19 @@ void weft_tcp_link_heat(struct tcp_link *link);
 void weft_tcp_link_cool(struct tcp_link *link);
 /* While the process sleeps, the rest of a payload that has begun wakes it in large pieces only. */
 void weft_tcp_link_doze(struct tcp_link *link, bool sleeping);
+
+/* tcp_out.c. True: all is written. If not, and the frame is not partial, then none of it. */
+bool weft_tcp_out_begin(struct tcp_out *out, const struct tcp_checks *checks, int socket,
+                        const struct weft_packet *packet, const void *payload);
+bool weft_tcp_out_continue(struct tcp_out *out, int socket);
+/* Makes a private copy of the payload of a partial frame. False: no memory. */
+bool weft_tcp_out_keep(struct tcp_out *out);
+/* Forgets the frame. */
+void weft_tcp_out_drop(struct tcp_out *out);
+static inline size_t weft_tcp_out_left(const struct tcp_out *out)
+{
+    return sizeof out->frame + out->frame.packet.payload_bytes - out->done;
+}
 
 /* tcp_check.c: checksums. All but `want` do nothing where there are none, and where a sum is wrong
  * fail the link and answer false. */

@@ -24,7 +24,6 @@ enum {
     HEADER_BYTES = sizeof(struct tcp_frame),
     KEPT_LEAST = 256,
     UNSENT_BYTES = 256 << 10, // to other hosts: what the kernel takes beyond what it sends
-    SMALL_BYTES = 8 << 10,    // payloads up to this are copied behind their header
     WAKE_BYTES = 256 << 10,   // the rest of a fragment
 };
 _Static_assert(TCP_BUFFER_BYTES > HEADER_BYTES + WEFT_PACKET_PAYLOAD_LIMIT, "holds what is kept");
@@ -85,73 +84,23 @@ void weft_tcp_link_doze(struct tcp_link *link, bool sleeping)
         set_mark(link, left > WAKE_BYTES ? WAKE_BYTES : left > 0 ? (int)left : 1);
 }
 
-/* A small packet in one piece, which the kernel takes faster than two. */
-static ssize_t write_small(struct tcp_link *link)
-{
-    _Alignas(64) unsigned char whole[HEADER_BYTES + SMALL_BYTES];
-    size_t bytes = link->out.packet.payload_bytes;
-    memcpy(whole, &link->out, HEADER_BYTES);
-    if (bytes)
-        memcpy(whole + HEADER_BYTES, link->out_payload, bytes);
-    return send(link->socket, whole, HEADER_BYTES + bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static ssize_t write_rest(struct tcp_link *link)
-{
-    size_t header = link->out_done < HEADER_BYTES ? HEADER_BYTES - link->out_done : 0;
-    size_t payload_done = header ? 0 : link->out_done - HEADER_BYTES;
-    struct iovec pieces[2] = {
-        {.iov_base = (unsigned char *)&link->out + HEADER_BYTES - header, .iov_len = header},
-        {.iov_base = (unsigned char *)(uintptr_t)link->out_payload + payload_done,
-         .iov_len = link->out.packet.payload_bytes - payload_done},
-    };
-    struct msghdr message = {.msg_iov = pieces,
-                             .msg_iovlen = link->out.packet.payload_bytes ? 2 : 1};
-    return sendmsg(link->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/* Writes what the socket takes of link->out. True when all is written. */
-static bool write_out(struct tcp_link *link)
-{
-    size_t total = HEADER_BYTES + link->out.packet.payload_bytes;
-    bool is_small = link->out_done == 0 && link->out.packet.payload_bytes <= SMALL_BYTES;
-    ssize_t sent = is_small ? write_small(link) : write_rest(link);
-    if (sent > 0)
-        link->out_done += (size_t)sent;
-    // Other errors are found by reading, after what the peer sent before is read.
-    if (link->out_done < total)
-        set_blocked(link, true);
-    return link->out_done == total;
-}
-
 static enum weft_push push(struct weft_packet_link *packets, const struct weft_packet *packet,
                            const void *payload)
 {
     struct tcp_link *link = (struct tcp_link *)packets;
-    if (link->state != TCP_UP || link->blocked || link->sending)
+    if (link->state != TCP_UP || link->blocked || link->out.is_partial)
         return WEFT_PUSH_BUSY;
-    link->out.packet = *packet;
-    weft_tcp_check_seal(&link->checks, &link->out, payload);
-    link->out_payload = payload;
-    link->out_done = 0;
-    if (write_out(link))
+    if (weft_tcp_out_begin(&link->out, &link->checks, link->socket, packet, payload))
         return WEFT_PUSH_DONE;
-    link->sending = link->out_done > 0;
-    return link->sending ? WEFT_PUSH_BORROWED : WEFT_PUSH_BUSY;
+    set_blocked(link, true);
+    return link->out.is_partial ? WEFT_PUSH_BORROWED : WEFT_PUSH_BUSY;
 }
 
 static void unborrow(struct weft_packet_link *packets)
 {
     struct tcp_link *link = (struct tcp_link *)packets;
-    if (!link->out.packet.payload_bytes)
-        return;
-    link->out_copy = malloc(link->out.packet.payload_bytes);
-    if (!link->out_copy) {
+    if (!weft_tcp_out_keep(&link->out))
         weft_tcp_link_fail(link, "out of memory");
-        return;
-    }
-    memcpy(link->out_copy, link->out_payload, link->out.packet.payload_bytes);
-    link->out_payload = link->out_copy;
 }
 
 const struct weft_packet_port weft_tcp_port = {
@@ -159,13 +108,12 @@ const struct weft_packet_port weft_tcp_port = {
 
 static void found_room(struct tcp_link *link)
 {
-    set_blocked(link, false);
-    if (!link->sending || !write_out(link))
+    bool was_partial = link->out.is_partial;
+    if (was_partial && !weft_tcp_out_continue(&link->out, link->socket))
         return;
-    link->sending = false;
-    free(link->out_copy);
-    link->out_copy = NULL;
-    weft_packet_pushed(&link->packets);
+    set_blocked(link, false);
+    if (was_partial)
+        weft_packet_pushed(&link->packets);
 }
 
 /* ---- receiving ---- */

@@ -57,7 +57,7 @@ static bool come_up(struct tcp_stripe *stripe)
     stripe->state = TCP_STRIPE_IS_UP;
     stripe->pause_ns = first_pause_ns;
     stripe->load = NULL;
-    stripe->sending = stripe->blocked = stripe->waiting = false;
+    stripe->blocked = stripe->waiting = false;
     stripe->in_done = stripe->left = stripe->kept_bytes = stripe->open.left = 0;
     stripe->rate = stripe->acked_bytes = stripe->heard_bytes = 0;
     stripe->heard_ns = stripe->looked_ns = 0;

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 
 #include "transport/tcp_stripes.h"
 
@@ -55,76 +54,47 @@ static void set_waiting(struct tcp_stripe *stripe, bool waiting)
 
 /* ---- sending ---- */
 
-/* Writes what the socket takes of stripe->out. True when all is written. */
-static bool write_out(struct tcp_stripe *stripe)
-{
-    size_t total = HEADER_BYTES + stripe->out.packet.payload_bytes;
-    size_t header = stripe->out_done < HEADER_BYTES ? HEADER_BYTES - stripe->out_done : 0;
-    size_t done = header ? 0 : stripe->out_done - HEADER_BYTES;
-    struct iovec pieces[2] = {
-        {.iov_base = (unsigned char *)&stripe->out + HEADER_BYTES - header, .iov_len = header},
-        {.iov_base = (unsigned char *)(uintptr_t)stripe->out_payload + done,
-         .iov_len = stripe->out.packet.payload_bytes - done},
-    };
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
-    ssize_t sent = sendmsg(stripe->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent > 0)
-        stripe->out_done += (size_t)sent;
-    return stripe->out_done == total; // errors are found by reading
-}
-
 bool weft_tcp_stripe_send(struct tcp_stripe *stripe, struct tcp_load *load)
 {
     uint64_t left = load->transfer->bytes - load->offset;
     uint32_t most = TCP_STRIPE_BYTES - TCP_STRIPE_BYTES % load->unit;
-    stripe->out.packet = (struct weft_packet){.type = WEFT_PACKET_DATA,
-                                              .payload_bytes = left < most ? (uint32_t)left : most,
-                                              .key = load->transfer->key,
-                                              .value = load->offset,
-                                              .handle = load->handle,
-                                              .call = load->name};
-    stripe->out_payload = (const unsigned char *)load->transfer->data + load->offset;
-    stripe->out_done = 0;
-    weft_tcp_check_seal(&stripe->checks, &stripe->out, stripe->out_payload);
-    bool is_whole = write_out(stripe);
-    stripe->sending = !is_whole && stripe->out_done > 0;
+    const struct weft_packet packet = {.type = WEFT_PACKET_DATA,
+                                       .payload_bytes = left < most ? (uint32_t)left : most,
+                                       .key = load->transfer->key,
+                                       .value = load->offset,
+                                       .handle = load->handle,
+                                       .call = load->name};
+    bool is_whole = weft_tcp_out_begin(&stripe->out, &stripe->checks, stripe->socket, &packet,
+                                       (const unsigned char *)load->transfer->data + load->offset);
+    bool is_given = is_whole || stripe->out.is_partial;
+    if (is_given) { // before the stripe may fail
+        stripe->load = is_whole ? NULL : load;
+        load->offset += packet.payload_bytes;
+        load->stripes |= (uint8_t)(1 << (stripe - stripe->link->stripes->each));
+    }
     set_blocked(stripe, !is_whole);
-    if (stripe->state != TCP_STRIPE_IS_UP || stripe->out_done == 0)
-        return false;
-    stripe->load = stripe->sending ? load : NULL;
-    load->offset += stripe->out.packet.payload_bytes;
-    load->stripes |= (uint8_t)(1 << (stripe - stripe->link->stripes->each));
-    return true;
+    return is_given;
 }
 
 void weft_tcp_stripe_unborrow(struct tcp_stripe *stripe)
 {
     stripe->load = NULL;
-    stripe->out_copy = malloc(stripe->out.packet.payload_bytes);
-    if (!stripe->out_copy) {
+    if (!weft_tcp_out_keep(&stripe->out))
         weft_tcp_stripe_fail(stripe, "out of memory", false);
-        return;
-    }
-    memcpy(stripe->out_copy, stripe->out_payload, stripe->out.packet.payload_bytes);
-    stripe->out_payload = stripe->out_copy;
 }
 
 static void found_room(struct tcp_stripe *stripe)
 {
-    if (stripe->sending && !write_out(stripe))
+    if (stripe->out.is_partial && !weft_tcp_out_continue(&stripe->out, stripe->socket))
         return;
-    stripe->sending = false;
     stripe->load = NULL;
-    free(stripe->out_copy);
-    stripe->out_copy = NULL;
     set_blocked(stripe, false);
 }
 
 uint64_t weft_tcp_stripe_queued(const struct tcp_stripe *stripe)
 {
     int left = 0;
-    uint64_t rest =
-        stripe->sending ? HEADER_BYTES + stripe->out.packet.payload_bytes - stripe->out_done : 0;
+    uint64_t rest = stripe->out.is_partial ? weft_tcp_out_left(&stripe->out) : 0;
     return ioctl(stripe->socket, SIOCOUTQ, &left) == 0 ? rest + (uint64_t)left : rest;
 }
 

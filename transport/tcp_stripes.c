@@ -252,10 +252,8 @@ static void stop_stripe(struct tcp_stripe *stripe)
 {
     if (stripe->state == TCP_STRIPE_IS_UP)
         stripe->link->stripes->num_up--;
-    stripe->sending = false;
     stripe->load = NULL;
-    free(stripe->out_copy);
-    stripe->out_copy = NULL;
+    weft_tcp_out_drop(&stripe->out);
     weft_tcp_stripe_hang_up(stripe);
 }
 

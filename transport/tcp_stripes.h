@@ -74,12 +74,8 @@ struct tcp_stripe {
 
     uint32_t watched;      // events that epoll looks for
     struct tcp_load *load; // whose fragment is partly written
-    bool sending;
-    bool blocked; // the socket took no more
-    struct tcp_frame out;
-    const unsigned char *out_payload;
-    size_t out_done;
-    unsigned char *out_copy; // payload taken over from a cancelled transfer
+    bool blocked;          // the socket took no more
+    struct tcp_out out;
 
     uint64_t rate; // bytes per second; 0: not known yet
     uint64_t room; // that the kernel was told to have for it; 0: as it likes

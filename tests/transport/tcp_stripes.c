@@ -267,6 +267,38 @@ static void test_all_fail(void **state)
         try_failure(seed, 3);
 }
 
+/* A stripe that cannot be watched any more, which is found when it has taken a part of a fragment.
+ * The peer has that part before it hears of the end. */
+static void test_unwatched(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct message send, recv;
+    open_striped(&rig, false);
+    narrow(&rig);
+    rig_settle(&rig);
+    struct tcp_link *link = link_of(&rig, 0);
+    weft_tcp_unwatch((struct tcp_device *)rig.devices[0], link->stripes->each[0].socket);
+    message_init_send(&send, 5, LARGE);
+    message_init_recv(&recv, 5, LARGE);
+    message_post_recv(rig.ends[1][0].connection, &recv);
+    message_post_send(rig.ends[0][1].connection, &send);
+    link->blocked = true; // says nothing more for now
+    int64_t deadline = weft_deadline_after(5000000000);
+    while (link->stripes->num_up == 3 || link_of(&rig, 1)->stripes->num_up == 3) {
+        rig_poll(&rig);
+        assert_true(weft_clock_ns() < deadline);
+    }
+    link->blocked = false;
+    rig_wait(&rig, &recv);
+    rig_wait(&rig, &send);
+    message_check(&recv);
+    assert_int_equal(send.transfer.status, WEFT_OK);
+    message_free(&send);
+    message_free(&recv);
+    rig_close(&rig);
+}
+
 /* Transfers cancelled in the middle, at either end; those beside them are not touched. */
 static void test_cancel(void **state)
 {
@@ -442,8 +474,9 @@ int main(void)
         cmocka_unit_test(test_striped),   cmocka_unit_test(test_one_address),
         cmocka_unit_test(test_small),     cmocka_unit_test(test_shares),
         cmocka_unit_test(test_one_fails), cmocka_unit_test(test_all_fail),
-        cmocka_unit_test(test_cancel),    cmocka_unit_test(test_offences),
-        cmocka_unit_test(test_twice),     cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_unwatched), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_offences),  cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

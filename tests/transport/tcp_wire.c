@@ -198,8 +198,8 @@ static void test_no_checksums(void **state)
     message_post_recv(rig.ends[1][0].connection, &recv);
     rig_wait(&rig, &recv);
     message_check(&recv);
-    assert_int_equal(link_of(&rig, 0, 1)->out.payload_sum, 0);
-    assert_int_equal(link_of(&rig, 0, 1)->out.header_sum, 0);
+    assert_int_equal(link_of(&rig, 0, 1)->out.frame.payload_sum, 0);
+    assert_int_equal(link_of(&rig, 0, 1)->out.frame.header_sum, 0);
     message_free(&send);
     message_free(&recv);
     rig_close(&rig);
