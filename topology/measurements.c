@@ -62,7 +62,9 @@ int64_t weft_measurement_bandwidth(const struct weft_measurement *m)
         return mean;
     // the first bytes may have been cheaper than all that follow
     const struct weft_curve_point *before = last - 1;
-    if (last->bytes <= before->bytes || last->time_ps <= before->time_ps)
+    bool same_way = (last->bytes < WEFT_MEASUREMENTS_ONE_WAY_BYTES) ==
+                    (before->bytes < WEFT_MEASUREMENTS_ONE_WAY_BYTES);
+    if (!same_way || last->bytes <= before->bytes || last->time_ps <= before->time_ps)
         return mean;
     int64_t slope = rate(last->bytes - before->bytes, last->time_ps - before->time_ps);
     return slope < mean ? slope : mean;

@@ -24,6 +24,10 @@ enum {
     WEFT_MEASUREMENTS_MAX_ENTRIES = 1 << 17,
     WEFT_MEASUREMENTS_CURVE_POINTS = 32,
     WEFT_MEASUREMENTS_STALE_DAYS = 90,
+    /* Messages from here on are timed on their way, with a word back at the end; shorter ones there
+     * and back, halved. A link that is held to a rate saves up for a burst while nothing goes its
+     * way, and back and forth would see twice its rate. */
+    WEFT_MEASUREMENTS_ONE_WAY_BYTES = 1 << 18,
 };
 
 struct weft_curve_point {
@@ -59,9 +63,8 @@ void weft_measurements_free(struct weft_measurements *measurements);
 struct weft_measurement *weft_measurements_add(struct weft_measurements *measurements,
                                                const char *what, const char *from, const char *to);
 /* Bytes per second at the end of the curve, where caches, buffers and bursts no longer help: those
- * of the largest size, or those between the last two sizes where these are fewer; -1: there is
- * none.
- */
+ * of the largest size, or those between the last two sizes where these are fewer (and both were
+ * timed the same way); -1: there is none. */
 int64_t weft_measurement_bandwidth(const struct weft_measurement *measurement);
 /* Whether it has figures that may be used. */
 bool weft_measurement_is_believed(const struct weft_measurement *measurement);

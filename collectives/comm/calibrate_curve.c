@@ -130,8 +130,9 @@ weft_status weft_calibrate_curve(const struct weft_sampler *sampler, int64_t sta
             continue;
         if (now >= end_ns || !may_fit(entry, bytes[i], end_ns - now))
             break;
-        WEFT_TRY(take(sampler, bytes[i], 0, now + (end_ns - now) / (WEFT_CALIBRATE_NUM_SIZES - i),
-                      end_ns, &s, &fits, error));
+        // half of an equal share: larger ones take longer, and say what a link carries
+        int64_t share_ns = (end_ns - now) / (WEFT_CALIBRATE_NUM_SIZES - i) / 2;
+        WEFT_TRY(take(sampler, bytes[i], 0, now + share_ns, end_ns, &s, &fits, error));
         if (!fits || (s.count < MIN_SAMPLES && entry->num_points > 0)) {
             if (++failures == 2)
                 break;

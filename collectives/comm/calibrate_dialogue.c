@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * Messages over any channel: the leading end orders so many of such a size, waits for the other end
  * to say that it is ready, and times them. Short ones go there and back, one after the other. Long
- * ones go one way only, with a word back at the end: a link that is held to a rate saves up for a
- * burst while nothing goes its way, and back and forth would see twice its rate.
+ * ones go one way only, with a word back at the end (WEFT_MEASUREMENTS_ONE_WAY_BYTES says why).
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -11,7 +10,7 @@
 #include "base/clock.h"
 #include "collectives/comm/calibrate_private.h"
 
-enum { MAX_COUNT = 1 << 20, ONE_WAY_BYTES = 1 << 18 };
+enum { MAX_COUNT = 1 << 20 };
 
 struct order {
     uint64_t bytes;
@@ -20,7 +19,7 @@ struct order {
 
 static bool is_one_way(const struct order *order)
 {
-    return order->bytes >= ONE_WAY_BYTES;
+    return order->bytes >= WEFT_MEASUREMENTS_ONE_WAY_BYTES;
 }
 
 struct lead {
@@ -58,6 +57,16 @@ static weft_status lead_once(void *user, int64_t bytes, int count, int64_t *elap
     return WEFT_OK;
 }
 
+/* Of short messages alone nobody knows what goes on and on. */
+static void doubt_short_curve(struct weft_measurement *entry)
+{
+    if (entry->num_points > 0 && !entry->note[0] &&
+        entry->curve[entry->num_points - 1].bytes < WEFT_MEASUREMENTS_ONE_WAY_BYTES)
+        snprintf(entry->note, sizeof entry->note,
+                 "not believed: too slow for messages of %d KiB in the time that was given",
+                 WEFT_MEASUREMENTS_ONE_WAY_BYTES / 1024);
+}
+
 weft_status weft_dialogue_lead(struct weft_channel *channel,
                                const struct weft_calibrate_options *options,
                                struct weft_measurement *entry, struct weft_error *error)
@@ -68,6 +77,7 @@ weft_status weft_dialogue_lead(struct weft_channel *channel,
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for messages");
     const struct weft_sampler sampler = {lead_once, &lead};
     weft_status status = weft_calibrate_curve(&sampler, 1, options, entry, error);
+    doubt_short_curve(entry);
     if (status == WEFT_OK)
         status = channel->send(channel, &end, sizeof end, error);
     munmap(lead.buffer, (size_t)options->max_bytes);

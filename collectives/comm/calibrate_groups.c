@@ -89,6 +89,31 @@ static void take_entry(struct grouping *g, const struct weft_measurement *entry)
     }
 }
 
+/* Figures that are not believed are no more than what is believed of either end, and a host of
+ * which nothing is believed gets a remark. */
+static weft_status doubt(struct grouping *g, struct weft_error *error)
+{
+    int n = g->num_hosts;
+    for (int i = 0; i < n; i++) {
+        int64_t best = -1; // that is believed
+        bool is_measured = false;
+        for (int k = 0; k < n; k++) {
+            is_measured |= g->reached[i * n + k] >= 0;
+            if (g->reached[i * n + k] > 0 && g->bandwidth[i * n + k] > best)
+                best = g->bandwidth[i * n + k];
+        }
+        for (int k = 0; k < n && best >= 0; k++)
+            if (g->reached[i * n + k] == 0 && g->bandwidth[i * n + k] > best)
+                g->bandwidth[i * n + k] = g->bandwidth[k * n + i] = best;
+        if (is_measured && best < 0)
+            WEFT_TRY(weft_topology_add_remark(
+                g->topology, WEFT_REMARK_GUESS, WEFT_SOURCE_MEASURED, g->ends[i], error,
+                "no measurement of its bandwidth is believed; the figure is the best of them "
+                "(more --time may help)"));
+    }
+    return WEFT_OK;
+}
+
 /* ---- interfaces that do not reach every host ---- */
 
 struct reach {
@@ -212,6 +237,7 @@ static weft_status group(struct grouping *g, const struct weft_measurements *m, 
         g->latency_ps[i] = g->bandwidth[i] = g->reached[i] = -1;
     for (int i = 0; m && i < m->num_entries; i++)
         take_entry(g, &m->entries[i]);
+    WEFT_TRY(doubt(g, error));
     const struct weft_pairs pairs = {g->num_hosts, g->latency_ps, g->bandwidth};
     WEFT_TRY(weft_topology_add_groups(t, &pairs, g->ends, error));
     return weft_topology_sort(t, error);

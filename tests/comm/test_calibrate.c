@@ -203,6 +203,7 @@ struct counting {
     struct weft_socket_channel socket;
     int64_t sent, received;
     int64_t longest_received;
+    int64_t kilobytes_per_s; // at most, of what is sent; 0: any
 };
 
 static weft_status counting_send(struct weft_channel *channel, const void *data, size_t bytes,
@@ -210,6 +211,8 @@ static weft_status counting_send(struct weft_channel *channel, const void *data,
 {
     struct counting *counting = (struct counting *)channel;
     counting->sent += (int64_t)bytes;
+    if (counting->kilobytes_per_s > 0)
+        usleep((useconds_t)((int64_t)bytes * 1000 / counting->kilobytes_per_s));
     return counting->socket.base.send(&counting->socket.base, data, bytes, error);
 }
 
@@ -233,37 +236,55 @@ static void *follow(void *socket)
     return (void *)(intptr_t)status;
 }
 
-// What is long goes one way: a link that is held to a rate must have no time to save up.
-static void test_long_messages_go_one_way(void **state)
+static struct weft_measurement converse(struct counting *counting, int64_t budget_ns)
 {
-    (void)state;
     int ends[2];
     pthread_t thread;
     void *status;
     struct weft_error error = {0};
     struct weft_measurement entry = {.latency_ps = -1, .least_ps = -1};
-    const struct weft_calibrate_options options = {.budget_ns = 1000 * ms, .max_bytes = 1 << 20};
+    const struct weft_calibrate_options options = {budget_ns, .max_bytes = 1 << 20};
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     assert_int_equal(pthread_create(&thread, NULL, follow, &ends[1]), 0);
-    struct counting counting = {.base = {counting_send, counting_receive},
-                                .socket = weft_socket_channel_make(ends[0], 20000 * ms)};
-    assert_int_equal(weft_dialogue_lead(&counting.base, &options, &entry, &error), WEFT_OK);
+    counting->base = (struct weft_channel){counting_send, counting_receive};
+    counting->socket = weft_socket_channel_make(ends[0], 20000 * ms);
+    assert_int_equal(weft_dialogue_lead(&counting->base, &options, &entry, &error), WEFT_OK);
     assert_int_equal(pthread_join(thread, &status), 0);
     assert_int_equal((intptr_t)status, WEFT_OK);
+    close(ends[0]);
+    close(ends[1]);
+    return entry;
+}
+
+// What is long goes one way: a link that is held to a rate must have no time to save up.
+static void test_long_messages_go_one_way(void **state)
+{
+    (void)state;
+    struct counting counting = {0};
+    struct weft_measurement entry = converse(&counting, 1000 * ms);
     const struct weft_curve_point *last = &entry.curve[entry.num_points - 1];
     assert_true(entry.num_points > 5 && counting.longest_received == 64 << 10);
     if (last->bytes == 1 << 20) // a busy machine may not get there
         assert_true(counting.sent > counting.received + 3 * (1 << 20));
-    close(ends[0]);
-    close(ends[1]);
+}
+
+// Where there is no time for long messages, the short ones are not believed.
+static void test_short_messages_alone(void **state)
+{
+    (void)state;
+    struct counting counting = {.kilobytes_per_s = 2000};
+    struct weft_measurement entry = converse(&counting, 250 * ms);
+    for (int i = 0; i < entry.num_points; i++)
+        assert_true(entry.curve[i].bytes < WEFT_MEASUREMENTS_ONE_WAY_BYTES);
+    assert_non_null(strstr(entry.note, "not believed"));
 }
 
 /* ---- hosts ---- */
 
-static void add_curve(struct weft_measurements *m, const char *what, int64_t bytes, int64_t rate,
-                      const char *note)
+static void add_curve_to(struct weft_measurements *m, const char *to, const char *what,
+                         int64_t bytes, int64_t rate, const char *note)
 {
-    struct weft_measurement *entry = weft_measurements_add(m, what, "host0", "host1");
+    struct weft_measurement *entry = weft_measurements_add(m, what, "host0", to);
     assert_non_null(entry);
     entry->latency_ps = entry->least_ps = 10000000;
     entry->num_points = 1;
@@ -271,19 +292,32 @@ static void add_curve(struct weft_measurements *m, const char *what, int64_t byt
     snprintf(entry->note, sizeof entry->note, "%s", note);
 }
 
-// Of several curves between two hosts the longest that is believed says the bandwidth.
-static void test_longest_curve(void **state)
+static void add_curve(struct weft_measurements *m, const char *what, int64_t bytes, int64_t rate,
+                      const char *note)
 {
-    (void)state;
+    add_curve_to(m, "host1", what, bytes, rate, note);
+}
+
+static struct weft_topology *hosts(const char *description, int num_hosts)
+{
     struct weft_topology *t = NULL;
-    struct weft_measurements m;
-    assert_int_equal(weft_topology_load("host:2 core:1", &t, NULL), WEFT_OK);
-    for (int h = 0; h < 2; h++) {
-        const char *name = h ? "host1" : "host0";
+    assert_int_equal(weft_topology_load(description, &t, NULL), WEFT_OK);
+    for (int h = 0; h < num_hosts; h++) {
+        char name[8];
+        snprintf(name, sizeof name, "host%d", h);
         assert_int_equal(weft_topology_set_text(t, weft_topology_find_node(t, name),
                                                 "process.host_id", name, WEFT_SOURCE_SYSFS, NULL),
                          WEFT_OK);
     }
+    return t;
+}
+
+// Of several curves between two hosts the longest that is believed says the bandwidth.
+static void test_longest_curve(void **state)
+{
+    (void)state;
+    struct weft_topology *t = hosts("host:2 core:1", 2);
+    struct weft_measurements m;
     weft_measurements_init(&m, 0);
     add_curve(&m, "tcp", 1 << 18, 240000000, ""); // of a burst
     add_curve(&m, "tcp", 4 << 20, 100000000, "");
@@ -298,6 +332,32 @@ static void test_longest_curve(void **state)
             num_links++;
         }
     assert_int_equal(num_links, 2);
+    for (int i = 0; i < t->num_remarks; i++)
+        assert_null(strstr(t->remarks[i].text, "believed"));
+    weft_measurements_free(&m);
+    weft_topology_destroy(&t);
+}
+
+// Where none is believed, one is taken, but for no more than the other end has; the graph says so.
+static void test_doubtful_curves(void **state)
+{
+    (void)state;
+    struct weft_topology *t = hosts("host:3 core:1", 3);
+    struct weft_measurements m;
+    int num_doubts = 0;
+    weft_measurements_init(&m, 0);
+    add_curve_to(&m, "host1", "tcp", 1 << 20, 120000000, "");
+    add_curve_to(&m, "host2", "tcp", 1 << 16, 600000000, "not believed: too slow");
+    assert_int_equal(weft_calibrate_group(t, &m, NULL), WEFT_OK);
+    for (int i = 0; i < t->num_remarks; i++)
+        if (strstr(t->remarks[i].text, "no measurement of its bandwidth is believed")) {
+            assert_string_equal(t->nodes[t->remarks[i].node].name, "host2");
+            num_doubts++;
+        }
+    assert_int_equal(num_doubts, 1);
+    for (int i = 0; i < t->num_links; i++)
+        if (t->links[i].kind == WEFT_LINK_NETWORK)
+            assert_true(llabs(t->links[i].bandwidth.measured.value - 120000000) < 100000);
     weft_measurements_free(&m);
     weft_topology_destroy(&t);
 }
@@ -311,7 +371,9 @@ int main(void)
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_long_messages_go_one_way),
+        cmocka_unit_test(test_short_messages_alone),
         cmocka_unit_test(test_longest_curve),
+        cmocka_unit_test(test_doubtful_curves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

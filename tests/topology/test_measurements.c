@@ -241,11 +241,15 @@ static void test_bandwidth(void **state)
     // latency counts less and less: the largest message knows best what is possible
     const struct weft_curve_point plain[] = {{1, 1000000}, {1 << 20, 101000000}};
     const struct weft_curve_point faster[] = {{1 << 18, 2000000}, {1 << 20, 1000000}};
+    // 250 Mbit/s: messages there and back saw twice that, and are no beginning of those one way
+    const struct weft_curve_point back_and_forth[] = {{1 << 16, 1088300000}, {1 << 18, 8752900000}};
     assert_int_equal(bandwidth_of(0, NULL), -1);
     assert_int_equal(bandwidth_of(1, plain), 1000000);
     assert_int_equal(bandwidth_of(2, shaped) / 1000000, 244);
     assert_int_equal(bandwidth_of(3, shaped) / 1000000, 138);
     assert_int_equal(bandwidth_of(4, shaped) / 100000, 1196);
+    assert_int_equal(bandwidth_of(1, back_and_forth) / 100000, 602);
+    assert_int_equal(bandwidth_of(2, back_and_forth) / 100000, 299);
     assert_int_equal(bandwidth_of(2, plain) / 1000000, 10381);
     assert_int_equal(bandwidth_of(2, faster) / 1000000, 1048576); // no slope: one of them is chance
 }
