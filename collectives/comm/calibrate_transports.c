@@ -5,7 +5,6 @@
  * figures are what a plan gets, protocol included.
  */
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/random.h>
@@ -14,7 +13,7 @@
 #include "collectives/comm/calibrate_private.h"
 #include "transport/transport.h"
 
-enum { IDLE_POLLS = 16, SPIN_NS = 20000, YIELD_NS = 100000, SLEEP_MS = 1 };
+enum { IDLE_POLLS = 16, SPIN_NS = 20000 };
 
 static const int64_t patience_ns = 5000000000; // for one message
 
@@ -46,16 +45,6 @@ static void on_complete(struct weft_transfer *transfer)
     ((struct message *)transfer)->is_complete = true;
 }
 
-/* Until something comes, as a rank would that waits. */
-static void doze(struct end *end)
-{
-    struct pollfd poller = {.fd = end->transport->descriptor(end->device), .events = POLLIN};
-    end->transport->arm(end->device, true);
-    if (end->transport->progress(end->device) == 0)
-        (void)poll(&poller, poller.fd >= 0, SLEEP_MS);
-    end->transport->arm(end->device, false);
-}
-
 static weft_status move(struct end *end, bool is_send, void *data, size_t bytes,
                         struct weft_error *error)
 {
@@ -84,12 +73,7 @@ static weft_status move(struct end *end, bool is_send, void *data, size_t bytes,
             idle_ns = now_ns;
         if (now_ns - idle_ns < SPIN_NS)
             continue;
-        // the other end may share the core; so may what the kernel has to do for both, to which a
-        // thread that only yields leaves no more than half of it
-        if (now_ns - idle_ns < YIELD_NS)
-            sched_yield();
-        else
-            doze(end);
+        sched_yield(); // the other end may share the core, and the kernel's part of the way, too
         if (now_ns - idle_ns > patience_ns) {
             end->transport->cancel(end->connection, &message.transfer);
             return weft_fail(error, WEFT_TIMEOUT, "%s: a message of %zu bytes took over %d s",
