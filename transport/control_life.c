@@ -17,8 +17,8 @@
 
 static const int64_t patience_ns = 300000000; // of the higher rank, before it connects too
 static const int64_t goodbye_ns = 100000000;
-static const int64_t news_ns =
-    1000000000;               // the same, where somebody has not been told of a failure
+static const int64_t news_ns = 1000000000; // the same, where somebody does not know of a failure
+
 enum { GOODBYE_POLL_MS = 2 }; // nothing wakes up when a peer's kernel acknowledges
 
 static weft_status open_parts(struct weft_control *control, struct weft_error *error)

@@ -67,6 +67,19 @@ static void wait_for_rails(struct rig *rig, bool second_is_used)
     }
 }
 
+/* The second rail comes back, and carries bytes again. */
+static void end_on_both_rails(struct fault *fault)
+{
+    struct rig *rig = &fault->rig;
+    const struct verbs_rail *second = fault_link(rig, 0)->rails[1];
+    wait_for_rails(rig, true);
+    uint64_t before = second->counts.bytes;
+    busy(fault, 2000, 0, 0, NULL);
+    assert_true(second->counts.bytes > before + 100000);
+    assert_int_equal(rig->ends[0][1].num_failed + rig->ends[1][0].num_failed, 0);
+    fault_end(fault);
+}
+
 /* ---- ports ---- */
 
 /* Everything arrives once, over what is left; a port that comes back is used again. The port is one
@@ -77,17 +90,11 @@ void fault_port_down(void **state)
     struct rig *rig = &fault.rig;
     fault_begin(&fault, state);
     fault_connect(&fault);
-    struct verbs_link *link = fault_link(rig, 0);
     int hca = fault_hca_of(&fault, fault.given->end, 1);
     busy(&fault, 0, (int)(rig_random(&rig->random) % 60), hca, "down");
     wait_for_rails(rig, false);
     busy(&fault, 1000, (int)(rig_random(&rig->random) % 60), hca, "up");
-    wait_for_rails(rig, true);
-    uint64_t before = link->rails[1]->counts.bytes;
-    busy(&fault, 2000, 0, 0, NULL);
-    assert_true(link->rails[1]->counts.bytes > before + 100000);
-    assert_int_equal(rig->ends[0][1].num_failed + rig->ends[1][0].num_failed, 0);
-    fault_end(&fault);
+    end_on_both_rails(&fault);
 }
 
 /* A path falls silent without a word of its ports, and works again: without an event it is tried
@@ -116,12 +123,7 @@ void fault_silent(void **state)
     assert_false(link->rails[1]->is_used && !link->rails[1]->is_tried);
     snprintf(command, sizeof command, "tc qdisc del dev %s root", interface);
     assert_int_equal(system(command), 0);
-    wait_for_rails(rig, true);
-    uint64_t before = link->rails[1]->counts.bytes;
-    busy(&fault, 2000, 0, 0, NULL);
-    assert_true(link->rails[1]->counts.bytes > before + 100000);
-    assert_int_equal(rig->ends[0][1].num_failed + rig->ends[1][0].num_failed, 0);
-    fault_end(&fault);
+    end_on_both_rails(&fault);
 }
 
 /* Both ends are told, with port and cause, and all that is pending ends: in the midst of traffic.
