@@ -47,9 +47,8 @@ static void sent(struct weft_transfer *transfer)
     (void)transfer; // a failure is told by weft_verbs_side_failed
 }
 
-static void join_rails(struct verbs_link *link)
+static void meet_first(struct verbs_link *link)
 {
-    struct weft_error error;
     if (link->peer.magic != hello_magic || link->peer.num_rails != (uint64_t)link->num_rails) {
         weft_verbs_link_fail(link,
                              "the peer speaks another version, or sees other ports: it has "
@@ -57,25 +56,16 @@ static void join_rails(struct verbs_link *link)
                              (unsigned long long)link->peer.num_rails, link->num_rails);
         return;
     }
-    for (int i = 0; i < link->num_rails; i++) {
-        if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i],
-                                 link->peer.rails[i].packet_number, &error) != WEFT_OK) {
-            weft_verbs_link_fail(link, "%s", error.text);
-            return;
-        }
-    }
     link->joined = (UINT64_C(1) << link->num_rails) - 1;
-    weft_verbs_link_turn(link, VERBS_READYING);
-    if (!weft_verbs_note_send(link, &link->ready_out))
-        weft_verbs_link_fail(link, "out of memory");
-    weft_verbs_come_up(link);
+    if (weft_verbs_join(link, link->joined))
+        weft_verbs_come_up(link);
 }
 
 static void hello_came(struct weft_transfer *transfer)
 {
     struct verbs_link *link = ((struct verbs_note *)transfer)->link;
     if (transfer->status == WEFT_OK && link->state == VERBS_MEETING)
-        join_rails(link);
+        meet_first(link);
     else if (transfer->status == WEFT_MISMATCH)
         weft_verbs_link_fail(link, "the peer speaks another version");
 }

@@ -338,6 +338,10 @@ void weft_verbs_try_again(struct verbs_link *link, int64_t now);
 /* How the first word on such a rail has fared. */
 void weft_verbs_tried(struct verbs_rail *rail, bool is_good);
 void weft_verbs_sync_came(struct verbs_link *link);
+/* Joins these rails with the peer's, as it has told, and says that this end can receive. Those that
+ * cannot be joined, because their port has gone meanwhile, are troubled. False: the link has
+ * failed. */
+bool weft_verbs_join(struct verbs_link *link, uint64_t rails);
 /* Both ends can receive. */
 void weft_verbs_come_up(struct verbs_link *link);
 /* Whether all that was sent before the last failure is on its way again. */
@@ -349,9 +353,9 @@ weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs
 /* Whether an HCA has what a rail needs; makes its first completion queue. */
 weft_status weft_verbs_rail_try(struct verbs_device *device, int hca, struct weft_error *error);
 void weft_verbs_rail_close(struct verbs_rail **rail);
-/* To ready-to-receive and ready-to-send, with the peer's first packet number. */
+/* To ready-to-receive and ready-to-send. */
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
-                                 uint32_t packet_number, struct weft_error *error);
+                                 struct weft_error *error);
 /* All rails that there are: nothing leaves or comes in any more; completions tell what had. */
 void weft_verbs_rails_stop(struct verbs_link *link);
 /* As new: to be joined with packet_number as its first. Completions of old are not its own. */

@@ -283,14 +283,14 @@ void weft_verbs_rail_forget(struct verbs_rail *rail)
 }
 
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
-                                 uint32_t packet_number, struct weft_error *error)
+                                 struct weft_error *error)
 {
     const struct verbs_device *device = weft_verbs_device_of(rail->link);
     const struct weft_verbs_options *options = &device->ports.options;
     struct ibv_qp_attr attributes = {.ah_attr = rail->path->address,
                                      .path_mtu = rail->path->mtu,
                                      .dest_qp_num = peer->queue_number,
-                                     .rq_psn = packet_number,
+                                     .rq_psn = peer->packet_number,
                                      .sq_psn = rail->packet_number,
                                      .min_rnr_timer = 1, // 10 us
                                      .timeout = (uint8_t)options->timeout,

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "transport/verbs_parts.h"
 
 static const int64_t drain_ns = 200000000; // a device that has failed may never flush its queues
@@ -193,11 +194,31 @@ static void report(struct verbs_link *link)
         weft_verbs_link_fail(link, "out of memory");
 }
 
+bool weft_verbs_join(struct verbs_link *link, uint64_t usable)
+{
+    for (int i = 0; i < link->num_rails; i++) {
+        struct verbs_rail *rail = link->rails[i];
+        struct weft_error error;
+        if (!(usable >> i & 1))
+            continue;
+        rail->is_bad = false;
+        if (weft_verbs_rail_join(rail, &link->peer.rails[i], &error) == WEFT_OK)
+            continue;
+        if (!rail->is_tried) // again and again
+            WEFT_LOG(WEFT_LOG_WARN, "%s: left out for now", error.text);
+        weft_verbs_trouble(link, rail, "%s", error.text);
+    }
+    weft_verbs_link_turn(link, VERBS_READYING);
+    if (weft_verbs_note_send(link, &link->ready_out))
+        return true;
+    weft_verbs_link_fail(link, "out of memory");
+    return false;
+}
+
 /* Both have told: what can be used is joined. */
 static void rejoin(struct verbs_link *link)
 {
     struct verbs_sync *peer = &link->peer_sync;
-    struct weft_error error;
     uint64_t usable = common_rails(link);
     peer->cause[sizeof peer->cause - 1] = '\0';
     link->has_sync = false;
@@ -215,18 +236,11 @@ static void rejoin(struct verbs_link *link)
     link->replayed = link->out_consumed;
     weft_verbs_loads_rejoin(link, peer);
     put_on_trial(link, usable);
-    for (int i = 0; i < link->num_rails; i++) {
-        if (!(usable >> i & 1))
-            continue;
-        link->rails[i]->is_bad = false;
-        // Its port may have gone meanwhile: the others are left.
-        if (weft_verbs_rail_join(link->rails[i], &link->peer.rails[i], peer->packet_numbers[i],
-                                 &error) != WEFT_OK)
-            weft_verbs_trouble(link, link->rails[i], "%s", error.text);
-    }
-    weft_verbs_link_turn(link, VERBS_READYING);
-    if (!weft_verbs_note_send(link, &link->ready_out) ||
-        !weft_verbs_note_expect(link, &link->sync_in, link->epoch + 1)) {
+    for (int i = 0; i < link->num_rails; i++)
+        link->peer.rails[i].packet_number = peer->packet_numbers[i];
+    if (!weft_verbs_join(link, usable))
+        return;
+    if (!weft_verbs_note_expect(link, &link->sync_in, link->epoch + 1)) {
         weft_verbs_link_fail(link, "out of memory");
         return;
     }

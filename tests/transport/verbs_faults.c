@@ -41,6 +41,7 @@ static const struct kind {
     int most; // repeats of a short run; 0: as many as asked for
 } kinds[] = {
     {"port down and up in traffic", fault_port_down, 4, 0},
+    {"port down before the ends meet, and up", fault_port_down_meeting, 4, 0},
     {"path silent, and back, without an event", fault_silent, 4, 0},
     {"all ports of one end down", fault_all_of_one, 4, 0},
     {"all ports of both ends down", fault_all_of_both, 4, 0},

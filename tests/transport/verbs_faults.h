@@ -40,7 +40,9 @@ struct fault {
  * go each way. */
 void fault_begin(struct fault *fault, void **state);
 void fault_connect(struct fault *fault);
-/* Of fault_connect: the devices, whose objects are counted; a connection of one end. */
+/* Of fault_connect: devices and connections, whose ends have not met. */
+void fault_call(struct fault *fault);
+/* Of fault_call: the devices, whose objects are counted; a connection of one end. */
 void fault_open(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYTES]);
 weft_status fault_connect_end(struct fault *fault, unsigned char addresses[2][WEFT_ADDRESS_BYTES],
                               int end, struct weft_error *error);
@@ -63,6 +65,7 @@ void fault_says(const char *reason);
 
 /* The kinds. */
 void fault_port_down(void **state);
+void fault_port_down_meeting(void **state);
 void fault_silent(void **state);
 void fault_all_of_one(void **state);
 void fault_all_of_both(void **state);

@@ -84,17 +84,32 @@ static void end_on_both_rails(struct fault *fault)
 
 /* Everything arrives once, over what is left; a port that comes back is used again. The port is one
  * of either end, so that the other end must be told. */
-void fault_port_down(void **state)
+static void lose_port(void **state, bool have_met)
 {
     struct fault fault;
     struct rig *rig = &fault.rig;
     fault_begin(&fault, state);
-    fault_connect(&fault);
+    if (have_met)
+        fault_connect(&fault);
+    else
+        fault_call(&fault);
     int hca = fault_hca_of(&fault, fault.given->end, 1);
-    busy(&fault, 0, (int)(rig_random(&rig->random) % 60), hca, "down");
+    if (!have_met)
+        fault_turn(&fault, hca, "down");
+    busy(&fault, 0, (int)(rig_random(&rig->random) % 60), hca, have_met ? "down" : NULL);
     wait_for_rails(rig, false);
     busy(&fault, 1000, (int)(rig_random(&rig->random) % 60), hca, "up");
     end_on_both_rails(&fault);
+}
+
+void fault_port_down(void **state)
+{
+    lose_port(state, true);
+}
+
+void fault_port_down_meeting(void **state)
+{
+    lose_port(state, false);
 }
 
 /* A path falls silent without a word of its ports, and works again: without an event it is tried

@@ -79,7 +79,7 @@ weft_status fault_connect_end(struct fault *fault, unsigned char addresses[2][WE
                                          7, made, &made->connection, error);
 }
 
-void fault_connect(struct fault *fault)
+void fault_call(struct fault *fault)
 {
     unsigned char addresses[2][WEFT_ADDRESS_BYTES];
     struct weft_error error = {0};
@@ -87,6 +87,11 @@ void fault_connect(struct fault *fault)
     for (int end = 0; end < 2; end++)
         if (fault_connect_end(fault, addresses, end, &error) != WEFT_OK)
             fail_msg("%s", error.text);
+}
+
+void fault_connect(struct fault *fault)
+{
+    fault_call(fault);
     rig_exchange(&fault->rig, 5000, 10, 0);
     rig_exchange(&fault->rig, 5001, 10, 1);
     for (int end = 0; end < 2; end++)
