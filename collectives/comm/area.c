@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * The memory that the ranks of a communicator on one machine see of one another: flat slots for
- * small messages, boards and stages for large ones. Each rank shares an area of its own and maps
- * the others'.
+ * small messages, boards and stages for large ones, room for what is put together. Each rank shares
+ * an area of its own and maps the others'.
  *
  * An area outlives its communicator for as long as others may read it: who leaves says so in all
  * areas, and the owner gives its own back when all others have left. Those of ranks that died stay
@@ -36,7 +36,7 @@ static size_t flat_room(size_t flat_bytes)
 
 static uint64_t area_bytes(size_t flat_bytes)
 {
-    size_t bytes = flat_room(flat_bytes) + weft_shared_area_bytes(STAGE_BYTES);
+    size_t bytes = flat_room(flat_bytes) + weft_shared_area_bytes(STAGE_BYTES) + WEFT_ROOM_BYTES;
     return (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
 }
 
@@ -152,6 +152,11 @@ weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, cons
     memcpy(comm->area_offsets, offsets, (size_t)comm->num_ranks * sizeof *offsets);
     *own = (struct weft_area){.offset = UINT64_MAX}; // the communicator's now
     return WEFT_OK;
+}
+
+char *weft_area_room(const struct weft_comm *comm)
+{
+    return comm->shared.areas[comm->rank] + weft_shared_area_bytes(STAGE_BYTES);
 }
 
 static void stop_keeping(const struct weft_comm *comm, int rank)

@@ -1,52 +1,213 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * The members of a batch are operations that never start: they end when the batch is freed, with
- * its result.
+ * See batch.h. Of what has been joined, only what differs from the first call is kept.
  */
 #include "collectives/comm/batch.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 enum {
     CACHE_LINE_BYTES = 64,
-    BATCH_CALLS_LIMIT = 4096,      // a signature has room for so many
-    BATCH_BYTES_LIMIT = 256 << 10, // more go as several
-    IN_MEMORY_LIMIT = 4 << 10,     // of a call among ranks that share memory: there a call costs
-                                   // less than two copies of more bytes
+    FIRST_CAPACITY = 16,
+    BATCH_CALLS_LIMIT = 4096,            // a signature has room for so many
+    BATCH_BYTES_LIMIT = WEFT_ROOM_BYTES, // more go as several
+};
+
+struct member {
+    const void *send;
+    void *recv;
+    size_t bytes;
+    weft_request *request; // NULL: none
 };
 
 struct weft_batch {
+    struct weft_batch *next;    // of those of its communicator that are open
+    struct weft_operation *own; // the first call's, then that of all
+    weft_op_desc first;
     weft_request result;
-    struct weft_operation *members; // by `next`, in order of submission
-    char *room;
+    struct member *members; // (capacity)
+    unsigned num_members, capacity;
+    size_t element_bytes, bytes, elements;
+    uint64_t counts; // their hash
+    int64_t timeout_ns;
+    char *room; // NULL: a call that stayed alone
+    bool owns_room;
 };
 
-static size_t bytes_of(const struct weft_call *call)
+static size_t limit_of(const struct weft_comm *comm)
 {
-    return call->output_elements * call->element_bytes;
+    int64_t limit = comm->context->config.join_bytes;
+    return limit > 0 ? (size_t)limit : 0;
 }
 
-void weft_batch_pack(struct weft_batch *batch)
+bool weft_batch_fits(const struct weft_comm *comm, const struct weft_call *call)
+{
+    return call->desc.collective == WEFT_ALL_REDUCE && !call->desc.algorithm &&
+           !call->leaf_bounds && !weft_ops[call->desc.op].multiplies && comm->num_ranks > 1 &&
+           limit_of(comm) > 0 && call->block_bytes <= limit_of(comm);
+}
+
+/* ---- joining ---- */
+
+static int64_t timeout_of(const struct weft_comm *comm, const weft_op_desc *desc)
+{
+    return desc->timeout_ns ? desc->timeout_ns : comm->timeout_ns;
+}
+
+static bool make_place(struct weft_batch *batch)
+{
+    if (batch->num_members < batch->capacity)
+        return true;
+    unsigned capacity = batch->capacity ? 2 * batch->capacity : FIRST_CAPACITY;
+    struct member *members = realloc(batch->members, capacity * sizeof *members);
+    if (!members)
+        return false;
+    batch->members = members;
+    batch->capacity = capacity;
+    return true;
+}
+
+static bool add(struct weft_batch *batch, const weft_op_desc *desc, weft_request *request)
+{
+    if (!make_place(batch))
+        return false;
+    size_t bytes = desc->count * batch->element_bytes;
+    batch->members[batch->num_members++] = (struct member){desc->send, desc->recv, bytes, request};
+    batch->bytes += bytes;
+    batch->elements += desc->count;
+    batch->counts = weft_hash_mix(batch->counts, desc->count);
+    if (request)
+        weft_request_begin(request, batch->own);
+    return true;
+}
+
+// As request.c has it: in place, or apart.
+static bool are_buffers_good(const weft_op_desc *desc, size_t bytes)
+{
+    bool are_there = desc->send && desc->recv;
+    return bytes == 0 ||
+           (are_there && (desc->send == desc->recv ||
+                          !weft_buffers_overlap(desc->send, bytes, desc->recv, bytes)));
+}
+
+static void leave_open_ones(struct weft_batch *batch)
+{
+    struct weft_batch **link = &batch->own->comm->batches;
+    while (*link && *link != batch)
+        link = &(*link)->next;
+    if (*link)
+        *link = batch->next;
+}
+
+static struct weft_batch *find(const struct weft_comm *comm, const weft_op_desc *desc)
+{
+    struct weft_batch *batch = comm->batches;
+    while (batch && !weft_call_is_like(desc, &batch->first))
+        batch = batch->next;
+    return batch;
+}
+
+weft_status weft_batch_join(struct weft_comm *comm, const weft_op_desc *desc, weft_request *request,
+                            bool *is_taken, struct weft_error *error)
+{
+    struct weft_batch *batch = find(comm, desc);
+    *is_taken = false;
+    if (!batch || desc->count > limit_of(comm) / batch->element_bytes || desc->timeout_ns < 0)
+        return WEFT_OK;
+    size_t bytes = desc->count * batch->element_bytes;
+    if (!are_buffers_good(desc, bytes))
+        return WEFT_OK;
+    if (batch->num_members == BATCH_CALLS_LIMIT || bytes > BATCH_BYTES_LIMIT - batch->bytes) {
+        leave_open_ones(batch); // and the next begins
+        return WEFT_OK;
+    }
+    if (!add(batch, desc, request))
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for an operation");
+    if (timeout_of(comm, desc) < batch->timeout_ns) {
+        batch->timeout_ns = timeout_of(comm, desc);
+        int64_t deadline_ns = weft_deadline_after(batch->timeout_ns);
+        if (deadline_ns < batch->own->deadline_ns)
+            batch->own->deadline_ns = deadline_ns;
+    }
+    *is_taken = true;
+    return WEFT_OK;
+}
+
+struct weft_batch *weft_batch_begin(struct weft_operation *first, const struct weft_call *call,
+                                    weft_request *request)
+{
+    struct weft_batch *batch = calloc(1, sizeof *batch);
+    if (!batch)
+        return NULL;
+    batch->own = first;
+    batch->first = call->desc;
+    batch->element_bytes = call->element_bytes;
+    batch->timeout_ns = timeout_of(first->comm, &call->desc);
+    if (!add(batch, &call->desc, request)) {
+        free(batch);
+        return NULL;
+    }
+    batch->next = first->comm->batches;
+    first->comm->batches = batch;
+    return batch;
+}
+
+weft_request *weft_batch_result(struct weft_batch *batch)
+{
+    return &batch->result;
+}
+
+/* ---- as one ---- */
+
+static weft_status find_room(struct weft_batch *batch, enum weft_path path,
+                             struct weft_error *error)
+{
+    if (path != WEFT_PATH_PLAN) { // such operations take turns
+        batch->room = weft_area_room(batch->own->comm);
+        return WEFT_OK;
+    }
+    size_t lines = (batch->bytes + CACHE_LINE_BYTES) / CACHE_LINE_BYTES;
+    batch->room = aligned_alloc(CACHE_LINE_BYTES, lines * CACHE_LINE_BYTES);
+    batch->owns_room = true;
+    return batch->room ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a batch");
+}
+
+weft_status weft_batch_close(struct weft_batch *batch, struct weft_call *call, enum weft_path *path,
+                             struct weft_error *error)
+{
+    weft_op_desc whole = batch->first;
+    leave_open_ones(batch);
+    if (batch->num_members == 1)
+        return WEFT_OK;
+    whole.count = batch->elements;
+    whole.timeout_ns = batch->timeout_ns;
+    whole.send = whole.recv = batch; // where it will be depends on the path
+    weft_call_free(call);
+    WEFT_TRY(weft_call_make(batch->own->comm, &whole, call, error));
+    call->signature = weft_call_signature_joined(&whole, batch->num_members, batch->counts);
+    *path = weft_memory_path(batch->own->comm, call);
+    WEFT_TRY(find_room(batch, *path, error));
+    call->desc.send = call->desc.recv = batch->room;
+    return WEFT_OK;
+}
+
+void weft_batch_pack(const struct weft_batch *batch)
 {
     char *place = batch->room;
-    for (const struct weft_operation *o = batch->members; o; o = o->next) {
-        const struct weft_call *call = weft_collective_joinable(o);
-        if (call->output_elements)
-            memcpy(place, call->desc.send, bytes_of(call));
-        place += bytes_of(call);
-    }
+    for (unsigned i = 0; batch->room && i < batch->num_members; place += batch->members[i++].bytes)
+        if (batch->members[i].bytes)
+            memcpy(place, batch->members[i].send, batch->members[i].bytes);
 }
 
 void weft_batch_unpack(const struct weft_batch *batch)
 {
     const char *place = batch->room;
-    for (const struct weft_operation *o = batch->members; o; o = o->next) {
-        const struct weft_call *call = weft_collective_joinable(o);
-        if (call->output_elements)
-            memcpy(call->desc.recv, place, bytes_of(call));
-        place += bytes_of(call);
-    }
+    for (unsigned i = 0; batch->room && i < batch->num_members; place += batch->members[i++].bytes)
+        if (batch->members[i].bytes)
+            memcpy(batch->members[i].recv, place, batch->members[i].bytes);
 }
 
 void weft_batch_free(struct weft_batch **batch)
@@ -55,146 +216,13 @@ void weft_batch_free(struct weft_batch **batch)
     *batch = NULL;
     if (!gone)
         return;
+    leave_open_ones(gone);
     weft_status status = weft_request_status(&gone->result);
-    for (struct weft_operation *o = gone->members, *next; o; o = next) {
-        next = o->next;
-        weft_operation_end(o, status);
-    }
-    free(gone->room);
+    for (unsigned i = 0; i < gone->num_members; i++)
+        if (gone->members[i].request)
+            weft_request_end(gone->members[i].request, status);
+    if (gone->owns_room)
+        free(gone->room);
+    free(gone->members);
     free(gone);
-}
-
-/* ---- forming them ---- */
-
-// NULL: it goes alone.
-static const struct weft_call *small_call(const struct weft_operation *operation)
-{
-    const struct weft_call *call = weft_collective_joinable(operation);
-    int64_t limit = operation->context->config.join_bytes;
-    if (call && operation->comm->is_flat && limit > IN_MEMORY_LIMIT)
-        limit = IN_MEMORY_LIMIT;
-    return call && limit > 0 && bytes_of(call) <= (size_t)limit ? call : NULL;
-}
-
-static bool are_alike(const struct weft_operation *a, const struct weft_operation *b)
-{
-    const struct weft_call *one = small_call(a), *other = small_call(b);
-    return one && other && a->comm == b->comm && one->desc.dtype == other->desc.dtype &&
-           one->desc.op == other->desc.op && one->desc.order == other->desc.order;
-}
-
-/* What a batch would be made of. */
-struct plan {
-    unsigned num_calls;
-    size_t bytes, elements;
-    uint64_t counts; // their hash
-    int64_t deadline_ns;
-};
-
-static bool add(struct plan *plan, const struct weft_operation *operation)
-{
-    const struct weft_call *call = small_call(operation);
-    if (plan->num_calls == BATCH_CALLS_LIMIT || bytes_of(call) > BATCH_BYTES_LIMIT - plan->bytes)
-        return false;
-    plan->num_calls++;
-    plan->bytes += bytes_of(call);
-    plan->elements += call->output_elements;
-    plan->counts = weft_hash_mix(plan->counts, call->output_elements);
-    if (plan->num_calls == 1 || operation->deadline_ns < plan->deadline_ns)
-        plan->deadline_ns = operation->deadline_ns;
-    return true;
-}
-
-static struct plan plan_batch(const struct weft_operation *first)
-{
-    struct plan plan = {0};
-    if (!small_call(first))
-        return plan;
-    for (const struct weft_operation *o = first; o; o = o->next)
-        if (are_alike(first, o) && !add(&plan, o))
-            break;
-    return plan;
-}
-
-// Of the first operation and those behind it that were planned for; the others stay.
-static struct weft_operation *take_members(struct weft_operation *first, unsigned num_calls,
-                                           struct weft_operation **rest)
-{
-    struct weft_operation *members = first, **kept = rest, *last = first, *next;
-    *rest = NULL;
-    for (struct weft_operation *o = first->next; o; o = next) {
-        next = o->next;
-        o->next = NULL;
-        if (num_calls > 1 && are_alike(first, o)) {
-            num_calls--;
-            last->next = o;
-            last = o;
-        } else {
-            *kept = o;
-            kept = &o->next;
-        }
-    }
-    last->next = NULL;
-    return members;
-}
-
-static struct weft_batch *new_batch(const struct plan *plan)
-{
-    size_t room = (plan->bytes + CACHE_LINE_BYTES) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
-    struct weft_batch *batch = calloc(1, sizeof *batch);
-    if (batch)
-        batch->room = aligned_alloc(CACHE_LINE_BYTES, room);
-    if (batch && !batch->room)
-        weft_batch_free(&batch);
-    return batch;
-}
-
-static weft_status make_operation(struct weft_batch *batch, const struct weft_operation *first,
-                                  const struct plan *plan, struct weft_operation **operation,
-                                  struct weft_error *error)
-{
-    const struct weft_call *call = small_call(first);
-    const weft_op_desc desc = {
-        .struct_bytes = sizeof desc,
-        .collective = WEFT_ALL_REDUCE,
-        .send = batch->room,
-        .recv = batch->room,
-        .count = plan->elements,
-        .dtype = call->desc.dtype,
-        .op = call->desc.op,
-        .order = call->desc.order,
-    };
-    uint64_t signature = weft_call_signature_joined(&desc, plan->num_calls, plan->counts);
-    WEFT_TRY(weft_collective_make_batch(first->comm, &desc, signature, batch, operation, error));
-    (*operation)->request = &batch->result;
-    (*operation)->deadline_ns = plan->deadline_ns;
-    return WEFT_OK;
-}
-
-// In place of `first`: the batch that it begins, or itself.
-static struct weft_operation *join(struct weft_operation *first)
-{
-    struct plan plan = plan_batch(first);
-    struct weft_operation *operation, *rest;
-    struct weft_error why;
-    if (plan.num_calls < 2)
-        return first;
-    struct weft_batch *batch = new_batch(&plan);
-    weft_status status = batch ? make_operation(batch, first, &plan, &operation, &why)
-                               : weft_fail(&why, WEFT_OUT_OF_MEMORY, "no memory for a batch");
-    if (status != WEFT_OK) { // other ranks would wait for it
-        weft_batch_free(&batch);
-        weft_comm_fail(first->comm, status, true, "%.480s", why.text);
-        return first;
-    }
-    batch->members = take_members(first, plan.num_calls, &rest);
-    operation->next = rest;
-    return operation;
-}
-
-struct weft_operation *weft_batches_form(struct weft_operation *list)
-{
-    for (struct weft_operation **place = &list; *place; place = &(*place)->next)
-        *place = join(*place);
-    return list;
 }

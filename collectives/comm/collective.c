@@ -170,14 +170,14 @@ static weft_status collective_start(struct weft_operation *operation)
     if (!weft_collective_is_pair(collective->call.desc.collective))
         weft_collective_note(comm, collective->sequence, collective->call.signature);
     weft_call_multiply(&collective->call);
-    if (collective->batch)
-        weft_batch_pack(collective->batch);
     if (collective->path != WEFT_PATH_PLAN) {
         collective->flat = weft_memory_call(&collective->call, collective->sequence);
         collective->turn = comm->flat_turns++;
         comm->context->flat_waiters++;
         return WEFT_IN_PROGRESS;
     }
+    if (collective->batch)
+        weft_batch_pack(collective->batch);
     weft_status status = launch(collective);
     if (status != WEFT_OK) { // peers that wait for this rank must hear of it
         struct weft_error why = comm->error;
@@ -186,18 +186,12 @@ static weft_status collective_start(struct weft_operation *operation)
     return status == WEFT_OK ? WEFT_IN_PROGRESS : status;
 }
 
-static const char *name_of(const struct collective *collective)
-{
-    return collective->batch ? "joined all_reduce"
-                             : weft_collective_names[collective->call.desc.collective];
-}
-
 static weft_status explain_failure(struct collective *collective)
 {
     struct weft_comm *comm = collective->base.comm;
     int peer;
     struct weft_transfer failed = weft_run_failure(collective->planned.run, &peer);
-    const char *name = name_of(collective);
+    const char *name = weft_call_name(collective->call.signature);
     if (collective->result == WEFT_MISMATCH && peer >= 0) {
         if (failed.peer_call != failed.call)
             weft_collective_fail_mismatch(comm, peer, failed.peer_call, failed.call);
@@ -247,6 +241,8 @@ static weft_status collective_progress(struct weft_operation *operation)
         // One that ended badly has left its contribution in the slot: nobody may take that over.
         if (!collective->has_turn && comm->status != WEFT_OK)
             return comm->status;
+        if (!collective->has_turn && collective->batch)
+            weft_batch_pack(collective->batch);
         collective->has_turn = true;
         WEFT_TRY(weft_memory_poll(comm, collective->path, &collective->flat));
     } else {
@@ -287,7 +283,7 @@ static void collective_release(struct weft_operation *operation)
 static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
 {
     const struct collective *collective = (const struct collective *)operation;
-    const char *name = name_of(collective);
+    const char *name = weft_call_name(collective->call.signature);
     bool is_pair = weft_collective_is_pair(collective->call.desc.collective);
     if (!is_pair)
         weft_memory_compare(operation->comm, collective->sequence, collective->call.signature);
@@ -364,29 +360,82 @@ weft_status weft_collective_start(struct weft_comm *comm, const weft_op_desc *de
     return weft_operation_start(&collective->base, request);
 }
 
-const struct weft_call *weft_collective_joinable(const struct weft_operation *operation)
+/* ---- groups ---- */
+
+// One that others may go with, unless it goes with others itself: weft_batch_join has not seen what
+// an older weft_op_desc says.
+static weft_status submit_small(struct collective *collective, weft_request *request)
 {
-    const struct collective *collective = (const struct collective *)operation;
-    if (operation->kind != &collective_kind)
-        return NULL;
-    const struct weft_call *call = &collective->call;
-    bool is_plain = call->desc.collective == WEFT_ALL_REDUCE && !collective->algorithm &&
-                    !collective->batch && !call->leaf_bounds && !weft_ops[call->desc.op].multiplies;
-    return is_plain && operation->comm->num_ranks > 1 ? call : NULL;
+    struct weft_comm *comm = collective->base.comm;
+    bool is_taken;
+    weft_status status =
+        weft_batch_join(comm, &collective->call.desc, request, &is_taken, &comm->error);
+    if (status != WEFT_OK || is_taken) {
+        drop(collective);
+        return status;
+    }
+    WEFT_TRY(keep(collective, &comm->error));
+    collective->batch = weft_batch_begin(&collective->base, &collective->call, request);
+    if (!collective->batch) {
+        drop(collective);
+        return weft_fail(&comm->error, WEFT_OUT_OF_MEMORY, "no memory for a batch");
+    }
+    return weft_operation_submit(&collective->base, weft_batch_result(collective->batch));
 }
 
-weft_status weft_collective_make_batch(struct weft_comm *comm, const weft_op_desc *desc,
-                                       uint64_t signature, struct weft_batch *batch,
-                                       struct weft_operation **operation, struct weft_error *error)
+void weft_collectives_settle(struct weft_operation *list)
 {
-    struct collective *collective = NULL;
-    WEFT_TRY(make_collective(comm, desc, &collective, error));
-    WEFT_TRY(keep(collective, error));
-    collective->call.signature = signature;
-    collective->batch = batch;
-    *operation = &collective->base;
+    for (struct weft_operation *o = list; o; o = o->next) {
+        struct collective *collective = (struct collective *)o;
+        struct weft_error why;
+        if (o->kind != &collective_kind || !collective->batch)
+            continue;
+        weft_status status =
+            weft_batch_close(collective->batch, &collective->call, &collective->path, &why);
+        if (status != WEFT_OK) // other ranks would wait for it
+            weft_comm_fail(o->comm, status, true, "%.480s", why.text);
+    }
+}
+
+static bool can_run_now(const struct weft_operation *operation, const struct weft_comm *comm)
+{
+    const struct collective *collective = (const struct collective *)operation;
+    return operation->kind == &collective_kind && operation->comm == comm &&
+           collective->path != WEFT_PATH_PLAN && !collective->algorithm;
+}
+
+static weft_status run_now(struct collective *collective)
+{
+    struct weft_comm *comm = collective->base.comm;
+    WEFT_TRY(weft_comm_check_usable(comm));
+    weft_call_multiply(&collective->call);
+    if (collective->batch)
+        weft_batch_pack(collective->batch);
+    WEFT_TRY(weft_memory_run_now(comm, collective->path, &collective->call));
+    if (collective->batch)
+        weft_batch_unpack(collective->batch);
     return WEFT_OK;
 }
+
+bool weft_collectives_run_now(struct weft_operation *list, weft_status *status)
+{
+    *status = WEFT_OK;
+    if (list && (!list->comm || list->comm->outstanding > 0))
+        return false;
+    for (const struct weft_operation *o = list; o; o = o->next)
+        if (!can_run_now(o, list->comm))
+            return false;
+    for (struct weft_operation *o = list, *next; o; o = next) {
+        next = o->next;
+        weft_status result = run_now((struct collective *)o);
+        weft_operation_end(o, result);
+        if (*status == WEFT_OK)
+            *status = result;
+    }
+    return true;
+}
+
+/* ---- submission ---- */
 
 weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request *request)
 {
@@ -396,7 +445,12 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
         return WEFT_INVALID_ARGUMENT;
     WEFT_ENTER(comm->context);
     WEFT_TRY(weft_comm_check_usable(comm));
-    bool is_alone = !request && comm->context->group_depth == 0 && comm->outstanding == 0;
+    bool is_grouped = comm->context->group_depth > 0, is_taken = false;
+    if (is_grouped)
+        WEFT_TRY(weft_batch_join(comm, desc, request, &is_taken, &comm->error));
+    if (is_taken)
+        return WEFT_OK;
+    bool is_alone = !request && !is_grouped && comm->outstanding == 0;
     if (is_alone && weft_memory_repeat(comm, desc, &status))
         return status;
     WEFT_TRY(make_collective(comm, desc, &collective, &comm->error));
@@ -409,6 +463,8 @@ weft_status weft_submit(weft_comm *comm, const weft_op_desc *desc, weft_request 
         drop(collective);
         return status;
     }
+    if (is_grouped && weft_batch_fits(comm, call))
+        return submit_small(collective, request);
     WEFT_TRY(keep(collective, &comm->error));
     return weft_operation_submit(&collective->base, request);
 }

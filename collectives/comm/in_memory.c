@@ -105,7 +105,7 @@ weft_status weft_memory_poll(struct weft_comm *comm, enum weft_path path,
         weft_collective_fail_mismatch(comm, peer, theirs, call->call);
     else
         weft_comm_fail(comm, status, true, "%s: the buffer of rank %d cannot be mapped: %s",
-                       weft_collective_names[call->collective], peer, weft_status_text(status));
+                       weft_call_name(call->call), peer, weft_status_text(status));
     return comm->status;
 }
 
@@ -139,7 +139,7 @@ static bool may_wait_on(struct weft_comm *comm, enum weft_path path, const struc
     else if (weft_clock_ns() > *deadline_ns)
         weft_comm_fail(comm, WEFT_TIMEOUT, true,
                        "%s: deadline passed; %s exchange waits for rank %d",
-                       weft_collective_names[call->desc.collective], weft_path_names[path],
+                       weft_call_name(call->signature), weft_path_names[path],
                        weft_memory_missing(comm, path));
     return comm->status == WEFT_OK;
 }
@@ -224,7 +224,8 @@ weft_status weft_memory_run_now(struct weft_comm *comm, enum weft_path path,
                                 const struct weft_call *call)
 {
     struct weft_flat_call flat = weft_memory_call(call, 0);
-    if (!call->desc.algorithm && call->block_bytes > 0 && !weft_ops[call->desc.op].multiplies)
+    if (!call->desc.algorithm && call->block_bytes > 0 && !weft_ops[call->desc.op].multiplies &&
+        !weft_call_is_joined(call->signature))
         remember(comm, path, call, &flat);
     return run(comm, path, call, &flat);
 }
@@ -232,20 +233,17 @@ weft_status weft_memory_run_now(struct weft_comm *comm, enum weft_path path,
 // Everything but the buffers is as it was; what has counts or names is not remembered.
 static bool is_same_call(const weft_op_desc *a, const weft_op_desc *b)
 {
-    return a->struct_bytes == b->struct_bytes && a->collective == b->collective &&
-           a->count == b->count && a->dtype == b->dtype && a->op == b->op && a->order == b->order &&
-           a->root == b->root && a->timeout_ns == b->timeout_ns && !a->queue && !a->algorithm &&
-           !a->num_leaves && !a->leaf_bounds;
+    return weft_call_is_like(a, b) && a->count == b->count && a->root == b->root &&
+           a->timeout_ns == b->timeout_ns;
 }
 
 // As request.c has it: in place, or apart.
 static bool are_buffers_good(const struct weft_memory_last *last, const weft_op_desc *desc)
 {
-    uintptr_t send = (uintptr_t)desc->send, recv = (uintptr_t)desc->recv;
-    if (!send || !recv)
-        return false;
-    bool is_in_place = send == recv + last->shift;
-    return is_in_place || send >= recv + last->recv_bytes || recv >= send + last->send_bytes;
+    bool is_in_place = (uintptr_t)desc->send == (uintptr_t)desc->recv + last->shift;
+    return desc->send && desc->recv &&
+           (is_in_place ||
+            !weft_buffers_overlap(desc->send, last->send_bytes, desc->recv, last->recv_bytes));
 }
 
 bool weft_memory_repeat(struct weft_comm *comm, const weft_op_desc *desc, weft_status *status)

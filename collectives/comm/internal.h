@@ -34,6 +34,7 @@ enum { WEFT_DEVICES_LIMIT = 8, WEFT_EARLY_CALLS = 8, WEFT_PAST_CALLS = 16, WEFT_
 
 struct weft_operation;
 struct weft_world;
+struct weft_batch;
 struct weft_plans;
 struct weft_progress;
 struct weft_trace;
@@ -83,6 +84,9 @@ int weft_operations_progress(struct weft_context *context, bool check_deadlines)
 int64_t weft_operations_next_deadline(const struct weft_context *context);
 /* Until its deadline, at least 1: for operations inside it. */
 int64_t weft_operation_remaining_ns(const struct weft_operation *operation);
+/* From here on IN_PROGRESS; then the result. */
+void weft_request_begin(weft_request *request, struct weft_operation *operation);
+void weft_request_end(weft_request *request, weft_status status);
 /* IN_PROGRESS or the result, without making progress. */
 weft_status weft_request_status(const weft_request *request);
 
@@ -264,6 +268,10 @@ weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, cons
 /* The core that a rank of a communicator with an area says it runs on; -1: not known. */
 void weft_area_set_core(struct weft_comm *comm, int core);
 int weft_area_core(const struct weft_comm *comm, int rank);
+/* WEFT_ROOM_BYTES of the own area, all ranks having mapped it, for buffers of one operation at a
+ * time. */
+enum { WEFT_ROOM_BYTES = 256 << 10 };
+char *weft_area_room(const struct weft_comm *comm);
 /* The communicator makes no more use of it. */
 void weft_area_leave(struct weft_comm *comm);
 /* Gives back the areas that all others have left; all that is known of them. */
@@ -316,6 +324,7 @@ struct weft_comm {
     uint8_t memory_choice[WEFT_NUM_COLLECTIVES][2][64]; // by order and class; see in_memory.c
     uint32_t flat_turns, flat_turns_over;               // of queued operations: begun, ended
     struct weft_recent_call *recent;                    // see request.c; NULL: none yet
+    struct weft_batch *batches;                         // that calls of the open group join
     struct weft_memory_last *last; // blocking call through shared memory; NULL: none yet
     struct weft_trace *trace;
 };
@@ -351,6 +360,12 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes);
 /* Starts a collective of the library's own inside another operation. */
 weft_status weft_collective_start(struct weft_comm *comm, const weft_op_desc *desc,
                                   weft_request *request, struct weft_error *error);
+/* The collectives of a group, linked by `next`, are complete: makes small all-reduces one. */
+void weft_collectives_settle(struct weft_operation *list);
+/* What a blocking group can do at once, since all of it takes turns in the memory of one
+ * communicator with nothing else in flight: one after another, as blocking calls. False: it is no
+ * such group. */
+bool weft_collectives_run_now(struct weft_operation *list, weft_status *status);
 /* A message for (comm, sequence) arrived that nobody here waits for. */
 void weft_collective_unexpected(struct weft_comm *comm, int peer,
                                 const struct weft_message_key *key, uint64_t call);

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "collectives/comm/batch.h"
 #include "collectives/comm/progress.h"
 
 enum { REQUEST_OPERATION, REQUEST_STATUS, REQUEST_CONTEXT };
@@ -52,8 +51,13 @@ static void set_request(weft_request *request, struct weft_operation *operation,
     __atomic_store_n(&request->opaque[REQUEST_STATUS], (uint64_t)status, __ATOMIC_RELEASE);
 }
 
+void weft_request_begin(weft_request *request, struct weft_operation *operation)
+{
+    set_request(request, operation, WEFT_IN_PROGRESS, operation->context);
+}
+
 // The rest of it stays: the caller may be reading.
-static void finish_request(weft_request *request, weft_status status)
+void weft_request_end(weft_request *request, weft_status status)
 {
     __atomic_store_n(&request->opaque[REQUEST_STATUS], (uint64_t)status, __ATOMIC_RELEASE);
 }
@@ -98,7 +102,7 @@ void weft_operation_end(struct weft_operation *operation, weft_status status)
     if (operation->is_started && operation->comm)
         operation->comm->outstanding--;
     if (operation->request)
-        finish_request(operation->request, status);
+        weft_request_end(operation->request, status);
     operation->kind->release(operation);
     if (!group)
         return;
@@ -121,7 +125,7 @@ static void start(struct weft_operation *operation)
 weft_status weft_operation_start(struct weft_operation *operation, weft_request *request)
 {
     operation->request = request;
-    set_request(request, operation, WEFT_IN_PROGRESS, operation->context);
+    weft_request_begin(request, operation);
     start(operation);
     return WEFT_OK;
 }
@@ -133,7 +137,7 @@ weft_status weft_operation_submit(struct weft_operation *operation, weft_request
     if (context->group_depth > 0) {
         operation->request = request;
         if (request)
-            set_request(request, operation, WEFT_IN_PROGRESS, context);
+            weft_request_begin(request, operation);
         if (context->group_last)
             context->group_last->next = operation;
         else
@@ -143,7 +147,7 @@ weft_status weft_operation_submit(struct weft_operation *operation, weft_request
         return WEFT_OK;
     }
     operation->request = request ? request : &local;
-    set_request(operation->request, operation, WEFT_IN_PROGRESS, context);
+    weft_request_begin(operation->request, operation);
     start(operation);
     return request ? WEFT_OK : weft_context_wait(context, &local);
 }
@@ -291,9 +295,13 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
             set_request(request, NULL, WEFT_OK, context);
         return WEFT_OK;
     }
-    struct group *group = weft_operation_allocate(context);
     struct weft_operation *list = context->group_first;
     context->group_first = context->group_last = NULL;
+    weft_collectives_settle(list);
+    weft_status status;
+    if (!request && weft_collectives_run_now(list, &status))
+        return status;
+    struct group *group = weft_operation_allocate(context);
     weft_request local;
     if (!group) {
         while (list) {
@@ -306,7 +314,6 @@ weft_status weft_group_end(weft_context *context, weft_request *request)
     *group = (struct group){
         .base = {.kind = &group_kind, .context = context, .deadline_ns = INT64_MAX}, .open = 1};
     weft_operation_start(&group->base, request ? request : &local);
-    list = weft_batches_form(list);
     while (list) {
         struct weft_operation *next = list->next;
         list->group = &group->base;

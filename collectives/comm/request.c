@@ -21,6 +21,7 @@ enum {
     DTYPE_AT = 55,
     COLLECTIVE_AT = 59,
     JOINED_AT = 16, // within the count
+    ROOT_MASK = 0x1fff,
 };
 static const uint64_t count_mask = (UINT64_C(1) << LEAVES_AT) - 1;
 
@@ -69,7 +70,7 @@ uint64_t weft_call_signature(const weft_op_desc *desc, int num_ranks)
         count = weft_hash_mix(count, desc->leaf_bounds[i]);
     return ((uint64_t)collective << COLLECTIVE_AT) | ((uint64_t)desc->dtype << DTYPE_AT) |
            ((uint64_t)(reduces ? desc->op : 0) << OP_AT) |
-           ((uint64_t)((is_rooted ? desc->root : 0) & 0x1fff) << ROOT_AT) | (order << ORDER_AT) |
+           ((uint64_t)((is_rooted ? desc->root : 0) & ROOT_MASK) << ROOT_AT) | (order << ORDER_AT) |
            (leaves << LEAVES_AT) | ((count ^ count >> LEAVES_AT) & count_mask);
 }
 
@@ -79,14 +80,25 @@ uint64_t weft_call_signature_joined(const weft_op_desc *whole, unsigned num_call
     weft_op_desc desc = *whole;
     uint64_t low = (counts_hash ^ counts_hash >> 32) & ((UINT64_C(1) << JOINED_AT) - 1);
     desc.count = (desc.count << JOINED_AT & count_mask) | low;
-    return weft_call_signature(&desc, 1) | (uint64_t)(num_calls & 0x1fff) << ROOT_AT;
+    return weft_call_signature(&desc, 1) | (uint64_t)(num_calls & ROOT_MASK) << ROOT_AT;
+}
+
+bool weft_call_is_joined(uint64_t signature)
+{
+    return signature >> COLLECTIVE_AT == WEFT_ALL_REDUCE && (signature >> ROOT_AT & ROOT_MASK) != 0;
+}
+
+const char *weft_call_name(uint64_t signature)
+{
+    return weft_call_is_joined(signature) ? "joined all_reduce"
+                                          : weft_collective_names[signature >> COLLECTIVE_AT];
 }
 
 void weft_call_describe(uint64_t call, char *text, size_t bytes)
 {
     weft_collective collective = (weft_collective)(call >> COLLECTIVE_AT);
     unsigned dtype = call >> DTYPE_AT & 15, op = call >> OP_AT & 15,
-             root = call >> ROOT_AT & 0x1fff;
+             root = call >> ROOT_AT & ROOT_MASK;
     unsigned long long count = call & count_mask;
     bool is_reproducible = call >> ORDER_AT & 1, has_leaves = call >> LEAVES_AT & 1;
     if ((unsigned)collective >= WEFT_NUM_COLLECTIVES || dtype >= WEFT_NUM_DTYPES ||
@@ -94,10 +106,9 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
         snprintf(text, bytes, "an unknown call");
         return;
     }
-    bool is_joined = collective == WEFT_ALL_REDUCE && root != 0;
-    int used = is_joined
-                   ? snprintf(text, bytes, "%u joined %s", root, weft_collective_names[collective])
-                   : snprintf(text, bytes, "%s", weft_collective_names[collective]);
+    bool is_joined = weft_call_is_joined(call);
+    int used = is_joined ? snprintf(text, bytes, "%u %s", root, weft_call_name(call))
+                         : snprintf(text, bytes, "%s", weft_call_name(call));
     if (collective == WEFT_BARRIER)
         return;
     used += snprintf(text + used, bytes - (size_t)used, " of %s", weft_dtypes[dtype].name);
@@ -262,6 +273,20 @@ static size_t window_bytes(const struct weft_call *call, const struct weft_shape
             weft_sizes_offset(shape, &call->sizes, space, window.first));
 }
 
+bool weft_buffers_overlap(const void *send, size_t send_bytes, const void *recv, size_t recv_bytes)
+{
+    uintptr_t from = (uintptr_t)send, to = (uintptr_t)recv;
+    return from < to + recv_bytes && to < from + send_bytes;
+}
+
+bool weft_call_is_like(const weft_op_desc *desc, const weft_op_desc *checked)
+{
+    return desc->struct_bytes == checked->struct_bytes && desc->collective == checked->collective &&
+           desc->dtype == checked->dtype && desc->op == checked->op &&
+           desc->order == checked->order && !desc->queue && !desc->algorithm && !desc->num_leaves &&
+           !desc->leaf_bounds;
+}
+
 // In place, or disjoint; anything else would read what it has overwritten.
 static weft_status check_buffers(struct weft_call *call, const struct weft_shape *shape,
                                  struct weft_error *error)
@@ -292,7 +317,7 @@ static weft_status check_buffers(struct weft_call *call, const struct weft_shape
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "%s: in place, but this rank's span of leaves is %u parts, not one", name,
                          weft_shape_parts(shape));
-    if (!call->is_in_place && send < recv + out && recv < send + in)
+    if (!call->is_in_place && weft_buffers_overlap(desc->send, in, desc->recv, out))
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "%s: send and recv overlap without being in place", name);
     return WEFT_OK;

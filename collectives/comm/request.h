@@ -34,9 +34,16 @@ weft_status weft_call_make(struct weft_comm *comm, const weft_op_desc *desc, str
  * and however often it is read. Again: nothing. */
 void weft_call_multiply(struct weft_call *call);
 void weft_call_free(struct weft_call *call);
+/* Whether what is asked for is a call like a checked one but for buffers, count, root and deadline,
+ * without leaves, queue and algorithm. */
+bool weft_call_is_like(const weft_op_desc *desc, const weft_op_desc *checked);
+bool weft_buffers_overlap(const void *send, size_t send_bytes, const void *recv, size_t recv_bytes);
 /* Of several all-reduces that travel as the one that `whole` describes. */
 uint64_t weft_call_signature_joined(const weft_op_desc *whole, unsigned num_calls,
                                     uint64_t counts_hash);
+bool weft_call_is_joined(uint64_t signature);
+/* For sentences: the collective's, or that it is joined. */
+const char *weft_call_name(uint64_t signature);
 /* A send or receive whose peer is this rank. */
 weft_status weft_self_submit(struct weft_comm *comm, const struct weft_call *call,
                              weft_request *request);

@@ -4,9 +4,10 @@
  * all-reduces one after another, all of them outstanding at once, and all in one group, in turns;
  * medians. WEFT_JOIN_BYTES says up to which size those of a group travel as one. No test.
  *
- *   weft launch -n 2 bench_group [CALLS [ROUNDS [LEAST [MOST]]]]
+ *   weft launch -n 2 bench_group [CALLS [ROUNDS [LEAST [MOST [malloc|mem]]]]]
  *   tools/netcluster -n 4 -- bench_group
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,11 +95,12 @@ int main(int argc, char **argv)
 {
     long calls = argument(argc, argv, 1, 32), rounds = argument(argc, argv, 2, 51);
     long least = argument(argc, argv, 3, 64), most = argument(argc, argv, 4, 64 << 10);
+    bool is_shared = argc > 5 && !strcmp(argv[5], "mem");
     if (calls < 1 || calls > CALLS_LIMIT || rounds < 1 || rounds > ROUNDS_LIMIT || least < 4 ||
         most < least || most > 1 << 20) {
         fprintf(stderr,
-                "usage: bench_group [CALLS [ROUNDS [LEAST [MOST]]]]; up to %d calls, %d "
-                "rounds, sizes from 4 bytes to 1 MiB\n",
+                "usage: bench_group [CALLS [ROUNDS [LEAST [MOST [malloc|mem]]]]]; up to %d calls, "
+                "%d rounds, sizes from 4 bytes to 1 MiB, mem: buffers of weft_mem_alloc\n",
                 CALLS_LIMIT, ROUNDS_LIMIT);
         return 2;
     }
@@ -107,15 +109,18 @@ int main(int argc, char **argv)
     bench.rounds = (int)rounds;
     must(weft_context_create(&bench.context), "context");
     must(weft_comm_create_from_environment(bench.context, &bench.comm, NULL), "communicator");
-    bench.data = calloc((size_t)calls, (size_t)most);
-    if (!bench.data)
+    void *memory = NULL;
+    if (is_shared)
+        must(weft_mem_alloc(bench.context, (size_t)(calls * most), &memory), "memory");
+    else if (!(memory = calloc((size_t)calls, (size_t)most)))
         return 1;
+    bench.data = memory;
     if (weft_comm_rank(bench.comm) == 0)
         printf("%ld all-reduces, %d ranks, us for all of them, medians of %ld rounds\n"
                "%8s %10s %12s %10s %8s %8s\n",
                calls, weft_comm_num_ranks(bench.comm), rounds, "bytes", "in a row", "outstanding",
                "group", "row/g", "outst/g");
-    for (long bytes = least; bytes <= most; bytes *= 4) {
+    for (long bytes = least; bytes <= most; bytes *= 2) {
         double us[NUM_WAYS];
         bench.count = (size_t)bytes / sizeof *bench.data;
         measure(&bench, us);
@@ -126,6 +131,7 @@ int main(int argc, char **argv)
     must(weft_comm_finalize(bench.comm, NULL), "finalize");
     weft_comm_destroy(&bench.comm);
     weft_context_destroy(&bench.context);
-    free(bench.data);
+    if (!is_shared)
+        free(memory);
     return 0;
 }

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Groups of all-reduces, with real processes: small ones travel together, as the numbers of their
- * collectives show, and give the bytes that they give apart; what is unlike them stays alone.
+ * collectives show, and give the bytes that they give apart; what is unlike them stays alone, what
+ * is wrong is refused.
  * Disagreement, a death and a deadline reach every one of them.
  */
 #include <setjmp.h>
@@ -95,8 +96,11 @@ static char *place(char *memory, int i)
     return memory + (size_t)i * MOST_BYTES;
 }
 
-// Every third one is in place here, which is no other rank's business; every other has a request.
-static int submit_all(struct rank_process *process, struct memory *memory, weft_request *requests)
+// Every third one is in place here, every fifth is of the first weft_op_desc, which is no other
+// rank's business; every other has a request. Without messages to others, a blocking group that is
+// all in shared memory runs at once.
+static int submit_all(struct rank_process *process, struct memory *memory, bool with_messages,
+                      weft_request *requests)
 {
     float *token = &memory->token; // outlives this: the calls only begin here
     int right = (process->rank + 1) % process->num_ranks;
@@ -104,6 +108,8 @@ static int submit_all(struct rank_process *process, struct memory *memory, weft_
     for (int i = 0; i < NUM_CALLS; i++) {
         weft_op_desc desc = describe(i);
         bool is_in_place = (i + process->rank) % 3 == 0;
+        if ((i + process->rank) % 5 == 0)
+            desc.struct_bytes = offsetof(weft_op_desc, num_leaves);
         fill(place(memory->send, i), &desc, process->rank, i);
         desc.send = place(memory->send, i);
         desc.recv = place(memory->recv, i);
@@ -114,6 +120,8 @@ static int submit_all(struct rank_process *process, struct memory *memory, weft_
         CHECK(weft_submit(process->comm, &desc, i % 2 ? &requests[i] : NULL) == WEFT_OK);
     }
     CHECK(weft_broadcast(token, token, 1, WEFT_FLOAT32, 0, process->comm, NULL) == WEFT_OK);
+    if (!with_messages)
+        return 0;
     CHECK(weft_send(token, 0, WEFT_FLOAT32, right, process->comm, NULL) == WEFT_OK);
     CHECK(weft_recv(token, 0, WEFT_FLOAT32, left, process->comm, NULL) == WEFT_OK);
     return 0;
@@ -144,8 +152,6 @@ static uint32_t expected_collectives(int num_ranks, size_t join_bytes)
 static int mixed(struct rank_process *process)
 {
     size_t join_bytes = *(const size_t *)process->argument;
-    if (process->create_status == WEFT_OK && process->comm->is_flat && join_bytes > 4096)
-        join_bytes = 4096;
     weft_request requests[NUM_CALLS];
     struct memory memory;
     CHECK(process->create_status == WEFT_OK && allocate(&memory));
@@ -154,7 +160,7 @@ static int mixed(struct rank_process *process)
         memset(memory.apart, 0x55, (size_t)NUM_CALLS * MOST_BYTES);
         uint32_t before = process->comm->sequence;
         CHECK(weft_group_begin(process->context) == WEFT_OK);
-        if (submit_all(process, &memory, requests))
+        if (submit_all(process, &memory, repeat == 0, requests))
             return 1;
         CHECK(weft_group_end(process->context, NULL) == WEFT_OK);
         uint32_t made = process->comm->sequence - before; // with the broadcast
@@ -227,6 +233,69 @@ static void test_many(void **state)
     setenv("WEFT_TRANSPORTS", "", 1);
     run_ranks(3, timeout_ns, 60, many, NULL, codes);
     assert_all_zero(codes, 3, "many");
+}
+
+// Of calls like one before them, the wrong ones are refused at once, and the others go.
+static int refuse(struct rank_process *process)
+{
+    static float data[4][16];
+    weft_request requests[3];
+    weft_comm *twin;
+    CHECK(process->create_status == WEFT_OK);
+    CHECK(weft_comm_duplicate(process->comm, &twin, NULL) == WEFT_OK);
+    const weft_op_desc good = {.struct_bytes = sizeof good,
+                               .collective = WEFT_ALL_REDUCE,
+                               .send = data[0],
+                               .recv = data[1],
+                               .count = 16,
+                               .dtype = WEFT_FLOAT32,
+                               .op = WEFT_SUM};
+    weft_op_desc wrong[] = {good, good, good, good}, other = good, empty = good;
+    wrong[0].recv = NULL;
+    wrong[1].recv = &data[0][15];
+    wrong[2].timeout_ns = -1;
+    wrong[3].send = NULL;
+    other.recv = data[2];
+    empty.count = 0;
+    empty.send = empty.recv = NULL;
+    for (int e = 0; e < 16; e++)
+        data[0][e] = (float)(e + process->rank);
+    uint32_t before = twin->sequence;
+    CHECK(weft_group_begin(process->context) == WEFT_OK);
+    CHECK(weft_submit(twin, &good, &requests[0]) == WEFT_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK(weft_submit(twin, &wrong[i], NULL) == WEFT_INVALID_ARGUMENT);
+    CHECK(weft_submit(twin, &empty, &requests[1]) == WEFT_OK);
+    CHECK(weft_submit(twin, &other, &requests[2]) == WEFT_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK(weft_test(&requests[i]) == WEFT_IN_PROGRESS);
+    CHECK(weft_group_end(process->context, NULL) == WEFT_OK);
+    CHECK(twin->sequence - before == 1);
+    int n = process->num_ranks;
+    for (int e = 0; e < 16; e++)
+        CHECK(data[1][e] == (float)(n * e + n * (n - 1) / 2) && data[2][e] == data[1][e]);
+    for (int i = 0; i < 3; i++)
+        CHECK(weft_test(&requests[i]) == WEFT_OK);
+    // Its communicator goes before the group ends.
+    CHECK(weft_group_begin(process->context) == WEFT_OK);
+    CHECK(weft_submit(twin, &good, &requests[0]) == WEFT_OK);
+    CHECK(weft_submit(twin, &other, &requests[1]) == WEFT_OK);
+    weft_comm_destroy(&twin);
+    CHECK(weft_test(&requests[0]) == WEFT_ABORTED && weft_test(&requests[1]) == WEFT_ABORTED);
+    CHECK(weft_group_end(process->context, NULL) == WEFT_OK);
+    return 0;
+}
+
+static void test_refuse(void **state)
+{
+    (void)state;
+    int codes[PROCESSES_MAX];
+    static const char *const transports[] = {"shm", "tcp"};
+    for (int i = 0; i < 2; i++) {
+        setenv("WEFT_TRANSPORTS", transports[i], 1);
+        run_ranks(2, timeout_ns, 60, refuse, NULL, codes);
+        assert_all_zero(codes, 2, transports[i]);
+    }
 }
 
 /* ---- failures ---- */
@@ -332,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mixed),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_refuse),
         cmocka_unit_test(test_troubles),
     };
     return cmocka_run_group_tests_name("comm groups", tests, NULL, NULL);
