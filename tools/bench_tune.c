@@ -44,7 +44,8 @@ struct tune {
     struct row *rows; // (sizes)
     double *ratios;   // (sizes)
     int *hosts;       // (ranks)
-    int num_rows;     // done
+    char links[WEFT_COMM_LINKS_BYTES];
+    int num_rows; // done
     struct weft_error *error;
 };
 
@@ -89,6 +90,8 @@ static weft_status time_loop(struct tune *tune, const weft_op_desc *desc, int it
 static weft_status try_once(struct tune *tune, const weft_op_desc *desc, struct tried *tried)
 {
     double us;
+    tune->c.salt++; // what another one left is wrong now
+    weft_bench_fill(&tune->c, tune->send);
     WEFT_TRY(check(tune, weft_submit(tune->comm, desc, NULL), desc->algorithm));
     size_t wrong = weft_bench_count_wrong(&tune->c, tune->recv);
     if (tune->settings->check_iterations > 0 && wrong > 0)
@@ -141,15 +144,16 @@ static weft_op_desc set_size(struct tune *tune, size_t bytes, char *scalar)
                           .scalar = scalar};
 }
 
-// Finds what can do the next size, and does it once.
+// Finds what can do the next size, and does it once; of no bytes there is nothing to time.
 static weft_status begin_size(struct tune *tune, size_t bytes)
 {
     char scalar[8];
     struct weft_bench_case *c = &tune->c;
-    struct row *row = &tune->rows[tune->num_rows++];
-    c->salt++;
+    struct row *row = &tune->rows[tune->num_rows];
     weft_op_desc desc = set_size(tune, bytes, scalar);
-    weft_bench_fill(c, tune->send);
+    if (c->count == 0)
+        return WEFT_OK;
+    tune->num_rows++;
     row->asked_bytes = bytes;
     row->bytes =
         weft_bench_total_bytes(c->collective, c->count, weft_dtype_bytes(c->dtype), c->num_ranks);
@@ -219,11 +223,12 @@ static void print_row(const struct row *row)
 
 static void print_header(const struct tune *tune)
 {
-    printf("# %s on %d ranks, microseconds, medians of %d rounds in turns; in brackets: predicted\n"
+    printf("# %s on %d ranks over %s, microseconds, medians of %d rounds in turns; in brackets: "
+           "predicted\n"
            "#%11s  %-12s %12s %12s   %-12s %12s %7s  others\n",
            weft_collective_names[tune->c.collective], tune->c.num_ranks,
-           tune->settings->tune_rounds, "bytes", "pick", "predicted", "measured", "best",
-           "measured", "ratio");
+           *tune->links ? tune->links : "nothing", tune->settings->tune_rounds, "bytes", "pick",
+           "predicted", "measured", "best", "measured", "ratio");
 }
 
 static void print_summary(const struct tune *tune)
@@ -242,11 +247,11 @@ static void print_summary(const struct tune *tune)
 static void print_json(const struct tune *tune)
 {
     printf(
-        "{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"%s\", \"order\": \"%s\",\n"
-        " \"num_ranks\": %d, \"hosts\": [",
+        "{\"format\": \"weft-tuned\", \"version\": 2, \"collective\": \"%s\", \"order\": \"%s\",\n"
+        " \"num_ranks\": %d, \"links\": \"%s\", \"hosts\": [",
         weft_collective_names[tune->c.collective],
         tune->settings->order == WEFT_ORDER_REPRODUCIBLE ? "reproducible" : "free",
-        tune->c.num_ranks);
+        tune->c.num_ranks, tune->links);
     for (int r = 0; r < tune->c.num_ranks; r++)
         printf("%s%d", r ? ", " : "", tune->hosts[r]);
     printf("], \"rounds\": %d, \"sizes\": [\n", tune->settings->tune_rounds);
@@ -303,7 +308,7 @@ static weft_status allocate(struct tune *tune)
     tune->hosts = calloc((size_t)tune->c.num_ranks, sizeof *tune->hosts);
     weft_status status = tune->rows && tune->ratios && tune->hosts ? WEFT_OK : WEFT_OUT_OF_MEMORY;
     if (status == WEFT_OK)
-        weft_comm_hosts(tune->comm, tune->hosts);
+        weft_comm_links(tune->comm, weft_comm_hosts(tune->comm, tune->hosts), tune->links);
     if (status == WEFT_OK)
         status = weft_bench_buffer_make(s, tune->context, s->max_bytes, &tune->send);
     if (status == WEFT_OK)
@@ -332,6 +337,11 @@ weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_con
         .error = error,
     };
     WEFT_TRY(weft_bench_check(settings, tune.c.num_ranks, error));
+    if (weft_bench_count_for_bytes(tune.c.collective, settings->max_bytes,
+                                   weft_dtype_bytes(tune.c.dtype), tune.c.num_ranks) == 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "%zu bytes are less than %d ranks need for an element each",
+                         settings->max_bytes, tune.c.num_ranks);
     weft_status status = allocate(&tune);
     if (status == WEFT_OK)
         status = run_sizes(&tune);

@@ -19,8 +19,13 @@ struct weft_comm_candidate {
 };
 int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
                          struct weft_comm_candidate *candidates, int limit);
-/* hosts[num_ranks]: the host of each rank, numbered from 0 in order of their first ranks. */
-void weft_comm_hosts(const weft_comm *comm, int *hosts);
+/* hosts[num_ranks]: the host of each rank, numbered from 0 in order of their first ranks. Returns
+ * how many. */
+int weft_comm_hosts(const weft_comm *comm, int *hosts);
+/* The transports that join ranks on `num_hosts` hosts, of those that all have, within hosts and
+ * between them: "shm", "tcp", "shm+tcp", ...; "" of a single rank. */
+enum { WEFT_COMM_LINKS_BYTES = 48 };
+void weft_comm_links(const weft_comm *comm, int num_hosts, char links[WEFT_COMM_LINKS_BYTES]);
 /* The transport of its first connection; "none" while there is none. */
 const char *weft_comm_transport(const weft_comm *comm);
 

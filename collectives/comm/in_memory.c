@@ -88,7 +88,8 @@ enum weft_path weft_memory_path(struct weft_comm *comm, const struct weft_call *
     bool is_measured = choice & IS_MEASURED;
     if (fits && (best == SLOTS || !is_measured))
         return WEFT_PATH_FLAT;
-    return is_shared && best != OTHER ? WEFT_PATH_SHARED : WEFT_PATH_PLAN;
+    bool is_plan = best == OTHER || (best == SLOTS && is_measured); // in messages
+    return is_shared && !is_plan ? WEFT_PATH_SHARED : WEFT_PATH_PLAN;
 }
 
 weft_status weft_memory_poll(struct weft_comm *comm, enum weft_path path,

@@ -3,7 +3,9 @@
  * The way of measured times from WEFT_TUNE into a communicator: rank 0 reads the file, all ranks
  * get its text and choose by it. See collectives/planner/tuned.h.
  */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -23,7 +25,7 @@ weft_status weft_tune_load(struct weft_context *context, char **text, size_t *by
         return WEFT_OK;
     weft_status status = weft_file_read(path, WEFT_TUNE_LIMIT_BYTES, &read, bytes, &why);
     if (status == WEFT_OK)
-        status = weft_tuned_read(read, *bytes, path, NULL, 0, &none, &why);
+        status = weft_tuned_read(read, *bytes, path, NULL, &none, &why);
     if (status != WEFT_OK) {
         free(read);
         return weft_fail(error, status, "WEFT_TUNE: %.400s", why.text);
@@ -32,7 +34,7 @@ weft_status weft_tune_load(struct weft_context *context, char **text, size_t *by
     return WEFT_OK;
 }
 
-void weft_comm_hosts(const weft_comm *comm, int *hosts)
+int weft_comm_hosts(const weft_comm *comm, int *hosts)
 {
     int num_hosts = 0;
     for (int r = 0; r < comm->num_ranks; r++) {
@@ -43,24 +45,47 @@ void weft_comm_hosts(const weft_comm *comm, int *hosts)
             first++;
         hosts[r] = first < r ? hosts[first] : num_hosts++;
     }
+    return num_hosts;
+}
+
+static const char *first_transport(uint64_t mask, bool leaves_host)
+{
+    for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++)
+        if (mask >> i & 1 &&
+            !(leaves_host && weft_transports[i]->capabilities & WEFT_TRANSPORT_SHARES))
+            return weft_transports[i]->name;
+    return "";
+}
+
+void weft_comm_links(const weft_comm *comm, int num_hosts, char links[WEFT_COMM_LINKS_BYTES])
+{
+    uint64_t mask = UINT64_MAX;
+    for (int r = 0; r < comm->num_ranks; r++)
+        mask &= comm->world->processes[comm->world_ranks[r]].device_mask;
+    const char *within = num_hosts < comm->num_ranks ? first_transport(mask, false) : "";
+    const char *between = num_hosts > 1 ? first_transport(mask, true) : "";
+    bool are_two = *within && *between && strcmp(within, between) != 0;
+    snprintf(links, WEFT_COMM_LINKS_BYTES, "%s%s%s", *within ? within : between, are_two ? "+" : "",
+             are_two ? between : "");
 }
 
 weft_status weft_tune_take(struct weft_comm *comm, const char *text, size_t bytes,
                            struct weft_error *error)
 {
     struct weft_tuned *tuned = NULL;
+    char links[WEFT_COMM_LINKS_BYTES];
     int *hosts = malloc((size_t)comm->num_ranks * sizeof *hosts);
     if (!hosts)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for measured times");
-    weft_comm_hosts(comm, hosts);
-    weft_status status =
-        weft_tuned_read(text, bytes, "WEFT_TUNE of rank 0", hosts, comm->num_ranks, &tuned, error);
+    weft_comm_links(comm, weft_comm_hosts(comm, hosts), links);
+    const struct weft_tuned_ranks ranks = {comm->num_ranks, hosts, links};
+    weft_status status = weft_tuned_read(text, bytes, "WEFT_TUNE of rank 0", &ranks, &tuned, error);
     free(hosts);
     WEFT_TRY(status);
     if (!tuned && comm->rank == 0)
         WEFT_LOG(WEFT_LOG_WARN,
-                 "WEFT_TUNE: no table is of these %d ranks on these hosts; prices decide",
-                 comm->num_ranks);
+                 "WEFT_TUNE: no table is of these %d ranks on these hosts%s%s; prices decide",
+                 comm->num_ranks, *links ? " over " : "", links);
     weft_tuned_free(&comm->layout->tuned);
     comm->layout->tuned = tuned;
     return WEFT_OK;

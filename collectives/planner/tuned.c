@@ -143,19 +143,22 @@ static weft_status read_row(struct reader *r, const json_t *entry)
 }
 
 // Whether the table is of these ranks.
-static weft_status read_hosts(const struct reader *r, const json_t *root, const int *hosts,
-                              int num_ranks, bool *is_ours)
+static weft_status read_ranks(const struct reader *r, const json_t *root,
+                              const struct weft_tuned_ranks *ranks, bool *is_ours)
 {
     const json_t *all, *host;
+    const char *links;
     size_t i;
+    WEFT_TRY(weft_json_string(root, "links", r->where, &links, r->error));
     WEFT_TRY(weft_json_array(root, "hosts", r->where, &all, r->error));
-    *is_ours = hosts && json_array_size(all) == (size_t)num_ranks;
+    *is_ours =
+        ranks && json_array_size(all) == (size_t)ranks->num_ranks && !strcmp(links, ranks->links);
     json_array_foreach(all, i, host)
     {
         if (!json_is_integer(host))
             return weft_fail(r->error, WEFT_INVALID_FORMAT, "%s: \"hosts\" has no whole numbers",
                              r->where);
-        *is_ours = *is_ours && json_integer_value(host) == hosts[i];
+        *is_ours = *is_ours && json_integer_value(host) == ranks->hosts[i];
     }
     return WEFT_OK;
 }
@@ -168,7 +171,7 @@ static weft_status read_head(struct reader *r, const json_t *root)
     if (strcmp(format, "weft-tuned") != 0)
         return weft_fail(r->error, WEFT_INVALID_FORMAT, "%s: not what weft bench --tune printed",
                          r->where);
-    WEFT_TRY(weft_json_integer(root, "version", 1, 1, r->where, &version, r->error));
+    WEFT_TRY(weft_json_integer(root, "version", 2, 2, r->where, &version, r->error));
     WEFT_TRY(weft_json_string(root, "collective", r->where, &collective, r->error));
     WEFT_TRY(weft_json_string(root, "order", r->where, &order, r->error));
     struct weft_error why;
@@ -205,14 +208,14 @@ static void spread(const struct reader *r, struct table *table)
     }
 }
 
-static weft_status read_table(struct reader *r, const json_t *root, const int *hosts, int num_ranks,
-                              struct weft_tuned *tuned)
+static weft_status read_table(struct reader *r, const json_t *root,
+                              const struct weft_tuned_ranks *ranks, struct weft_tuned *tuned)
 {
     const json_t *sizes, *size;
     bool is_ours;
     size_t i;
     WEFT_TRY(read_head(r, root));
-    WEFT_TRY(read_hosts(r, root, hosts, num_ranks, &is_ours));
+    WEFT_TRY(read_ranks(r, root, ranks, &is_ours));
     WEFT_TRY(weft_json_array(root, "sizes", r->where, &sizes, r->error));
     size_t count = json_array_size(sizes);
     if (count > ROWS_LIMIT)
@@ -243,8 +246,9 @@ static bool is_empty(const struct weft_tuned *tuned)
     return true;
 }
 
-weft_status weft_tuned_read(const char *text, size_t bytes, const char *name, const int *hosts,
-                            int num_ranks, struct weft_tuned **tuned, struct weft_error *error)
+weft_status weft_tuned_read(const char *text, size_t bytes, const char *name,
+                            const struct weft_tuned_ranks *ranks, struct weft_tuned **tuned,
+                            struct weft_error *error)
 {
     struct weft_tuned *made = calloc(1, sizeof *made);
     weft_status status = WEFT_OK;
@@ -258,7 +262,7 @@ weft_status weft_tuned_read(const char *text, size_t bytes, const char *name, co
         status = weft_json_parse_next(text, bytes, name, &at, &root, error);
         if (status != WEFT_OK || !root)
             break;
-        status = read_table(&r, root, hosts, num_ranks, made);
+        status = read_table(&r, root, ranks, made);
         num_tables++;
         free(r.rows);
         json_decref(root);

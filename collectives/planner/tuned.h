@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * Tables of measured times, which count instead of prices: what `weft bench --tune --json` printed
- * of the same ranks on the same hosts. A file has any number of tables, one after another; those of
- * other ranks are passed over, and a later one replaces an earlier one of the same collective and
- * order.
+ * of the same ranks on the same hosts, over the same transports. A file has any number of tables,
+ * one after another; those of other ranks or links are passed over, and a later one replaces an
+ * earlier one of the same collective and order.
  */
 #ifndef WEFT_COLLECTIVES_PLANNER_TUNED_H
 #define WEFT_COLLECTIVES_PLANNER_TUNED_H
@@ -12,11 +12,19 @@
 
 struct weft_tuned;
 
-/* Hostile input; `name` is what error sentences call it. hosts[num_ranks]: the host of each rank,
- * numbered from 0 in order of their first ranks. *tuned is NULL where no table is of these ranks.
- * `hosts` NULL: all tables are checked, none is kept. Errors: INVALID_FORMAT, OUT_OF_MEMORY. */
-weft_status weft_tuned_read(const char *text, size_t bytes, const char *name, const int *hosts,
-                            int num_ranks, struct weft_tuned **tuned, struct weft_error *error);
+/* Whose tables count. */
+struct weft_tuned_ranks {
+    int num_ranks;
+    const int *hosts;  // (num_ranks) of each rank, numbered from 0 in order of their first ranks
+    const char *links; // what joins them, in the words of who measured
+};
+
+/* Hostile input; `name` is what error sentences call it. *tuned is NULL where no table is of these
+ * ranks. `ranks` NULL: all tables are checked, none is kept. Errors: INVALID_FORMAT,
+ * OUT_OF_MEMORY. */
+weft_status weft_tuned_read(const char *text, size_t bytes, const char *name,
+                            const struct weft_tuned_ranks *ranks, struct weft_tuned **tuned,
+                            struct weft_error *error);
 /* NULL of NULL. Errors: OUT_OF_MEMORY. */
 weft_status weft_tuned_copy(const struct weft_tuned *tuned, struct weft_tuned **copy,
                             struct weft_error *error);

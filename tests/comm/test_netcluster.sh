@@ -75,8 +75,8 @@ expect 'a graph of other hosts is no harm' 1 "$sums"
 expect 'but said once' 1 "$(grep -c "host of rank 2, 'host2', is not among its hosts" "$folder/errors")"
 
 # Measured times are of ranks on their hosts.
-echo '{"format": "weft-tuned", "version": 1, "collective": "all_reduce", "order": "free",
-    "hosts": [0, 0, 1, 1, 2, 2, 3, 3], "sizes": [{"bytes": 1048576, "algorithms": [
+echo '{"format": "weft-tuned", "version": 2, "collective": "all_reduce", "order": "free",
+    "links": "shm+tcp", "hosts": [0, 0, 1, 1, 2, 2, 3, 3], "sizes": [{"bytes": 1048576, "algorithms": [
     {"name": "double_tree", "measured_us": 1}]}]}' >"$folder/tuned"
 WEFT_TUNE=$folder/tuned
 export WEFT_TUNE

@@ -13,10 +13,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int hosts[] = {0, 1};
+    static const struct weft_tuned_ranks ranks = {2, hosts, "tcp"};
     struct weft_tuned *tuned = NULL;
     struct weft_error error = {0};
-    weft_status status =
-        weft_tuned_read((const char *)data, size, "input", hosts, 2, &tuned, &error);
+    weft_status status = weft_tuned_read((const char *)data, size, "input", &ranks, &tuned, &error);
     if (status != WEFT_OK && (error.status != status || !error.text[0] || tuned))
         abort();
     for (int c = 0; c < WEFT_NUM_COLLECTIVES; c++)

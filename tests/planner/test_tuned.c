@@ -16,9 +16,11 @@
 #include "tests/planner/layouts.h"
 
 static const int hosts[] = {0, 0, 1, 1};
+static const struct weft_tuned_ranks four = {4, hosts, "shm+tcp"};
 static const char table[] =
-    "{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"all_reduce\","
-    " \"order\": \"free\", \"num_ranks\": 4, \"hosts\": [0, 0, 1, 1], \"rounds\": 7, \"sizes\": ["
+    "{\"format\": \"weft-tuned\", \"version\": 2, \"collective\": \"all_reduce\","
+    " \"order\": \"free\", \"num_ranks\": 4, \"links\": \"shm+tcp\", \"hosts\": [0, 0, 1, 1],"
+    " \"rounds\": 7, \"sizes\": ["
     "{\"bytes\": 0, \"algorithms\": [{\"name\": \"ring\", \"measured_us\": 1}]},"
     "{\"bytes\": 1000, \"algorithms\": [{\"name\": \"ring\", \"measured_us\": 77}]},"
     "{\"bytes\": 1000, \"algorithms\": [{\"name\": \"ring\", \"measured_us\": 10.5},"
@@ -40,7 +42,7 @@ static struct weft_tuned *read(const char *text)
 {
     struct weft_tuned *tuned = NULL;
     struct weft_error error = {0};
-    if (weft_tuned_read(text, strlen(text), "text", hosts, 4, &tuned, &error) != WEFT_OK)
+    if (weft_tuned_read(text, strlen(text), "text", &four, &tuned, &error) != WEFT_OK)
         fail_msg("%s", error.text);
     return tuned;
 }
@@ -86,13 +88,16 @@ static void a_file_has_several_tables(void **state)
     struct weft_key key = key_of(7);
     key.collective = WEFT_BROADCAST;
     snprintf(text, sizeof text,
-             " \n%s{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"all_reduce\","
-             "\"order\": \"free\", \"num_ranks\": 2, \"hosts\": [0, 1], \"sizes\": []}"
-             "{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"broadcast\","
-             "\"order\": \"free\", \"num_ranks\": 4, \"hosts\": [0, 0, 1, 1], \"sizes\": ["
+             " \n%s{\"format\": \"weft-tuned\", \"version\": 2, \"collective\": \"all_reduce\","
+             "\"order\": \"free\", \"num_ranks\": 2, \"links\": \"tcp\", \"hosts\": [0, 1], "
+             "\"sizes\": []}"
+             "{\"format\": \"weft-tuned\", \"version\": 2, \"collective\": \"broadcast\","
+             "\"order\": \"free\", \"num_ranks\": 4, \"links\": \"shm+tcp\","
+             "\"hosts\": [0, 0, 1, 1], \"sizes\": ["
              "{\"bytes\": 128, \"algorithms\": [{\"name\": \"tree\", \"measured_us\": 3}]}]}"
-             "\n{\"format\": \"weft-tuned\", \"version\": 1, \"collective\": \"all_reduce\","
-             "\"order\": \"free\", \"num_ranks\": 4, \"hosts\": [0, 0, 1, 1], \"sizes\": ["
+             "\n{\"format\": \"weft-tuned\", \"version\": 2, \"collective\": \"all_reduce\","
+             "\"order\": \"free\", \"num_ranks\": 4, \"links\": \"shm+tcp\","
+             "\"hosts\": [0, 0, 1, 1], \"sizes\": ["
              "{\"bytes\": 64, \"algorithms\": [{\"name\": \"tree\", \"measured_us\": 5}]}]}\n\n",
              table);
     struct weft_tuned *tuned = read(text);
@@ -105,12 +110,14 @@ static void a_file_has_several_tables(void **state)
 static void other_ranks_have_no_table(void **state)
 {
     (void)state;
-    const int others[3][4] = {{0, 1, 0, 1}, {0, 0, 0, 0}, {0, 0, 1, 1}};
+    const int turned[] = {0, 1, 0, 1}, one_host[] = {0, 0, 0, 0};
+    const struct weft_tuned_ranks others[] = {
+        {4, turned, "shm+tcp"}, {4, one_host, "shm+tcp"}, {3, hosts, "shm+tcp"}, {4, hosts, "tcp"}};
     struct weft_error error = {0};
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i <= sizeof others / sizeof *others; i++) {
         struct weft_tuned *tuned = (void *)&error;
-        assert_int_equal(weft_tuned_read(table, strlen(table), "text", i < 3 ? others[i] : NULL,
-                                         i == 2 ? 3 : 4, &tuned, &error),
+        assert_int_equal(weft_tuned_read(table, strlen(table), "text", i < 4 ? &others[i] : NULL,
+                                         &tuned, &error),
                          WEFT_OK);
         assert_null(tuned);
     }
@@ -121,11 +128,12 @@ static void what_is_no_table_is_refused(void **state)
     (void)state;
     static const char *const changes[][3] = {
         {"weft-tuned", "weft-tuner", "not what weft bench --tune printed"},
-        {"\"version\": 1", "\"version\": 2", "\"version\" is 2"},
+        {"\"version\": 2", "\"version\": 1", "\"version\" is 1"},
         {"\"all_reduce\"", "\"all_produce\"", "all_produce"},
         {"\"free\"", "\"none\"", "there is no order 'none'"},
         {"[0, 0, 1, 1]", "[0, 0, 1, \"a\"]", "\"hosts\" has no whole numbers"},
         {"\"hosts\"", "\"host\"", "\"hosts\" is missing"},
+        {"\"links\"", "\"link\"", "\"links\" is missing"},
         {"\"ring\"", "\"rang\"", "there is no algorithm 'rang'"},
         {": 77", ": -1", "\"measured_us\" of ring is no time"},
         {": 77", ": 1e300", "\"measured_us\" of ring is no time"},
@@ -145,7 +153,7 @@ static void what_is_no_table_is_refused(void **state)
         assert_non_null(at);
         snprintf(text, sizeof text, "%.*s%s%s", (int)(at - table), table, changes[i][1],
                  at + strlen(changes[i][0]));
-        if (weft_tuned_read(text, strlen(text), "text", i % 2 ? hosts : NULL, 4, &tuned, &error) !=
+        if (weft_tuned_read(text, strlen(text), "text", i % 2 ? &four : NULL, &tuned, &error) !=
             WEFT_INVALID_FORMAT)
             fail_msg("%s for %s is taken", changes[i][1], changes[i][0]);
         if (!strstr(error.text, changes[i][2]))
@@ -155,7 +163,7 @@ static void what_is_no_table_is_refused(void **state)
     for (size_t length = 0; length < 2; length++) {
         struct weft_error error = {0};
         struct weft_tuned *tuned = NULL;
-        assert_int_equal(weft_tuned_read("\n", length, "text", hosts, 4, &tuned, &error),
+        assert_int_equal(weft_tuned_read("\n", length, "text", &four, &tuned, &error),
                          WEFT_INVALID_FORMAT);
         assert_string_equal(error.text, "text: has no table");
     }

@@ -107,29 +107,33 @@ bench send_recv --ranks 2 --tune >/dev/null 2>&1
 expect 'nothing to compare' 2 $?
 bench all_reduce --ranks 2 --tune -d all >/dev/null 2>&1
 expect 'one type at a time' 2 $?
+refused 'nothing to time' all_gather --ranks 2 --tune -b 8 -e 8
 expect 'many sizes' 300 "$(bench all_reduce --ranks 1 --tune -b 4 -e 1200 -i 4 -f 1 | grep -vc '^#')"
 
 # A table that was printed is read back: what it measured is what is expected then.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-bench all_reduce --ranks 2 --tune --json -b 8 -e 64K -f 8192 >"$folder/table"
-WEFT_TUNE=$folder/table bench all_reduce --ranks 2 --tune --json -b 8 -e 64K -f 8192 >"$folder/again"
-expect 'measured before is predicted now' '8 True 65536 True' "$(python3 -c '
+for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all gather scatter; do
+    bench $collective --ranks 2 --tune --json -b 8 -e 64K -f 64 >"$folder/table"
+    WEFT_TUNE=$folder/table bench $collective --ranks 2 --tune --json -b 8 -e 64K -f 64 >"$folder/again"
+    expect "$collective: measured before is predicted now" 'True True' "$(python3 -c '
 import json, sys
 tables = [json.load(open(name))["sizes"] for name in sys.argv[1:]]
 for old, new in zip(*tables):
     measured = {a["name"]: a["measured_us"] for a in old["algorithms"]}
     predicted = {a["name"]: a["predicted_us"] for a in new["algorithms"]}
-    print(new["bytes"], new["pick"] == old["best"] and all(
-        abs(measured[name] - us) < 0.002 for name, us in predicted.items()))' \
-    "$folder/table" "$folder/again" | xargs)"
+    if old["bytes"] in (512, 32768):
+        print(new["pick"] == old["best"] and all(
+            abs(measured[name] - us) < 0.002 for name, us in predicted.items()))' \
+        "$folder/table" "$folder/again" | xargs)"
+done
 tuned() { # FILE RANKS SIZE
     WEFT_TUNE=$1 bench all_reduce --ranks "$2" -b "$3" -e "$3" -n 2 --json 2>"$folder/errors" |
         sed -n 's/.*"plan": "\([a-z_]*\)".*/\1/p'
 }
-made() { # ALGORITHM
-    echo '{"format": "weft-tuned", "version": 1, "collective": "all_reduce", "order": "free",
-        "hosts": [0, 0], "sizes": [{"bytes": 64, "algorithms": [
+made() { # ALGORITHM [LINKS [BYTES]]
+    echo '{"format": "weft-tuned", "version": 2, "collective": "all_reduce", "order": "free",
+        "links": "'"${2:-shm}"'", "hosts": [0, 0], "sizes": [{"bytes": '"${3:-64}"', "algorithms": [
         {"name": "'"$1"'", "measured_us": 1}, {"name": "double_tree", "measured_us": 2}]}]}'
 }
 for algorithm in ring direct flat; do
@@ -145,6 +149,15 @@ expect 'the file is of rank 0 alone' ring "$(timeout 60 "$weft" launch -n 2 bash
     sed -n 's/.*"plan": "\([a-z_]*\)".*/\1/p')"
 expect 'no table of these ranks' flat "$(tuned "$folder/made" 3 64)"
 expect 'but that is said once' 1 "$(grep -c 'no table is of these 3 ranks' "$folder/errors")"
+made flat shm 1048576 >"$folder/made"
+expect 'in messages what slots do not hold' flat "$(tuned "$folder/made" 2 1M)"
+for links in shm tcp; do
+    made ring $links >"$folder/made"
+    expect "a table of $links counts over it" ring "$(WEFT_TRANSPORTS=$links tuned "$folder/made" 2 64)"
+    expect 'without a warning' '' "$(cat "$folder/errors")"
+done
+expect 'and nowhere else' flat "$(WEFT_TRANSPORTS=shm tuned "$folder/made" 2 64)"
+expect 'which is said once' 1 "$(grep -c 'of these 2 ranks on these hosts over shm; prices' "$folder/errors")"
 made rang >"$folder/made"
 expect 'a broken table' '' "$(tuned "$folder/made" 2 64)"
 expect 'is refused by name' 1 "$(grep -c "WEFT_TUNE: .*/made: there is no algorithm 'rang'" "$folder/errors")"
