@@ -36,7 +36,7 @@ collectives() { # RANKS
     export WEFT_SPIN=sleep # the processors also do the network's work
     for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all gather \
         scatter; do
-        output=$(launch "$1" 1 "$weft" bench $collective --tune=1 -b 8 -e 128K -f 16384 -c 1) ||
+        output=$(launch "$1" 1 "$weft" bench $collective --tune=1 -b 64 -e 128K -f 2048 -c 1) ||
             fail "$collective of $1 ranks: $output"
         [ "$(grep -cE '^ +[0-9]+ ' <<<"$output")" -eq 2 ] || fail "$collective: $output"
         printf '%s, %d ranks: %s\n' $collective "$1" \
