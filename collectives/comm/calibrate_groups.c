@@ -9,14 +9,20 @@
 #include "collectives/comm/calibrate.h"
 #include "topology/grouping.h"
 
-enum { MAX_SAID = 16 }; // remarks on interfaces; the rest is counted
+enum {
+    MAX_SAID = 16, // remarks on interfaces; the rest is counted
+    NUM_FIGURES = 5
+};
 
 struct grouping {
     struct weft_topology *topology;
     int *place; // by node: index of a host, -1: no host to be grouped
     int *ends;  // by index: its NIC, else its node
     int num_hosts;
+    int64_t *figures; // of all that follow
+    // By pair of hosts, -1: not measured.
     int64_t *latency_ps, *bandwidth, *reached; // the latter: bytes that `bandwidth` was seen with
+    int64_t *messages, *together; // bytes/s: of the library; of the ways that share no interface
 };
 
 /* The host that a name of an entry belongs to; an interface need not have a node. */
@@ -57,8 +63,29 @@ static void find_switches(const struct weft_topology *t, bool *has_switch)
     }
 }
 
-static void take_entry(struct grouping *g, const struct weft_measurement *entry)
+static bool is_way(const struct weft_measurement *entry)
 {
+    return strcmp(entry->what, "tcp-interface") == 0;
+}
+
+/* A way that is believed, unless one before it has one of its interfaces. Those of two hosts lie
+ * together, behind the messages of the library. */
+static bool is_way_apart(const struct weft_measurements *m, int i)
+{
+    const struct weft_measurement *way = &m->entries[i];
+    if (!is_way(way) || !weft_measurement_is_believed(way))
+        return false;
+    for (const struct weft_measurement *other = way - 1; other >= m->entries && is_way(other);
+         other--)
+        if (weft_measurement_is_believed(other) &&
+            (!strcmp(other->from, way->from) || !strcmp(other->to, way->to)))
+            return false;
+    return true;
+}
+
+static void take_entry(struct grouping *g, const struct weft_measurements *m, int index)
+{
+    const struct weft_measurement *entry = &m->entries[index];
     int from, to;
     if (!is_between_hosts(g, entry, &from, &to) || g->place[from] < 0 || g->place[to] < 0)
         return;
@@ -86,6 +113,21 @@ static void take_entry(struct grouping *g, const struct weft_measurement *entry)
             g->reached[at] = reached;
             g->bandwidth[at] = bandwidth;
         }
+        if (!is_way(entry) && bandwidth > g->messages[at])
+            g->messages[at] = bandwidth;
+        if (is_way_apart(m, index))
+            g->together[at] += bandwidth + (g->together[at] < 0);
+    }
+}
+
+/* The library sends over several interfaces at once, no single one of which shows what it carries.
+ * Its messages count, believed or not, as far as the interfaces together bear them out. */
+static void add_up_ways(struct grouping *g)
+{
+    for (int i = 0; i < g->num_hosts * g->num_hosts; i++) {
+        int64_t both = g->messages[i] < g->together[i] ? g->messages[i] : g->together[i];
+        if (both > g->bandwidth[i])
+            g->bandwidth[i] = both;
     }
 }
 
@@ -142,7 +184,7 @@ static int list_reaches(const struct weft_topology *t, const struct weft_measure
         const struct weft_measurement *entry = &m->entries[i];
         int ends[2] = {weft_topology_find_node(t, entry->from),
                        weft_topology_find_node(t, entry->to)};
-        if (strcmp(entry->what, "tcp-interface") != 0 || ends[0] < 0 || ends[1] < 0)
+        if (!is_way(entry) || ends[0] < 0 || ends[1] < 0)
             continue;
         for (int k = 0; k < 2; k++)
             reaches[count++] =
@@ -228,15 +270,18 @@ static weft_status group(struct grouping *g, const struct weft_measurements *m, 
                                         "%d hosts are too many to group by measurement",
                                         g->num_hosts);
     size_t size = (size_t)g->num_hosts * (size_t)g->num_hosts;
-    g->latency_ps = malloc(size * sizeof *g->latency_ps);
-    g->bandwidth = malloc(size * sizeof *g->bandwidth);
-    g->reached = malloc(size * sizeof *g->reached);
-    if (!g->latency_ps || !g->bandwidth || !g->reached)
+    int64_t **const figures[NUM_FIGURES] = {&g->latency_ps, &g->bandwidth, &g->reached,
+                                            &g->messages, &g->together};
+    g->figures = malloc(size * NUM_FIGURES * sizeof *g->figures);
+    if (!g->figures)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "grouping: no memory");
-    for (size_t i = 0; i < size; i++)
-        g->latency_ps[i] = g->bandwidth[i] = g->reached[i] = -1;
+    for (size_t i = 0; i < NUM_FIGURES; i++)
+        *figures[i] = g->figures + i * size;
+    for (size_t i = 0; i < size * NUM_FIGURES; i++)
+        g->figures[i] = -1;
     for (int i = 0; m && i < m->num_entries; i++)
-        take_entry(g, &m->entries[i]);
+        take_entry(g, m, i);
+    add_up_ways(g);
     WEFT_TRY(doubt(g, error));
     const struct weft_pairs pairs = {g->num_hosts, g->latency_ps, g->bandwidth};
     WEFT_TRY(weft_topology_add_groups(t, &pairs, g->ends, error));
@@ -261,9 +306,7 @@ weft_status weft_calibrate_group(struct weft_topology *topology,
         status = group(&g, measurements, has_switch, error);
     free(g.place);
     free(g.ends);
-    free(g.latency_ps);
-    free(g.bandwidth);
-    free(g.reached);
+    free(g.figures);
     free(has_switch);
     return status;
 }

@@ -281,10 +281,10 @@ static void test_short_messages_alone(void **state)
 
 /* ---- hosts ---- */
 
-static void add_curve_to(struct weft_measurements *m, const char *to, const char *what,
-                         int64_t bytes, int64_t rate, const char *note)
+static void add_way(struct weft_measurements *m, const char *from, const char *to, const char *what,
+                    int64_t bytes, int64_t rate, const char *note)
 {
-    struct weft_measurement *entry = weft_measurements_add(m, what, "host0", to);
+    struct weft_measurement *entry = weft_measurements_add(m, what, from, to);
     assert_non_null(entry);
     entry->latency_ps = entry->least_ps = 10000000;
     entry->num_points = 1;
@@ -295,7 +295,7 @@ static void add_curve_to(struct weft_measurements *m, const char *to, const char
 static void add_curve(struct weft_measurements *m, const char *what, int64_t bytes, int64_t rate,
                       const char *note)
 {
-    add_curve_to(m, "host1", what, bytes, rate, note);
+    add_way(m, "host0", "host1", what, bytes, rate, note);
 }
 
 static struct weft_topology *hosts(const char *description, int num_hosts)
@@ -346,8 +346,8 @@ static void test_doubtful_curves(void **state)
     struct weft_measurements m;
     int num_doubts = 0;
     weft_measurements_init(&m, 0);
-    add_curve_to(&m, "host1", "tcp", 1 << 20, 120000000, "");
-    add_curve_to(&m, "host2", "tcp", 1 << 16, 600000000, "not believed: too slow");
+    add_way(&m, "host0", "host1", "tcp", 1 << 20, 120000000, "");
+    add_way(&m, "host0", "host2", "tcp", 1 << 16, 600000000, "not believed: too slow");
     assert_int_equal(weft_calibrate_group(t, &m, NULL), WEFT_OK);
     for (int i = 0; i < t->num_remarks; i++)
         if (strstr(t->remarks[i].text, "no measurement of its bandwidth is believed")) {
@@ -362,6 +362,31 @@ static void test_doubtful_curves(void **state)
     weft_topology_destroy(&t);
 }
 
+// Messages that go over several interfaces at once carry what those do together, if they do.
+static void test_several_interfaces(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t messages, expected;
+    } cases[] = {{238000000, 238000000}, {600000000, 240000000}, {118000000, 120000000}};
+    for (int c = 0; c < 3; c++) {
+        struct weft_topology *t = hosts("host:2 core:1", 2);
+        struct weft_measurements m;
+        weft_measurements_init(&m, 0);
+        add_curve(&m, "tcp", 4 << 20, cases[c].messages, "not believed: a busy machine");
+        add_way(&m, "host0/a", "host1/a", "tcp-interface", 1 << 20, 120000000, "");
+        add_way(&m, "host0/b", "host1/b", "tcp-interface", 1 << 20, 120000000, "");
+        add_way(&m, "host0/a", "host1/b", "tcp-interface", 1 << 20, 120000000, "");
+        assert_int_equal(weft_calibrate_group(t, &m, NULL), WEFT_OK);
+        for (int i = 0; i < t->num_links; i++)
+            if (t->links[i].kind == WEFT_LINK_NETWORK)
+                assert_true(llabs(t->links[i].bandwidth.measured.value - cases[c].expected) <
+                            100000);
+        weft_measurements_free(&m);
+        weft_topology_destroy(&t);
+    }
+}
+
 int main(void)
 {
     setenv("WEFT_CACHE", "none", 1);
@@ -374,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_short_messages_alone),
         cmocka_unit_test(test_longest_curve),
         cmocka_unit_test(test_doubtful_curves),
+        cmocka_unit_test(test_several_interfaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
