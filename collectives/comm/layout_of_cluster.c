@@ -25,6 +25,7 @@ struct mapping {
     int *first;              // (hosts) rank
     int *node;               // (hosts) of the graph
     int *place;              // (ranks) node that holds it
+    int *host_of_node;       // (nodes) number of a host of ranks; -1
 };
 
 /* ---- hosts ---- */
@@ -74,47 +75,73 @@ static weft_status find_hosts(struct mapping *m, struct weft_error *error)
             return weft_fail(error, WEFT_NOT_FOUND,
                              "the host of rank %d, '%.64s', is not among its hosts, or is several",
                              m->first[h], rank->host_name);
-        for (int other = 0; other < h; other++)
-            if (m->node[other] == m->node[h])
-                return weft_fail(error, WEFT_NOT_FOUND,
-                                 "ranks %d and %d are on two hosts, which both seem to be %.64s",
-                                 m->first[other], m->first[h], m->t->nodes[m->node[h]].name);
+        int *holder = &m->host_of_node[m->node[h]];
+        if (*holder >= 0)
+            return weft_fail(error, WEFT_NOT_FOUND,
+                             "ranks %d and %d are on two hosts, which both seem to be %.64s",
+                             m->first[*holder], m->first[h], m->t->nodes[m->node[h]].name);
+        *holder = h;
     }
     return WEFT_OK;
 }
 
 /* ---- places ---- */
 
-/* Cores of the host, else NUMA domains: processes work in memory, whatever else there is. Ranks of
- * a host that has more of them than places begin again at the first. */
-static weft_status find_places(struct mapping *m, struct weft_error *error)
+struct seats {
+    int first, last; // places of the host
+    int num_places, num_ranks;
+};
+
+/* Cores of each host, else NUMA domains: processes work in memory, whatever else there is. next[i]
+ * is the place behind place i; behind the last comes the first. */
+static void list_places(const struct mapping *m, struct seats *seats, int *next)
 {
     const struct weft_topology *t = m->t;
     static const int kinds[] = {WEFT_NODE_CORE, WEFT_NODE_NUMA};
-    int *places = malloc(((size_t)t->num_nodes + 1) * sizeof *places);
-    if (!places)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
-    for (int h = 0; h < m->num_hosts; h++) {
-        int num_places = 0, num_ranks = 0;
-        for (int k = 0; k < 2 && num_places == 0; k++)
-            for (int i = 0; i < t->num_nodes; i++)
-                if (t->nodes[i].kind == kinds[k] &&
-                    weft_topology_ancestor(t, i, WEFT_NODE_HOST) == m->node[h])
-                    places[num_places++] = i;
-        if (num_places == 0) {
-            free(places);
-            return weft_fail(error, WEFT_NOT_FOUND, "%.64s has neither cores nor NUMA domains",
-                             t->nodes[m->node[h]].name);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < t->num_nodes; i++) {
+            int host = (int)t->nodes[i].kind == kinds[k]
+                           ? weft_topology_ancestor(t, i, WEFT_NODE_HOST)
+                           : NO_NODE;
+            if (host < 0 || m->host_of_node[host] < 0)
+                continue;
+            struct seats *s = &seats[m->host_of_node[host]];
+            if (s->num_places > 0 && (int)t->nodes[s->first].kind != kinds[k])
+                continue;
+            if (s->num_places++ == 0)
+                s->first = i;
+            else
+                next[s->last] = i;
+            next[i] = s->first;
+            s->last = i;
         }
-        for (int r = m->first[h]; r < m->num_ranks; r++)
-            if (m->host[r] == h)
-                m->place[r] = places[num_ranks++ % num_places];
-        int sharing = (num_ranks + num_places - 1) / num_places;
-        m->most_ranks = num_ranks > m->most_ranks ? num_ranks : m->most_ranks;
+}
+
+/* Ranks of a host that has more of them than places begin again at the first. */
+static weft_status find_places(struct mapping *m, struct weft_error *error)
+{
+    int *next = malloc(((size_t)m->t->num_nodes + 1) * sizeof *next);
+    struct seats *seats = calloc((size_t)m->num_hosts, sizeof *seats);
+    weft_status status =
+        next && seats ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
+    if (status == WEFT_OK)
+        list_places(m, seats, next);
+    for (int r = 0; r < m->num_ranks && status == WEFT_OK; r++) {
+        struct seats *s = &seats[m->host[r]];
+        if (s->num_places == 0) {
+            status = weft_fail(error, WEFT_NOT_FOUND, "%.64s has neither cores nor NUMA domains",
+                               m->t->nodes[m->node[m->host[r]]].name);
+            break;
+        }
+        m->place[r] = s->last = next[s->last];
+        s->num_ranks++;
+        int sharing = (s->num_ranks + s->num_places - 1) / s->num_places;
+        m->most_ranks = s->num_ranks > m->most_ranks ? s->num_ranks : m->most_ranks;
         m->sharing = sharing > m->sharing ? sharing : m->sharing;
     }
-    free(places);
-    return WEFT_OK;
+    free(next);
+    free(seats);
+    return status;
 }
 
 /* ---- levels ---- */
@@ -182,16 +209,20 @@ weft_status weft_layout_of_cluster(const struct weft_topology *topology,
                                    struct weft_error *error)
 {
     size_t n = (size_t)num_ranks;
-    int *numbers = calloc(4 * n, sizeof *numbers);
+    size_t num_nodes = (size_t)topology->num_nodes;
+    int *numbers = calloc(4 * n + num_nodes, sizeof *numbers);
     if (!numbers)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a layout");
+    for (size_t i = 0; i < num_nodes; i++)
+        numbers[4 * n + i] = NO_NODE;
     struct mapping mapping = {.t = topology,
                               .ranks = ranks,
                               .num_ranks = num_ranks,
                               .host = numbers,
                               .first = numbers + n,
                               .node = numbers + 2 * n,
-                              .place = numbers + 3 * n};
+                              .place = numbers + 3 * n,
+                              .host_of_node = numbers + 4 * n};
     weft_status status = draw(&mapping, costs, layout, error);
     free(numbers);
     return status;
