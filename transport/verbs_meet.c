@@ -57,8 +57,12 @@ static void meet_first(struct verbs_link *link)
         return;
     }
     link->joined = (UINT64_C(1) << link->num_rails) - 1;
-    if (weft_verbs_join(link, link->joined))
+    if (!weft_verbs_join(link, link->joined))
+        return;
+    if (link->joined)
         weft_verbs_come_up(link);
+    else
+        weft_verbs_link_fail(link, "%s", link->cause);
 }
 
 static void hello_came(struct weft_transfer *transfer)

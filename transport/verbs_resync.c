@@ -196,6 +196,7 @@ static void report(struct verbs_link *link)
 
 bool weft_verbs_join(struct verbs_link *link, uint64_t usable)
 {
+    bool is_news = false; // not where it is only tried again
     for (int i = 0; i < link->num_rails; i++) {
         struct verbs_rail *rail = link->rails[i];
         struct weft_error error;
@@ -204,10 +205,12 @@ bool weft_verbs_join(struct verbs_link *link, uint64_t usable)
         rail->is_bad = false;
         if (weft_verbs_rail_join(rail, &link->peer.rails[i], &error) == WEFT_OK)
             continue;
-        if (!rail->is_tried) // again and again
-            WEFT_LOG(WEFT_LOG_WARN, "%s: left out for now", error.text);
+        link->joined &= ~(UINT64_C(1) << i);
+        is_news |= !rail->is_tried;
         weft_verbs_trouble(link, rail, "%s", error.text);
     }
+    if (is_news && link->joined)
+        WEFT_LOG(WEFT_LOG_WARN, "%s: goes on without", link->cause);
     weft_verbs_link_turn(link, VERBS_READYING);
     if (weft_verbs_note_send(link, &link->ready_out))
         return true;
