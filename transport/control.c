@@ -256,7 +256,7 @@ static void lose_link(struct control_link *link, weft_status status, const char 
     char text[200];
     control->num_happened++;
     if (control->ranks[neighbour->rank].life != ALIVE) {
-        weft_control_bury_links(neighbour);
+        bury_link(link); // a notice may still lie in the other one
     } else if (status == WEFT_INVALID_FORMAT) {
         snprintf(text, sizeof text, "protocol violation: %.150s", reason);
         find_dead(neighbour, text);

@@ -175,6 +175,30 @@ static void test_goodbye(void **state)
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // which have their own
 #define COUNTS_WAITS 1
+/* Two ranks that were slow, so that each has called the other and they have two connections. One
+ * tells of a failure and leaves: the other hears it, whichever connection it reads first. */
+static void test_last_words(void **state)
+{
+    (void)state;
+    const struct weft_notice notice = {
+        .kind = WEFT_NOTICE_FAILURE, .subject = 0, .status = WEFT_MISMATCH};
+    for (int leaver = 0; leaver < 2; leaver++) {
+        make_world(2);
+        usleep(320000);
+        int64_t deadline_ns = weft_deadline_after(10 * second_ns);
+        struct weft_control *leaves = world.members[leaver].control;
+        for (int turn = 0; !weft_control_is_connected(leaves); turn++) { // over one of the two
+            assert_true(weft_clock_ns() < deadline_ns);
+            weft_control_progress(world.members[turn % 2 ? !leaver : leaver].control);
+        }
+        weft_control_post(leaves, &notice);
+        weft_control_close(&world.members[leaver].control);
+        settle(50);
+        assert_int_equal(world.members[!leaver].num_heard, 1);
+        close_world();
+    }
+}
+
 static int num_waits;
 int epoll_wait(int epoll, struct epoll_event *events, int limit, int timeout_ms)
 {
@@ -400,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_flood_reaches_all_once),
         cmocka_unit_test(test_posted_death),
         cmocka_unit_test(test_goodbye),
+        cmocka_unit_test(test_last_words),
         cmocka_unit_test(test_idle_costs_one_call),
         cmocka_unit_test(test_slow_consumer),
         cmocka_unit_test(test_hostile_member),
