@@ -33,8 +33,8 @@ void weft_tcp_stripe_watch(struct tcp_stripe *stripe)
 {
     uint32_t wanted = (stripe->waiting ? 0 : EPOLLIN) | (stripe->blocked ? EPOLLOUT : 0);
     struct epoll_event event = {.events = wanted, .data.ptr = &stripe->source};
-    if (stripe->watched == wanted)
-        return;
+    if (stripe->state != TCP_STRIPE_IS_UP || stripe->watched == wanted)
+        return; // not up: what it brought has just failed the connection
     stripe->watched = wanted;
     if (epoll_ctl(weft_tcp_device_of(stripe->link)->epoll, EPOLL_CTL_MOD, stripe->socket, &event))
         weft_tcp_stripe_fail(stripe, "cannot watch the socket", false);
