@@ -331,6 +331,13 @@ static bool device_reachable(struct weft_device *base, const void *address, cons
     return false;
 }
 
+int weft_tcp_address_interfaces(const void *address)
+{
+    struct tcp_address read;
+    memcpy(&read, address, sizeof read);
+    return read.magic == address_magic ? weft_tcp_count_doors(&read) : 0;
+}
+
 /* ---- connections ---- */
 
 static weft_status link_connect(struct weft_device *base, const void *address,

@@ -92,6 +92,15 @@ struct tcp_checks {
     struct tcp_frame frame;     // whose payload is coming in parts
 };
 
+/* The doors of an address, which has no others behind the first that is none. */
+static inline int weft_tcp_count_doors(const struct tcp_address *address)
+{
+    int count = 0;
+    while (count < TCP_DOORS_LIMIT && address->doors[count].family)
+        count++;
+    return count;
+}
+
 struct tcp_device;
 
 /* Something that epoll watches. */

@@ -24,14 +24,6 @@ static unsigned number_of(const struct tcp_stripe *stripe)
     return (unsigned)(stripe - stripe->link->stripes->each);
 }
 
-static int count_doors(const struct tcp_address *address)
-{
-    int count = 0;
-    while (count < TCP_DOORS_LIMIT && address->doors[count].family)
-        count++;
-    return count;
-}
-
 void weft_tcp_stripe_hang_up(struct tcp_stripe *stripe)
 {
     if (stripe->socket >= 0) {
@@ -225,7 +217,7 @@ static struct tcp_stripes *make_stripes(struct tcp_link *link)
         return NULL;
     stripes->calls = memcmp(weft_tcp_device_of(link)->self.process_id, link->peer.process_id,
                             WEFT_PROCESS_ID_BYTES) < 0;
-    int num_doors = count_doors(&link->peer);
+    int num_doors = weft_tcp_count_doors(&link->peer);
     for (int i = 0; i < TCP_DOORS_LIMIT; i++) {
         struct tcp_stripe *stripe = &stripes->each[i];
         stripe->link = link;
@@ -239,8 +231,8 @@ static struct tcp_stripes *make_stripes(struct tcp_link *link)
 
 void weft_tcp_stripes_begin(struct tcp_link *link)
 {
-    if (link->stripes || link->state != TCP_UP || count_doors(&link->peer) < 2 ||
-        count_doors(&weft_tcp_device_of(link)->self) < 2 || !make_stripes(link) ||
+    if (link->stripes || link->state != TCP_UP || weft_tcp_count_doors(&link->peer) < 2 ||
+        weft_tcp_count_doors(&weft_tcp_device_of(link)->self) < 2 || !make_stripes(link) ||
         link->stripes->calls)
         return;
     const struct weft_packet packet = {.type = TCP_PACKET_CALL};

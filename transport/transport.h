@@ -185,6 +185,9 @@ extern const struct weft_transport weft_loopback_transport;
 /* Verbs only: what the near ports of the device with this address carry together, one way, in Mb/s:
  * as measured, else nominal. 0: not known, or no such address. */
 int64_t weft_verbs_address_mbps(const void *address);
+/* TCP only: on how many interfaces the device with this address listens; two ends that both have
+ * several send large messages over as many as the one that has fewer. 0: no such address. */
+int weft_tcp_address_interfaces(const void *address);
 /* Loopback only: the seed of the delivery order of a device and everything it is connected to. */
 void weft_loopback_seed(struct weft_device *device, uint64_t seed);
 

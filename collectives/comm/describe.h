@@ -23,7 +23,8 @@ int weft_comm_candidates(weft_comm *comm, const weft_op_desc *desc,
  * how many. */
 int weft_comm_hosts(const weft_comm *comm, int *hosts);
 /* The transports that join ranks on `num_hosts` hosts, of those that all have, within hosts and
- * between them: "shm", "tcp", "shm+tcp", ...; "" of a single rank. */
+ * between them: "shm", "tcp", "tcp*2" (over two interfaces), "shm+tcp", ...; "" of a single rank.
+ */
 enum { WEFT_COMM_LINKS_BYTES = 48 };
 void weft_comm_links(const weft_comm *comm, int num_hosts, char links[WEFT_COMM_LINKS_BYTES]);
 /* The transport of its first connection; "none" while there is none. */

@@ -3,6 +3,7 @@
  * The way of measured times from WEFT_TUNE into a communicator: rank 0 reads the file, all ranks
  * get its text and choose by it. See collectives/planner/tuned.h.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "collectives/comm/describe.h"
 #include "collectives/comm/internal.h"
 #include "collectives/planner/tuned.h"
+
+enum { LINK_BYTES = WEFT_COMM_LINKS_BYTES / 2 };
 
 weft_status weft_tune_load(struct weft_context *context, char **text, size_t *bytes,
                            struct weft_error *error)
@@ -48,22 +51,36 @@ int weft_comm_hosts(const weft_comm *comm, int *hosts)
     return num_hosts;
 }
 
-static const char *first_transport(uint64_t mask, bool leaves_host)
+// The first that all have, of those that lead there; over several interfaces: "tcp*2".
+static void name_transport(const weft_comm *comm, bool leaves_host, char name[LINK_BYTES])
 {
-    for (int i = 0; weft_transports[i] && i < WEFT_DEVICES_LIMIT; i++)
-        if (mask >> i & 1 &&
-            !(leaves_host && weft_transports[i]->capabilities & WEFT_TRANSPORT_SHARES))
-            return weft_transports[i]->name;
-    return "";
+    const struct weft_process *processes = comm->world->processes;
+    uint64_t mask = UINT64_MAX;
+    int i = 0, fewest = INT_MAX;
+    for (int r = 0; r < comm->num_ranks; r++)
+        mask &= processes[comm->world_ranks[r]].device_mask;
+    while (weft_transports[i] &&
+           (!(mask >> i & 1) ||
+            (leaves_host && weft_transports[i]->capabilities & WEFT_TRANSPORT_SHARES)))
+        i++;
+    bool is_tcp = weft_transports[i] == &weft_tcp_transport;
+    for (int r = 0; r < comm->num_ranks && is_tcp; r++) {
+        int has = weft_tcp_address_interfaces(processes[comm->world_ranks[r]].addresses[i]);
+        fewest = has < fewest ? has : fewest;
+    }
+    if (is_tcp && fewest > 1)
+        snprintf(name, LINK_BYTES, "%s*%d", weft_tcp_transport.name, fewest);
+    else
+        snprintf(name, LINK_BYTES, "%s", weft_transports[i] ? weft_transports[i]->name : "");
 }
 
 void weft_comm_links(const weft_comm *comm, int num_hosts, char links[WEFT_COMM_LINKS_BYTES])
 {
-    uint64_t mask = UINT64_MAX;
-    for (int r = 0; r < comm->num_ranks; r++)
-        mask &= comm->world->processes[comm->world_ranks[r]].device_mask;
-    const char *within = num_hosts < comm->num_ranks ? first_transport(mask, false) : "";
-    const char *between = num_hosts > 1 ? first_transport(mask, true) : "";
+    char within[LINK_BYTES] = "", between[LINK_BYTES] = "";
+    if (num_hosts < comm->num_ranks)
+        name_transport(comm, false, within);
+    if (num_hosts > 1)
+        name_transport(comm, true, between);
     bool are_two = *within && *between && strcmp(within, between) != 0;
     snprintf(links, WEFT_COMM_LINKS_BYTES, "%s%s%s", *within ? within : between, are_two ? "+" : "",
              are_two ? between : "");

@@ -84,6 +84,9 @@ expect 'as the table has it' double_tree "$(bench "$folder/even.json" -r 2 | pla
 expect 'a table of ranks that lie otherwise' hierarchical \
     "$(bench "$folder/even.json" -r 2 -p cyclic | planned)"
 expect 'is passed over' 1 "$(grep -c 'no table is of these 8 ranks' "$folder/errors")"
+bench "$folder/even.json" -r 2 -b 1gbit >/dev/null
+expect 'as is one of fewer interfaces' 1 \
+    "$(grep -c 'no table is of these 8 ranks on these hosts over shm+tcp\*2' "$folder/errors")"
 unset WEFT_TUNE
 
 # Where a link leads to the other end, that refuses a connection at once.

@@ -114,8 +114,8 @@ expect 'many sizes' 300 "$(bench all_reduce --ranks 1 --tune -b 4 -e 1200 -i 4 -
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 for collective in all_reduce all_gather reduce_scatter broadcast reduce all_to_all gather scatter; do
-    bench $collective --ranks 2 --tune --json -b 8 -e 64K -f 64 >"$folder/table"
-    WEFT_TUNE=$folder/table bench $collective --ranks 2 --tune --json -b 8 -e 64K -f 64 >"$folder/again"
+    bench $collective --ranks 2 --tune=1 --json -b 8 -e 64K -f 64 >"$folder/table"
+    WEFT_TUNE=$folder/table bench $collective --ranks 2 --tune=1 --json -b 8 -e 64K -f 64 >"$folder/again"
     expect "$collective: measured before is predicted now" 'True True' "$(python3 -c '
 import json, sys
 tables = [json.load(open(name))["sizes"] for name in sys.argv[1:]]
