@@ -25,9 +25,12 @@
 #include "transport/machine.h"
 
 enum {
-    SPIN_ROUNDS = 500,        // some tens of microseconds
-    YIELD_ROUNDS = 2000,      // after spinning, or instead of it: about a millisecond
-    HOUSEKEEPING_ROUNDS = 64, // rounds between looks at sockets and clocks
+    SPIN_ROUNDS = 500,         // some tens of microseconds
+    YIELD_ROUNDS = 2000,       // after spinning, or instead of it: about a millisecond
+    YIELD_NS = 100000,         // where somebody rings, no longer than this
+    LATE_NS = 2000000,         // a single yield that takes longer: others keep the core,
+    NO_YIELDS_NS = 1000000000, // and for so long it is not given away
+    HOUSEKEEPING_ROUNDS = 64,  // rounds between looks at sockets and clocks
     SLEEP_LIMIT_MS = 100,
     FLAT_NAP_NS = 50000,
     CACHES_LIMIT = 8,
@@ -495,6 +498,24 @@ void weft_context_relax(void)
 #endif
 }
 
+/* A rank that yields stays ready to run, so nothing that arrives brings it back before those who
+ * got the core have had their time slices; one that sleeps is woken at once. So where somebody
+ * rings, yields are for what comes soon, and not for cores that others need. */
+static bool yield(struct weft_context *context, bool is_first)
+{
+    int64_t begin_ns = weft_clock_ns();
+    if (is_first)
+        context->yields_end_ns = begin_ns + YIELD_NS;
+    if (context->flat_waiters == 0 && context->spin == WEFT_SPIN_AUTO &&
+        (begin_ns >= context->yields_end_ns || begin_ns < context->no_yields_until_ns))
+        return false;
+    sched_yield();
+    int64_t end_ns = weft_clock_ns();
+    if (end_ns - begin_ns > LATE_NS)
+        context->no_yields_until_ns = end_ns + NO_YIELDS_NS;
+    return true;
+}
+
 void weft_context_backoff(struct weft_context *context, int idle)
 {
     bool may_spin = context->spin == WEFT_SPIN_ALWAYS ||
@@ -503,9 +524,7 @@ void weft_context_backoff(struct weft_context *context, int idle)
     int yields = context->spin == WEFT_SPIN_SLEEP ? 0 : YIELD_ROUNDS;
     if (idle < spins || context->spin == WEFT_SPIN_ALWAYS)
         weft_context_relax();
-    else if (idle < spins + yields)
-        sched_yield();
-    else
+    else if (idle >= spins + yields || !yield(context, idle <= spins + 1))
         sleep_until_event(context, SLEEP_LIMIT_MS);
 }
 

@@ -128,6 +128,8 @@ struct weft_context {
     uint64_t cores[WEFT_CORE_WORDS]; // which, by affinity
     bool is_oversubscribed;
     int flat_waiters;               // operations that wait for flat slots
+    int64_t yields_end_ns;          // of the present wait
+    int64_t no_yields_until_ns;     // the last one took long
     void *memory;                   // of weft_mem_alloc
     struct weft_progress *progress; // NULL: progress is made in calls only
 };
