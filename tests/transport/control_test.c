@@ -173,8 +173,6 @@ static void test_goodbye(void **state)
     close_world();
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // which have their own
-#define COUNTS_WAITS 1
 /* Two ranks that were slow, so that each has called the other and they have two connections. One
  * tells of a failure and leaves: the other hears it, whichever connection it reads first. */
 static void test_last_words(void **state)
@@ -199,6 +197,8 @@ static void test_last_words(void **state)
     }
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // which have their own
+#define COUNTS_WAITS 1
 static int num_waits;
 int epoll_wait(int epoll, struct epoll_event *events, int limit, int timeout_ms)
 {
