@@ -34,7 +34,8 @@ enum {
     SLEEP_LIMIT_MS = 100,
     FLAT_NAP_NS = 50000,
     CACHES_LIMIT = 8,
-    CACHE_BYTES = 8 << 20, // where the system does not say
+    CACHE_OF_CORE_BYTES = 16 << 20, // no more is likely to be left for each
+    CACHE_BYTES = 8 << 20,          // where the system does not say
 };
 
 /* ---- creation ---- */
@@ -88,7 +89,7 @@ static void find_cores(struct weft_context *context)
 }
 
 // The largest one of the first core; what the processor tells the C library may be another
-// machine's.
+// machine's. A virtual machine may show the whole cache of a processor of which it has few cores.
 static void find_cache(struct weft_context *context)
 {
     context->cache_bytes = CACHE_BYTES;
@@ -103,6 +104,9 @@ static void find_cache(struct weft_context *context)
             context->cache_bytes = kilobytes << 10; // they come in order of level
         free(text);
     }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t most = (size_t)(cores > 0 ? cores : 1) * CACHE_OF_CORE_BYTES;
+    context->cache_bytes = context->cache_bytes < most ? context->cache_bytes : most;
 }
 
 static bool is_wanted(const char *list, const char *name)
