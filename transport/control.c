@@ -249,19 +249,46 @@ static weft_status on_message(struct control_link *link, const unsigned char *da
     return WEFT_OK;
 }
 
+/* Takes what has come on an open link. IN_PROGRESS: all, or enough for one turn; else: its end. */
+static weft_status take_messages(struct control_link *link, struct weft_error *why)
+{
+    const unsigned char *data;
+    size_t bytes;
+    weft_status status = WEFT_OK;
+    while (status == WEFT_OK) {
+        status = weft_sealed_receive(link->sealed, &data, &bytes, why);
+        if (status == WEFT_OK)
+            status = on_message(link, data, bytes, why);
+    }
+    return status;
+}
+
+/* A pair with two links: before the end of one is a death, what the other has brought is heard.
+ * That it may be lost, too, changes nothing. */
+static void hear_other(const struct control_link *link)
+{
+    struct control_link *other = link->neighbour->links[!link->direction];
+    struct weft_error why;
+    if (other && weft_sealed_is_open(other->sealed) &&
+        weft_sealed_progress(other->sealed, &why) == WEFT_OK)
+        (void)!take_messages(other, &why);
+}
+
 static void lose_link(struct control_link *link, weft_status status, const char *reason)
 {
     struct control_neighbour *neighbour = link->neighbour;
     struct weft_control *control = neighbour->control;
     char text[200];
     control->num_happened++;
+    bool is_end = link->is_up || status == WEFT_PERMISSION || status == WEFT_INVALID_FORMAT;
+    if (is_end && control->ranks[neighbour->rank].life == ALIVE)
+        hear_other(link);
     if (control->ranks[neighbour->rank].life != ALIVE) {
         bury_link(link); // a notice may still lie in the other one
-    } else if (status == WEFT_INVALID_FORMAT) {
-        snprintf(text, sizeof text, "protocol violation: %.150s", reason);
+    } else if (is_end) {
+        snprintf(text, sizeof text, "%s%.150s",
+                 status == WEFT_INVALID_FORMAT ? "protocol violation: " : "", reason);
         find_dead(neighbour, text);
-    } else if (link->is_up || status == WEFT_PERMISSION) {
-        find_dead(neighbour, reason);
     } else {
         // It may have been dropped in a flood of strangers; a refusal means that nobody listens.
         bool was_refused = !weft_sealed_is_connected(link->sealed);
@@ -289,8 +316,6 @@ static void serve_link(struct weft_watch *watch)
 {
     struct control_link *link = (struct control_link *)watch;
     struct weft_error why;
-    const unsigned char *data;
-    size_t bytes;
     if (!link->sealed)
         return;
     bool was_open = weft_sealed_is_open(link->sealed);
@@ -299,13 +324,8 @@ static void serve_link(struct weft_watch *watch)
         link->neighbour->reach_until_ns = INT64_MAX;
     if (status == WEFT_OK && !was_open)
         say_hello(link->neighbour->control, link);
-    while (status == WEFT_OK) {
-        status = weft_sealed_receive(link->sealed, &data, &bytes, &why);
-        if (status == WEFT_OK)
-            status = on_message(link, data, bytes, &why);
-        if (!link->sealed)
-            return;
-    }
+    if (status == WEFT_OK)
+        status = take_messages(link, &why);
     if (status != WEFT_IN_PROGRESS)
         lose_link(link, status, why.text);
 }
