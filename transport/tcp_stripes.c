@@ -13,6 +13,7 @@
 
 enum {
     FRAGMENTS_PER_VISIT = 32,
+    READS_PER_ROUND = 256,    // about: then others have their turn, and deadlines
     ASSUMED_RATE = 100000000, // until one is measured
     LITTLE = 2 * TCP_STRIPE_BYTES,
 };
@@ -349,11 +350,20 @@ static void look(struct tcp_stripes *stripes, int64_t now)
     }
 }
 
+/* Their turn may have come: epoll tells of what they have, even to an owner that sleeps next. */
+static void watch_waiting(struct tcp_stripes *stripes)
+{
+    for (int i = 0; i < TCP_DOORS_LIMIT; i++) {
+        stripes->each[i].waiting = false;
+        weft_tcp_stripe_watch(&stripes->each[i]);
+    }
+}
+
 /* What one stripe takes may be what another one waits for. */
 static int read_all(struct tcp_stripes *stripes, bool also_sockets)
 {
     int count = 0;
-    for (int before = -1; before != count; also_sockets = false) {
+    for (int before = -1; before != count && count < READS_PER_ROUND; also_sockets = false) {
         before = count;
         for (int i = 0; i < TCP_DOORS_LIMIT; i++) {
             struct tcp_stripe *stripe = &stripes->each[i];
@@ -361,6 +371,8 @@ static int read_all(struct tcp_stripes *stripes, bool also_sockets)
                 count += weft_tcp_stripe_read(stripe);
         }
     }
+    if (count >= READS_PER_ROUND)
+        watch_waiting(stripes);
     return count;
 }
 
