@@ -49,9 +49,8 @@ void weft_verbs_link_fail(struct verbs_link *link, const char *format, ...)
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     weft_verbs_link_turn(link, VERBS_DEAD); // progress takes it apart
-    const char *text = strncmp(reason, "verbs: ", 7) == 0 ? reason + 7 : reason;
     if (!link->is_leaving)
-        weft_packet_fail(&link->packets, "%s", text);
+        weft_packet_fail(&link->packets, "%s", weft_verbs_unnamed(reason, "verbs: "));
 }
 
 /* ---- leaving ---- */

@@ -98,7 +98,7 @@ void weft_verbs_side_failed(void *user, struct weft_connection *connection, cons
     link->is_side_gone = true;
     char path[WEFT_VERBS_PATH_TEXT_BYTES];
     weft_verbs_rail_text(link->rails[0], path, sizeof path);
-    const char *why = strncmp(reason, "tcp: ", 5) == 0 ? reason + 5 : reason;
+    const char *why = weft_verbs_unnamed(reason, "tcp: ");
     if (link->state == VERBS_MEETING) {
         weft_verbs_link_fail(link, "%.85s: %s", path, why);
     } else if (link->state != VERBS_DEAD) {

@@ -13,6 +13,8 @@
 #ifndef WEFT_TRANSPORT_VERBS_PARTS_H
 #define WEFT_TRANSPORT_VERBS_PARTS_H
 
+#include <string.h>
+
 #include "base/verbs.h"
 #include "transport/packet.h"
 #include "transport/transport.h"
@@ -304,6 +306,14 @@ struct verbs_device {
 static inline struct verbs_device *weft_verbs_device_of(const struct verbs_link *link)
 {
     return (struct verbs_device *)link->packets.device;
+}
+
+/* The text of an error without the name of the transport, such as "tcp: ", if that is in front: it
+ * becomes a part of another text. */
+static inline const char *weft_verbs_unnamed(const char *text, const char *name)
+{
+    size_t bytes = strlen(name);
+    return strncmp(text, name, bytes) == 0 ? text + bytes : text;
 }
 
 /* verbs.c */

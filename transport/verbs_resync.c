@@ -194,23 +194,23 @@ static void report(struct verbs_link *link)
         weft_verbs_link_fail(link, "out of memory");
 }
 
-bool weft_verbs_join(struct verbs_link *link, uint64_t usable)
+bool weft_verbs_join(struct verbs_link *link, uint64_t rails)
 {
     bool is_news = false; // not where it is only tried again
     for (int i = 0; i < link->num_rails; i++) {
         struct verbs_rail *rail = link->rails[i];
         struct weft_error error;
-        if (!(usable >> i & 1))
+        if (!(rails >> i & 1))
             continue;
         rail->is_bad = false;
         if (weft_verbs_rail_join(rail, &link->peer.rails[i], &error) == WEFT_OK)
             continue;
         link->joined &= ~(UINT64_C(1) << i);
         is_news |= !rail->is_tried;
-        weft_verbs_trouble(link, rail, "%s", error.text);
+        weft_verbs_trouble(link, rail, "%s", weft_verbs_unnamed(error.text, "verbs: "));
     }
     if (is_news && link->joined)
-        WEFT_LOG(WEFT_LOG_WARN, "%s: goes on without", link->cause);
+        WEFT_LOG(WEFT_LOG_WARN, "verbs: %s: goes on without", link->cause);
     weft_verbs_link_turn(link, VERBS_READYING);
     if (weft_verbs_note_send(link, &link->ready_out))
         return true;
