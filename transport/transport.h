@@ -13,9 +13,9 @@
  * it. A larger one is announced, and its data moves only after the receive is posted.
  *
  * Threads: a device and its connections are used by one thread at a time. Blocking: nothing here
- * blocks; things happen inside progress. Callbacks may post and cancel, not disconnect or close; a
- * sink does neither. Memory order: words that two processes share are accessed
- * with acquire/release, never with plain loads and stores.
+ * waits for a peer; things happen inside progress. Callbacks may post and cancel, not disconnect or
+ * close; a sink does neither. Memory order: words that two processes share are accessed with
+ * acquire/release, never with plain loads and stores.
  */
 #ifndef WEFT_TRANSPORT_TRANSPORT_H
 #define WEFT_TRANSPORT_TRANSPORT_H

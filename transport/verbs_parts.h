@@ -363,7 +363,8 @@ weft_status weft_verbs_rail_open(struct verbs_link *link, int path, struct verbs
 /* Whether an HCA has what a rail needs; makes its first completion queue. */
 weft_status weft_verbs_rail_try(struct verbs_device *device, int hca, struct weft_error *error);
 void weft_verbs_rail_close(struct verbs_rail **rail);
-/* To ready-to-receive and ready-to-send. */
+/* To ready-to-receive and ready-to-send. On RoCE the kernel looks up the peer's link address: where
+ * nobody answers, for seconds. */
 weft_status weft_verbs_rail_join(struct verbs_rail *rail, const struct verbs_hello_rail *peer,
                                  struct weft_error *error);
 /* All rails that there are: nothing leaves or comes in any more; completions tell what had. */
