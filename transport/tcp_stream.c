@@ -247,7 +247,8 @@ void weft_tcp_link_ready(struct tcp_device *device, struct tcp_source *source, u
 {
     (void)device;
     struct tcp_link *link = (struct tcp_link *)((char *)source - offsetof(struct tcp_link, source));
-    if (link->state == TCP_UP && events & EPOLLOUT)
+    // After a failure, what is half written may be lent no more: progress closes the socket.
+    if (link->state == TCP_UP && !link->packets.failed && events & EPOLLOUT)
         found_room(link);
     if (link->state == TCP_UP && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         weft_tcp_receive(link);
