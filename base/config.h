@@ -76,7 +76,8 @@ enum weft_config_type {
     X(WEFT_FLAT_BYTES, flat_bytes, int64_t, BYTES, "2K",                                           \
       "All-reduces up to this size go through slots of shared memory; 0: nothing works in it")     \
     X(WEFT_JOIN_BYTES, join_bytes, int64_t, BYTES, "8K",                                           \
-      "All-reduces of a group up to this size travel as one; equal on all ranks; 0: each alone")   \
+      "All-reduces of a group up to this size, at most 256K, travel as one; equal on all ranks; "  \
+      "0: each alone")                                                                             \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_PROGRESS, progress, const char *, STRING, "calls",                                      \

@@ -40,7 +40,7 @@ struct weft_batch {
 static size_t limit_of(const struct weft_comm *comm)
 {
     int64_t limit = comm->context->config.join_bytes;
-    return limit > 0 ? (size_t)limit : 0;
+    return limit < BATCH_BYTES_LIMIT ? (size_t)limit : BATCH_BYTES_LIMIT;
 }
 
 bool weft_batch_fits(const struct weft_comm *comm, const struct weft_call *call)

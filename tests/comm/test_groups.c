@@ -235,6 +235,44 @@ static void test_many(void **state)
     assert_all_zero(codes, 3, "many");
 }
 
+// What no batch has room for stays alone, whatever WEFT_JOIN_BYTES says; what is small does not.
+static int oversized(struct rank_process *process)
+{
+    enum { CALLS = 4, COUNT = 75000 }; // 300 KB
+    static const size_t sizes[CALLS] = {100, COUNT, COUNT, 100};
+    float *data = calloc((size_t)CALLS * COUNT, sizeof *data);
+    CHECK(process->create_status == WEFT_OK && data);
+    for (int i = 0; i < CALLS * COUNT; i++)
+        data[i] = (float)(i % 1000 + process->rank);
+    uint32_t before = process->comm->sequence;
+    CHECK(weft_group_begin(process->context) == WEFT_OK);
+    for (int i = 0; i < CALLS; i++)
+        CHECK(weft_all_reduce(data + i * COUNT, data + i * COUNT, sizes[i], WEFT_FLOAT32, WEFT_SUM,
+                              process->comm, NULL) == WEFT_OK);
+    CHECK(weft_group_end(process->context, NULL) == WEFT_OK);
+    CHECK(process->comm->sequence - before == 3);
+    int n = process->num_ranks, sum = n * (n - 1) / 2;
+    for (int i = 0; i < CALLS; i++)
+        for (size_t e = 0; e < sizes[i]; e++)
+            CHECK(data[i * COUNT + (int)e] == (float)(n * ((i * COUNT + (int)e) % 1000) + sum));
+    free(data);
+    return 0;
+}
+
+static void test_oversized(void **state)
+{
+    (void)state;
+    int codes[PROCESSES_MAX];
+    static const char *const transports[] = {"shm", "tcp"};
+    setenv("WEFT_JOIN_BYTES", "1M", 1);
+    for (int i = 0; i < 2; i++) {
+        setenv("WEFT_TRANSPORTS", transports[i], 1);
+        run_ranks(2, timeout_ns, 60, oversized, NULL, codes);
+        assert_all_zero(codes, 2, transports[i]);
+    }
+    unsetenv("WEFT_JOIN_BYTES");
+}
+
 // Of calls like one before them, the wrong ones are refused at once, and the others go.
 static int refuse(struct rank_process *process)
 {
@@ -399,9 +437,8 @@ static void test_troubles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mixed),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_refuse),
+        cmocka_unit_test(test_mixed),     cmocka_unit_test(test_many),
+        cmocka_unit_test(test_oversized), cmocka_unit_test(test_refuse),
         cmocka_unit_test(test_troubles),
     };
     return cmocka_run_group_tests_name("comm groups", tests, NULL, NULL);
