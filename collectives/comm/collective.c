@@ -191,7 +191,7 @@ static weft_status explain_failure(struct collective *collective)
     struct weft_comm *comm = collective->base.comm;
     int peer;
     struct weft_transfer failed = weft_run_failure(collective->planned.run, &peer);
-    const char *name = weft_call_name(collective->call.signature);
+    const char *name = weft_call_name(collective->call.desc.collective, collective->call.signature);
     if (collective->result == WEFT_MISMATCH && peer >= 0) {
         if (failed.peer_call != failed.call)
             weft_collective_fail_mismatch(comm, peer, failed.peer_call, failed.call);
@@ -283,7 +283,7 @@ static void collective_release(struct weft_operation *operation)
 static void collective_describe(const struct weft_operation *operation, char *text, size_t bytes)
 {
     const struct collective *collective = (const struct collective *)operation;
-    const char *name = weft_call_name(collective->call.signature);
+    const char *name = weft_call_name(collective->call.desc.collective, collective->call.signature);
     bool is_pair = weft_collective_is_pair(collective->call.desc.collective);
     if (!is_pair)
         weft_memory_compare(operation->comm, collective->sequence, collective->call.signature);

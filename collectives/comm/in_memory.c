@@ -106,7 +106,8 @@ weft_status weft_memory_poll(struct weft_comm *comm, enum weft_path path,
         weft_collective_fail_mismatch(comm, peer, theirs, call->call);
     else
         weft_comm_fail(comm, status, true, "%s: the buffer of rank %d cannot be mapped: %s",
-                       weft_call_name(call->call), peer, weft_status_text(status));
+                       weft_call_name(call->collective, call->call), peer,
+                       weft_status_text(status));
     return comm->status;
 }
 
@@ -140,8 +141,8 @@ static bool may_wait_on(struct weft_comm *comm, enum weft_path path, const struc
     else if (weft_clock_ns() > *deadline_ns)
         weft_comm_fail(comm, WEFT_TIMEOUT, true,
                        "%s: deadline passed; %s exchange waits for rank %d",
-                       weft_call_name(call->signature), weft_path_names[path],
-                       weft_memory_missing(comm, path));
+                       weft_call_name(call->desc.collective, call->signature),
+                       weft_path_names[path], weft_memory_missing(comm, path));
     return comm->status == WEFT_OK;
 }
 

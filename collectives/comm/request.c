@@ -88,10 +88,9 @@ bool weft_call_is_joined(uint64_t signature)
     return signature >> COLLECTIVE_AT == WEFT_ALL_REDUCE && (signature >> ROOT_AT & ROOT_MASK) != 0;
 }
 
-const char *weft_call_name(uint64_t signature)
+const char *weft_call_name(weft_collective collective, uint64_t signature)
 {
-    return weft_call_is_joined(signature) ? "joined all_reduce"
-                                          : weft_collective_names[signature >> COLLECTIVE_AT];
+    return weft_call_is_joined(signature) ? "joined all_reduce" : weft_collective_names[collective];
 }
 
 void weft_call_describe(uint64_t call, char *text, size_t bytes)
@@ -107,8 +106,8 @@ void weft_call_describe(uint64_t call, char *text, size_t bytes)
         return;
     }
     bool is_joined = weft_call_is_joined(call);
-    int used = is_joined ? snprintf(text, bytes, "%u %s", root, weft_call_name(call))
-                         : snprintf(text, bytes, "%s", weft_call_name(call));
+    int used = is_joined ? snprintf(text, bytes, "%u %s", root, weft_call_name(collective, call))
+                         : snprintf(text, bytes, "%s", weft_call_name(collective, call));
     if (collective == WEFT_BARRIER)
         return;
     used += snprintf(text + used, bytes - (size_t)used, " of %s", weft_dtypes[dtype].name);

@@ -42,8 +42,8 @@ bool weft_buffers_overlap(const void *send, size_t send_bytes, const void *recv,
 uint64_t weft_call_signature_joined(const weft_op_desc *whole, unsigned num_calls,
                                     uint64_t counts_hash);
 bool weft_call_is_joined(uint64_t signature);
-/* For sentences: the collective's, or that it is joined. */
-const char *weft_call_name(uint64_t signature);
+/* For sentences: the collective's name, or that it is joined. A receive is signed as a send. */
+const char *weft_call_name(weft_collective collective, uint64_t signature);
 /* A send or receive whose peer is this rank. */
 weft_status weft_self_submit(struct weft_comm *comm, const struct weft_call *call,
                              weft_request *request);
