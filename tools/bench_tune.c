@@ -276,12 +276,16 @@ static weft_status run_sizes(struct tune *tune)
 {
     const struct weft_bench_settings *s = tune->settings;
     bool is_json = !strcmp(s->format, "json"), speaks = tune->c.rank == 0;
-    if (speaks && !is_json)
-        print_header(tune);
     size_t bytes = s->min_bytes;
     do {
         WEFT_TRY(begin_size(tune, bytes));
     } while ((bytes = weft_bench_next_bytes(s, bytes)));
+    if (tune->num_rows == 0)
+        return weft_fail(tune->error, WEFT_INVALID_ARGUMENT,
+                         "-b %zu to -e %zu: no size has room for a block of each of %d ranks",
+                         s->min_bytes, s->max_bytes, tune->c.num_ranks);
+    if (speaks && !is_json)
+        print_header(tune);
     for (int round = 0; round < tune->settings->tune_rounds; round++)
         WEFT_TRY(run_round(tune, round));
     for (int k = 0; k < tune->num_rows; k++) {
@@ -337,11 +341,6 @@ weft_status weft_bench_tune(const struct weft_bench_settings *settings, weft_con
         .error = error,
     };
     WEFT_TRY(weft_bench_check(settings, tune.c.num_ranks, error));
-    if (weft_bench_count_for_bytes(tune.c.collective, settings->max_bytes,
-                                   weft_dtype_bytes(tune.c.dtype), tune.c.num_ranks) == 0)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                         "%zu bytes are less than %d ranks need for an element each",
-                         settings->max_bytes, tune.c.num_ranks);
     weft_status status = allocate(&tune);
     if (status == WEFT_OK)
         status = run_sizes(&tune);

@@ -108,6 +108,7 @@ expect 'nothing to compare' 2 $?
 bench all_reduce --ranks 2 --tune -d all >/dev/null 2>&1
 expect 'one type at a time' 2 $?
 refused 'nothing to time' all_gather --ranks 2 --tune -b 8 -e 8
+refused 'no size among them to time' all_gather --ranks 2 --tune -b 8 -e 48 -f 8
 expect 'many sizes' 300 "$(bench all_reduce --ranks 1 --tune -b 4 -e 1200 -i 4 -f 1 | grep -vc '^#')"
 
 # A table that was printed is read back: what it measured is what is expected then.
