@@ -375,7 +375,7 @@ struct weft_recent_call {
     struct weft_call call;
 };
 
-// Where one like this is, or would be.
+// Where one like this is, or would be: sends to two peers and receives from them have a place each.
 static struct weft_recent_call *recent_place(const struct weft_comm *comm,
                                              const weft_op_desc *given)
 {
