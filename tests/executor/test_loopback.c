@@ -26,7 +26,7 @@ enum { MOST_RANKS = 9 };
 #else
 enum { MOST_RANKS = 17 };
 #endif
-enum { MOST_RANKS_AGAIN = 5 };
+enum { MOST_RANKS_AGAIN = 3 };
 enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
 // All sizes of elements. To the executor, other types and operations are other kernels only.
 enum { NUM_DTYPES = WEFT_UINT8 + 1, NUM_OPS = WEFT_MAX + 1 };
