@@ -100,9 +100,9 @@ void weft_verbs_side_failed(void *user, struct weft_connection *connection, cons
     weft_verbs_rail_text(link->rails[0], path, sizeof path);
     const char *why = weft_verbs_unnamed(reason, "tcp: ");
     if (link->state == VERBS_MEETING) {
-        weft_verbs_link_fail(link, "%.85s: %s", path, why);
+        weft_verbs_link_fail(link, "%.140s: %s", path, why);
     } else if (link->state != VERBS_DEAD) {
-        snprintf(link->cause, sizeof link->cause, "%.85s: %s", path, why);
+        snprintf(link->cause, sizeof link->cause, "%.140s: %s", path, why);
         weft_verbs_link_turn(link, VERBS_ENDED);
         link->ended_ns = weft_deadline_after(drain_ns);
     }
@@ -196,12 +196,13 @@ weft_status weft_verbs_meet(struct verbs_link *link, const struct verbs_address 
                                      .num_rails = (uint64_t)link->num_rails};
     for (int i = 0; i < link->num_rails; i++) {
         WEFT_TRY(weft_verbs_rail_open(link, i, &link->rails[i], error));
-        int hca = device->ports.ports[link->paths[i].own].device;
-        link->own.rails[i] =
-            (struct verbs_hello_rail){.queue_number = link->rails[i]->qp->qp_num,
-                                      .packet_number = link->rails[i]->packet_number,
-                                      .ring_key = link->regions[hca]->remote_key,
-                                      .mtu = (uint32_t)link->paths[i].mtu};
+        struct verbs_hello_rail *own = &link->own.rails[i];
+        int port = link->paths[i].own, hca = device->ports.ports[port].device;
+        *own = (struct verbs_hello_rail){.queue_number = link->rails[i]->qp->qp_num,
+                                         .packet_number = link->rails[i]->packet_number,
+                                         .ring_key = link->regions[hca]->remote_key,
+                                         .mtu = (uint32_t)link->paths[i].mtu};
+        weft_verbs_port_name(&device->ports, port, own->port, sizeof own->port);
     }
     return connect_side(link, peer, peer_id, tag, error);
 }

@@ -43,7 +43,7 @@ enum {
     VERBS_LOADS = 128,              // and sent: some wait for their completions only
     VERBS_PACKET_PLACE = 0x80,      // type of the packet that says where one goes
     VERBS_INLINE_BYTES = 256,       // asked for
-    VERBS_CAUSE_BYTES = 128,
+    VERBS_CAUSE_BYTES = 192,
     VERBS_ATTEMPTS = 2, // with rails that have failed, where no others are left
     VERBS_WINDOW_WORDS = VERBS_WINDOW / 64,
 };
@@ -79,7 +79,8 @@ struct verbs_hello_rail {
     uint32_t queue_number;
     uint32_t packet_number; // the first
     uint32_t ring_key;
-    uint32_t mtu; // enum ibv_mtu
+    uint32_t mtu;  // enum ibv_mtu
+    char port[32]; // its name, which may fill it
 };
 
 struct verbs_hello {

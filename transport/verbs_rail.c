@@ -21,9 +21,14 @@ const char *weft_verbs_rail_text(const struct verbs_rail *rail, char *text, size
 {
     const struct verbs_link *link = rail->link;
     const struct verbs_device *device = weft_verbs_device_of(link);
+    const struct verbs_hello_rail *there = &link->peer.rails[rail->path - link->paths];
     char path[WEFT_VERBS_PATH_TEXT_BYTES];
     weft_verbs_path_text(&device->ports, &link->peer_ports, rail->path, path);
-    snprintf(text, size, "%.*s", (int)strcspn(path, ","), path); // without speeds
+    int end = (int)strcspn(path, ","); // without speeds
+    if (there->port[0])
+        snprintf(text, size, "%.*s (%.*s)", end, path, (int)sizeof there->port, there->port);
+    else // the peer has not said hello
+        snprintf(text, size, "%.*s", end, path);
     return text;
 }
 

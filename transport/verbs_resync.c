@@ -226,7 +226,10 @@ static void rejoin(struct verbs_link *link)
     peer->cause[sizeof peer->cause - 1] = '\0';
     link->has_sync = false;
     if (!usable) {
-        weft_verbs_link_fail(link, "no path to the peer is left: %s",
+        weft_verbs_link_fail(link, "no path to the peer is left%s: %s",
+                             !link->own_sync.usable ? ", the ports here are down"
+                             : !peer->usable        ? ", its ports are down"
+                                                    : "",
                              link->cause[0] ? link->cause : peer->cause);
         return;
     }
