@@ -1,15 +1,22 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * No peer but the floor under an all-reduce of S bytes on two cores: two processes, each on a core
- * of its own, add up half of two shared vectors and write the sum to two others, 4*S of memory
- * traffic and one barrier. Stores that bypass the caches are used where a trial finds them faster.
- * Arguments: those of peer.h, for all_reduce.
+ * No peer but the floor under an all-reduce of S bytes on two cores, of two processes, each on a
+ * core of its own. Of memory: they add up half of two shared vectors and write the sum to two
+ * others, 4*S of memory traffic and one barrier. Stores that bypass the caches are used where a
+ * trial finds them faster. Of TCP: they send each other S bytes over one connection, in one go
+ * where the socket takes it, ask for what comes until it has come, and add. Arguments: shm or tcp,
+ * then those of peer.h, for all_reduce.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __SSE__
@@ -29,6 +36,7 @@ static float *vectors[2 * NUM_RANKS]; // two inputs, two outputs
 static int rank;
 static bool bypass;
 static unsigned turn;
+static int sockets[NUM_RANKS] = {-1, -1}; // the ends of one connection; shm: none
 
 typedef float line __attribute__((vector_size(LINE), aligned(4)));
 
@@ -86,7 +94,7 @@ static void add_up(size_t first, size_t end, void (*store_line)(float *, const l
     }
 }
 
-static void run(const struct peer_case *c)
+static void run_memory(const struct peer_case *c)
 {
     size_t half = c->count / 2 / FLOATS * FLOATS, first = rank == 0 ? 0 : half;
     size_t end = rank == 0 ? half : c->count;
@@ -100,19 +108,47 @@ static void run(const struct peer_case *c)
     barrier();
 }
 
+static void advance(size_t *done, ssize_t moved)
+{
+    if (moved == 0 || (moved < 0 && errno != EAGAIN && errno != EINTR)) {
+        perror("floor: the connection");
+        _exit(1);
+    }
+    *done += moved > 0 ? (size_t)moved : 0;
+}
+
+static void run_tcp(const struct peer_case *c)
+{
+    size_t bytes = c->count * sizeof(float), sent = 0, came = 0;
+    float *theirs = vectors[rank]; // room that is shared with nobody here
+    while (sent < bytes || came < bytes) {
+        if (sent < bytes)
+            advance(&sent, send(sockets[rank], (char *)c->send + sent, bytes - sent, MSG_NOSIGNAL));
+        if (came < bytes)
+            advance(&came, recv(sockets[rank], (char *)theirs + came, bytes - came, 0));
+    }
+    for (size_t i = 0; i < c->count; i++)
+        c->recv[i] = c->send[i] + theirs[i];
+}
+
 static double try_out(const struct peer_case *c)
 {
     double least_us = 1e9;
     for (int i = 0; i < 5; i++) {
         double begin = peer_now_us();
-        run(c);
+        run_memory(c);
         double took_us = peer_now_us() - begin;
         least_us = took_us < least_us ? took_us : least_us;
     }
     return sum(least_us);
 }
 
-static void prepare(struct peer_case *c)
+static void prepare_tcp(struct peer_case *c)
+{
+    memset(vectors[rank], 0, c->count * sizeof(float));
+}
+
+static void prepare_memory(struct peer_case *c)
 {
     c->send = vectors[rank];
     c->recv = vectors[NUM_RANKS + rank];
@@ -136,6 +172,27 @@ static void bind_to_core(const cpu_set_t *allowed)
     sched_setaffinity(0, sizeof own, &own);
 }
 
+/* A connection over loopback, both ends in this process until it forks. */
+static bool connect_ends(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
+    sockets[0] = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, size) != 0 || listen(listener, 1) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) != 0 ||
+        connect(sockets[0], (struct sockaddr *)&address, size) != 0 ||
+        (sockets[1] = accept(listener, NULL, NULL)) < 0)
+        return false;
+    close(listener);
+    for (int i = 0; i < NUM_RANKS; i++) {
+        setsockopt(sockets[i], IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        setsockopt(sockets[i], IPPROTO_TCP, TCP_CONGESTION, "reno", sizeof "reno" - 1);
+        fcntl(sockets[i], F_SETFL, O_NONBLOCK);
+    }
+    return true;
+}
+
 static void *map_shared(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -146,13 +203,15 @@ static void *map_shared(size_t bytes)
 
 int main(int argc, char **argv)
 {
-    static const struct peer peer = {prepare, run, barrier, sum, max};
-    size_t most = argc == 7 ? strtoull(argv[3], NULL, 10) : 0;
-    bool ready = most > 0 && strcmp(argv[1], "all_reduce") == 0;
+    static const struct peer memory = {prepare_memory, run_memory, barrier, sum, max};
+    static const struct peer tcp = {prepare_tcp, run_tcp, barrier, sum, max};
+    bool is_tcp = argc == 8 && strcmp(argv[1], "tcp") == 0;
+    size_t most = argc == 8 ? strtoull(argv[4], NULL, 10) : 0;
+    bool ready = most > 0 && strcmp(argv[2], "all_reduce") == 0;
     for (int i = 0; ready && i < 2 * NUM_RANKS; i++)
         ready = (vectors[i] = map_shared(most)) != NULL;
     if (!ready || !(shared = map_shared(sizeof *shared))) {
-        fprintf(stderr, "all_reduce MIN MAX FACTOR ITERATIONS WARM-UPS\n");
+        fprintf(stderr, "shm|tcp all_reduce MIN MAX FACTOR ITERATIONS WARM-UPS\n");
         return 2;
     }
     cpu_set_t allowed;
@@ -160,12 +219,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "the floor needs a core for each of two processes\n");
         return 2;
     }
+    if (is_tcp && !connect_ends()) {
+        perror("the floor needs a connection over loopback");
+        return 2;
+    }
     pid_t child = fork();
     if (child < 0)
         return 2;
     rank = child == 0;
+    if (is_tcp)
+        close(sockets[!rank]); // so that the end of one is seen by the other
     bind_to_core(&allowed);
-    int code = peer_sweep(&peer, rank, NUM_RANKS, argv + 1), status = 0;
+    int code = peer_sweep(is_tcp ? &tcp : &memory, rank, NUM_RANKS, argv + 2), status = 0;
     if (child == 0)
         _exit(code);
     return waitpid(child, &status, 0) == child && status == 0 ? code : 1;
