@@ -55,6 +55,7 @@ struct weft_area weft_area_make(struct weft_context *context)
         area.offset = block.offset;
         // What others look at before this rank writes there lies with who touches it first.
         memset(area.memory, 0, flat_room(flat_bytes) + PAGE_BYTES);
+        weft_shared_offer((char *)area.memory + flat_room(flat_bytes));
     } else
         WEFT_LOG(WEFT_LOG_WARN, "messages of a new communicator go over the transports: %s",
                  why.text);
@@ -145,6 +146,7 @@ weft_status weft_area_attach(struct weft_comm *comm, struct weft_area *own, cons
     comm->flat.group = choose_group(comm);
     comm->flat.data_bytes = comm->flat_bytes;
     comm->shared.stage_bytes = STAGE_BYTES;
+    comm->shared.fetching = comm->context->fetching;
     comm->shared.device = comm->context->devices[comm->context->sharing_device];
     comm->shared.peers = comm->peers;
     comm->shared.cache_bytes = comm->context->cache_bytes;

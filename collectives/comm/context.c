@@ -210,21 +210,42 @@ static weft_status open_devices(struct weft_context *context, struct weft_error 
     return status == WEFT_OK ? status : weft_fail_prefix(error, "WEFT_TRANSPORTS");
 }
 
-static weft_status read_spin(struct weft_context *context, struct weft_error *error)
+/* The number of a word among `num_names`. */
+static weft_status read_word(const char *variable, const char *value, const char *const names[],
+                             int num_names, int *number, struct weft_error *error)
 {
-    static const char *const names[] = {
+    char all[64] = "";
+    for (int i = 0; i < num_names; i++) {
+        if (!strcmp(names[i], value)) {
+            *number = i;
+            return WEFT_OK;
+        }
+        snprintf(all + strlen(all), sizeof all - strlen(all), " %s", names[i]);
+    }
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: '%.32s' is none of%s", variable, value,
+                     all);
+}
+
+static weft_status read_words(struct weft_context *context, struct weft_error *error)
+{
+    static const char *const spins[] = {
         [WEFT_SPIN_AUTO] = "auto",
         [WEFT_SPIN_ALWAYS] = "spin",
         [WEFT_SPIN_NEVER] = "yield",
         [WEFT_SPIN_SLEEP] = "sleep",
     };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(names[i], context->config.spin)) {
-            context->spin = (enum weft_spin)i;
-            return WEFT_OK;
-        }
-    return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                     "WEFT_SPIN: '%.32s' is none of auto spin yield sleep", context->config.spin);
+    static const char *const fetchings[] = {
+        [WEFT_FETCH_AUTO] = "auto",
+        [WEFT_FETCH_NEVER] = "never",
+        [WEFT_FETCH_ALWAYS] = "always",
+    };
+    int spin = 0, fetching = 0;
+    WEFT_TRY(read_word("WEFT_SPIN", context->config.spin, spins, 4, &spin, error));
+    WEFT_TRY(
+        read_word("WEFT_SINGLE_COPY", context->config.single_copy, fetchings, 3, &fetching, error));
+    context->spin = (enum weft_spin)spin;
+    context->fetching = (enum weft_fetching)fetching;
+    return WEFT_OK;
 }
 
 static weft_status open_context(struct weft_context *context, struct weft_error *error)
@@ -232,7 +253,7 @@ static weft_status open_context(struct weft_context *context, struct weft_error 
     context->sharing_device = -1;
     context->poll = context->wake = -1;
     WEFT_TRY(weft_config_load(&context->config, error));
-    WEFT_TRY(read_spin(context, error));
+    WEFT_TRY(read_words(context, error));
     if (getrandom(context->process_id, sizeof context->process_id, 0) !=
         (ssize_t)sizeof context->process_id)
         return weft_fail(error, WEFT_SYSTEM, "getrandom: %s", strerror(errno));

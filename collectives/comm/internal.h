@@ -103,6 +103,7 @@ enum weft_spin { WEFT_SPIN_AUTO, WEFT_SPIN_ALWAYS, WEFT_SPIN_NEVER, WEFT_SPIN_SL
 struct weft_context {
     struct weft_config config;
     enum weft_spin spin; // of config
+    enum weft_fetching fetching;
     struct weft_error error;
     unsigned char process_id[WEFT_PROCESS_ID_BYTES];
     uint64_t machine_id, host_id;

@@ -5,7 +5,10 @@
  * for it, and nobody sends anything. Where all buffers are shared (weft_mem_alloc), ranks read and
  * write them in place: a sum of two vectors costs two reads and two writes of a slice, the least
  * there is. Other buffers go in chunks through stages, so that one chunk is copied in while the one
- * before is combined and the one before that is copied out.
+ * before is combined and the one before that is copied out; or, where nothing is combined, straight
+ * from the other process (fetch.h), if the system allows it and that is faster: both are timed as
+ * it goes, on all ranks, and what each has seen is told with the next operation, so all decide
+ * alike.
  *
  * Turns. A rank counts the turns it has finished in a word of its own area; a turn begins when all
  * others have finished the one before. What is staged in a turn is read in the next one, so of
@@ -19,6 +22,7 @@
 #define WEFT_COLLECTIVES_EXECUTOR_SHARED_H
 
 #include "base/dtype.h"
+#include "collectives/executor/fetch.h"
 #include "collectives/executor/flat.h"
 #include "collectives/executor/spill.h"
 #include "transport/transport.h"
@@ -28,8 +32,10 @@ enum weft_shared_state {
     WEFT_SHARED_IDLE,
     WEFT_SHARED_ANNOUNCED, // it is not known yet which way all can go
     WEFT_SHARED_STAGED,
-    WEFT_SHARED_LEAVING, // done in place; others may not be
+    WEFT_SHARED_LEAVING, // done with others' buffers; they may not be with this rank's
 };
+/* Of what is only copied, where the system allows it. */
+enum weft_fetching { WEFT_FETCH_AUTO, WEFT_FETCH_NEVER, WEFT_FETCH_ALWAYS };
 
 /* A buffer that others can map. */
 struct weft_shared_buffer {
@@ -47,19 +53,28 @@ struct weft_shared {
     uint64_t turns;     // finished
     uint32_t operations;
     struct weft_spill spills[WEFT_NUM_COLLECTIVES][WEFT_SPILL_CLASSES];
+    struct weft_spill fetches[WEFT_NUM_COLLECTIVES][WEFT_SPILL_CLASSES]; // way 1: fetched
+    enum weft_fetching fetching;
+    bool is_reach_known, can_fetch;      // all, as far as is known, each of all others
+    int64_t pids[WEFT_FLAT_RANKS_LIMIT]; // that can be read
+    struct weft_spill_stretch told;      // the operation before, with the time of this rank
     // The operation under way.
     enum weft_shared_state state;
-    bool is_mapped, streams;
+    bool is_mapped, is_fetched, streams;
     struct weft_spill_stretch stretch; // staged
+    struct weft_spill_stretch trial;   // staged or fetched: the operation
+    int64_t here_ns;                   // when all had come to it
     int ready;          // ranks that are known to have finished the turn before: 0 ... ready - 1
     uint64_t first;     // turn of the operation
     size_t chunk_bytes; // of a block
-    const char *sends[WEFT_FLAT_RANKS_LIMIT]; // mapped
+    const char *sends[WEFT_FLAT_RANKS_LIMIT]; // mapped; fetched: in its process
     char *recvs[WEFT_FLAT_RANKS_LIMIT];
 };
 
 /* Bytes of memory of one rank; must be zero before first use. */
 size_t weft_shared_area_bytes(size_t stage_bytes);
+/* Writes into the own area, before others have it, where this process can be read. */
+void weft_shared_offer(char *area);
 /* Whether the collective can go this way; depends on agreed facts only. */
 bool weft_shared_supports(weft_collective collective);
 /* Does what can be done of the current operation. IN_PROGRESS: call again (with the same call).

@@ -6,7 +6,6 @@
 
 enum {
     COLD = 4,        // stretches: the first ones meet pages that nobody has touched
-    TRIALS = 2,      // of each way, in every period
     TIMED_EVERY = 8, // stretches, two in a row; looking at the clock is not free
 };
 
@@ -15,7 +14,8 @@ static uint32_t least(const uint32_t last[2])
     return last[0] < last[1] ? last[0] : last[1];
 }
 
-struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t bytes)
+struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t bytes,
+                                           const struct weft_spill_rule *rule)
 {
     int size_class = 0;
     if (bytes < WEFT_SPILL_LEAST_BYTES)
@@ -25,11 +25,11 @@ struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t byt
     struct weft_spill *spill = &spills[size_class];
     uint32_t number = spill->stretches++;
     uint32_t trial = number % WEFT_SPILL_PERIOD - COLD;
-    // What is written past the caches has to come back from memory later: small gains are none.
-    bool past = least(spill->last[1]) < least(spill->last[0]) / 4 * 3;
-    if (trial < 2 * TRIALS)
+    bool past =
+        (uint64_t)least(spill->last[1]) * 100 < (uint64_t)least(spill->last[0]) * rule->percent;
+    if (trial < 2 * rule->trials)
         return (struct weft_spill_stretch){
-            .spill = spill, .is_timed = true, .past = trial < TRIALS};
+            .spill = spill, .is_timed = true, .past = trial < rule->trials};
     bool is_timed = number >= COLD && number % TIMED_EVERY < 2;
     return (struct weft_spill_stretch){.spill = spill, .is_timed = is_timed, .past = past};
 }

@@ -8,6 +8,8 @@
  *
  * Work goes in stretches of some turns. All ranks count the same ones, so a trial of one way is a
  * trial of all ranks together; what a rank reads tells it how fast the others read what it writes.
+ *
+ * Whether to fetch or to stage (shared.h) is decided in the same way, operation by operation.
  */
 #ifndef WEFT_COLLECTIVES_EXECUTOR_SPILL_H
 #define WEFT_COLLECTIVES_EXECUTOR_SPILL_H
@@ -17,7 +19,7 @@
 #include <stdint.h>
 
 enum {
-    WEFT_SPILL_CLASSES = 8,           // by bytes of a turn, doubling, the last without end
+    WEFT_SPILL_CLASSES = 12,          // by bytes of a turn, doubling, the last without end
     WEFT_SPILL_LEAST_BYTES = 8 << 10, // smaller turns stay in the caches, and are not timed
     WEFT_SPILL_TURNS = 8,             // of a stretch
     WEFT_SPILL_PERIOD = 256,          // stretches; each has trials of both ways
@@ -38,8 +40,14 @@ struct weft_spill_stretch {
     int64_t ns;     // that took
 };
 
+struct weft_spill_rule {
+    uint32_t percent; // of the time of way 0 that way 1 may take
+    uint32_t trials;  // of each way, in a row, in every period; the last two count
+};
+
 /* The next stretch, of turns of `bytes` bytes; `spills` is of WEFT_SPILL_CLASSES sizes. */
-struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t bytes);
+struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t bytes,
+                                           const struct weft_spill_rule *rule);
 /* Notes how long it took, if it was timed. */
 void weft_spill_end(const struct weft_spill_stretch *stretch);
 /* Not all ranks have begun it: it does not count. */

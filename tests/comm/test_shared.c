@@ -199,12 +199,17 @@ static int all_rounds(struct rank_process *process)
 static void test_all_rounds(void **state)
 {
     (void)state;
-    static const int sizes[] = {2, 3, 4, MAX_RANKS};
+    static const struct {
+        int ranks;
+        const char *single_copy;
+    } given[] = {{2, "always"}, {3, "never"}, {4, "never"}, {MAX_RANKS, "always"}};
     int codes[MAX_RANKS];
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        run_ranks(sizes[i], timeout_ns, LIMIT_S, all_rounds, NULL, codes);
-        assert_all_zero(codes, sizes[i], "rounds");
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        setenv("WEFT_SINGLE_COPY", given[i].single_copy, 1);
+        run_ranks(given[i].ranks, timeout_ns, LIMIT_S, all_rounds, NULL, codes);
+        assert_all_zero(codes, given[i].ranks, "rounds");
     }
+    unsetenv("WEFT_SINGLE_COPY");
 }
 
 // Without waiting: several at once, in the order of their submission.

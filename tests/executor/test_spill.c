@@ -11,7 +11,8 @@
 
 #include "collectives/executor/spill.h"
 
-enum { BYTES = 1 << 20 };
+enum { BYTES = 16 << 20 };
+static const struct weft_spill_rule rule = {.percent = 75, .trials = 2};
 
 struct machine {
     int64_t cached_ns, past_ns; // of a stretch
@@ -23,7 +24,7 @@ static int go(struct weft_spill *spills, const struct machine *machine, int coun
 {
     int past = 0;
     for (int i = 0; i < count; i++) {
-        struct weft_spill_stretch stretch = weft_spill_begin(spills, BYTES);
+        struct weft_spill_stretch stretch = weft_spill_begin(spills, BYTES, &rule);
         stretch.ns = stretch.past ? machine->past_ns : machine->cached_ns;
         stretch.bytes = 3 * BYTES;
         weft_spill_end(&stretch);
@@ -97,9 +98,9 @@ static void what_is_undone_does_not_count(void **state)
     (void)state;
     struct weft_spill one[WEFT_SPILL_CLASSES] = {0}, other[WEFT_SPILL_CLASSES] = {0};
     for (int i = 0; i < WEFT_SPILL_PERIOD; i++) {
-        struct weft_spill_stretch stretch = weft_spill_begin(other, BYTES);
+        struct weft_spill_stretch stretch = weft_spill_begin(other, BYTES, &rule);
         weft_spill_undo(&stretch);
-        stretch = weft_spill_begin(other, WEFT_SPILL_LEAST_BYTES - 1);
+        stretch = weft_spill_begin(other, WEFT_SPILL_LEAST_BYTES - 1, &rule);
         weft_spill_undo(&stretch);
         assert_int_equal(go(one, &far, 1), go(other, &far, 1));
     }
@@ -111,7 +112,8 @@ static void sizes_are_apart_and_small_ones_left_alone(void **state)
     (void)state;
     struct weft_spill spills[WEFT_SPILL_CLASSES] = {0};
     for (int i = 0; i < 1000; i++) {
-        struct weft_spill_stretch stretch = weft_spill_begin(spills, WEFT_SPILL_LEAST_BYTES - 1);
+        struct weft_spill_stretch stretch =
+            weft_spill_begin(spills, WEFT_SPILL_LEAST_BYTES - 1, &rule);
         assert_false(stretch.past);
         assert_null(stretch.spill);
     }
@@ -119,10 +121,10 @@ static void sizes_are_apart_and_small_ones_left_alone(void **state)
     for (int i = 0; i < WEFT_SPILL_CLASSES - 1; i++)
         assert_int_equal(spills[i].stretches, 0);
     assert_int_equal(spills[WEFT_SPILL_CLASSES - 1].stretches, 100);
-    struct weft_spill_stretch stretch = weft_spill_begin(spills, WEFT_SPILL_LEAST_BYTES);
+    struct weft_spill_stretch stretch = weft_spill_begin(spills, WEFT_SPILL_LEAST_BYTES, &rule);
     assert_false(stretch.past);
     assert_int_equal(spills[0].stretches, 1);
-    stretch = weft_spill_begin(spills, SIZE_MAX);
+    stretch = weft_spill_begin(spills, SIZE_MAX, &rule);
     assert_int_equal(spills[WEFT_SPILL_CLASSES - 1].stretches, 101);
 }
 

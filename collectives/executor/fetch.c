@@ -1,0 +1,45 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ * See fetch.h.
+ */
+#include "collectives/executor/fetch.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/random.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static _Atomic uint64_t own_number;
+
+struct weft_fetch_offer weft_fetch_offer(void)
+{
+    uint64_t fresh, none = 0;
+    if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) == sizeof fresh)
+        atomic_compare_exchange_strong(&own_number, &none, fresh); // of threads, the first
+    return (struct weft_fetch_offer){
+        .pid = getpid(), .address = (uintptr_t)&own_number, .number = own_number};
+}
+
+bool weft_fetch_reaches(struct weft_fetch_offer offer)
+{
+    uint64_t number = 0;
+    return offer.number &&
+           weft_fetch(offer.pid, (const void *)(uintptr_t)offer.address, &number, sizeof number) &&
+           number == offer.number;
+}
+
+bool weft_fetch(int64_t pid, const void *address, void *into, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        struct iovec here = {(char *)into + done, bytes - done};
+        struct iovec there = {(char *)(uintptr_t)address + done, bytes - done};
+        ssize_t copied = process_vm_readv((pid_t)pid, &here, 1, &there, 1, 0);
+        if (copied == 0)
+            errno = EFAULT;
+        if (copied <= 0)
+            return false;
+        done += (size_t)copied;
+    }
+    return true;
+}
