@@ -9,10 +9,13 @@
 #include "base/clock.h"
 #include "collectives/executor/shared_private.h"
 
-// What is written past the caches has to come back from memory later: small gains are none. What is
-// fetched takes some operations until the caches hold what they can.
-static const struct weft_spill_rule stage_rule = {.percent = 75, .trials = 2};
-static const struct weft_spill_rule fetch_rule = {.percent = 95, .trials = 4};
+// What is written past the caches has to come back from memory later: small gains are none. The
+// first stretches meet pages that nobody has touched.
+static const struct weft_spill_rule stage_rule = {.percent = 75, .trials = 2, .cold = 4};
+// One copy should be faster than two, and is while few operations of a kind are made; it takes some
+// of them until the caches hold what they can.
+static const struct weft_spill_rule fetch_rule = {
+    .percent = 95, .trials = 4, .cold = 16, .begins_past = true};
 
 void weft_shared_offer(char *area)
 {

@@ -5,7 +5,6 @@
 #include "collectives/executor/spill.h"
 
 enum {
-    COLD = 4,        // stretches: the first ones meet pages that nobody has touched
     TIMED_EVERY = 8, // stretches, two in a row; looking at the clock is not free
 };
 
@@ -24,14 +23,14 @@ struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t byt
         size_class++;
     struct weft_spill *spill = &spills[size_class];
     uint32_t number = spill->stretches++;
-    uint32_t trial = number % WEFT_SPILL_PERIOD - COLD;
-    bool past =
-        (uint64_t)least(spill->last[1]) * 100 < (uint64_t)least(spill->last[0]) * rule->percent;
+    uint32_t trial = number % WEFT_SPILL_PERIOD - rule->cold;
+    uint64_t cached = least(spill->last[0]), past = least(spill->last[1]);
+    bool is_past = cached && past ? past * 100 < cached * rule->percent : rule->begins_past;
     if (trial < 2 * rule->trials)
         return (struct weft_spill_stretch){
             .spill = spill, .is_timed = true, .past = trial < rule->trials};
-    bool is_timed = number >= COLD && number % TIMED_EVERY < 2;
-    return (struct weft_spill_stretch){.spill = spill, .is_timed = is_timed, .past = past};
+    bool is_timed = number >= rule->cold && number % TIMED_EVERY < 2;
+    return (struct weft_spill_stretch){.spill = spill, .is_timed = is_timed, .past = is_past};
 }
 
 void weft_spill_end(const struct weft_spill_stretch *stretch)

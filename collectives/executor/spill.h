@@ -43,6 +43,8 @@ struct weft_spill_stretch {
 struct weft_spill_rule {
     uint32_t percent; // of the time of way 0 that way 1 may take
     uint32_t trials;  // of each way, in a row, in every period; the last two count
+    uint32_t cold;    // stretches before the first trial: not timed
+    bool begins_past; // way 1 until both are known
 };
 
 /* The next stretch, of turns of `bytes` bytes; `spills` is of WEFT_SPILL_CLASSES sizes. */

@@ -12,7 +12,7 @@
 #include "collectives/executor/spill.h"
 
 enum { BYTES = 16 << 20 };
-static const struct weft_spill_rule rule = {.percent = 75, .trials = 2};
+static const struct weft_spill_rule rule = {.percent = 75, .trials = 2, .cold = 4};
 
 struct machine {
     int64_t cached_ns, past_ns; // of a stretch
@@ -42,6 +42,24 @@ static void finds_the_faster_way(void **state)
     memset(spills, 0, sizeof spills);
     go(spills, &far, 10);
     assert_int_equal(go(spills, &far, WEFT_SPILL_PERIOD), WEFT_SPILL_PERIOD - 2);
+}
+
+// Until both ways are known the rule says which; then the faster one is used.
+static void begins_as_the_rule_says(void **state)
+{
+    (void)state;
+    enum { COLD = 16 };
+    static const struct weft_spill_rule begins = {
+        .percent = 95, .trials = 4, .cold = COLD, .begins_past = true};
+    struct weft_spill spills[WEFT_SPILL_CLASSES] = {0};
+    for (int i = 0; i < WEFT_SPILL_PERIOD; i++) {
+        struct weft_spill_stretch stretch = weft_spill_begin(spills, BYTES, &begins);
+        assert_int_equal(stretch.past, i < COLD + 4);
+        assert_true(i >= COLD || !stretch.is_timed);
+        stretch.ns = stretch.past ? near.past_ns : near.cached_ns;
+        stretch.bytes = BYTES;
+        weft_spill_end(&stretch);
+    }
 }
 
 static void small_gains_are_none(void **state)
@@ -132,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_faster_way),
+        cmocka_unit_test(begins_as_the_rule_says),
         cmocka_unit_test(small_gains_are_none),
         cmocka_unit_test(follows_a_machine_that_changes),
         cmocka_unit_test(one_slow_stretch_changes_nothing),

@@ -1,11 +1,12 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * No peer but the floor under an all-reduce of S bytes on two cores, of two processes, each on a
- * core of its own. Of memory: they add up half of two shared vectors and write the sum to two
- * others, 4*S of memory traffic and one barrier. Stores that bypass the caches are used where a
- * trial finds them faster. Of TCP: they send each other S bytes over one connection, in one go
- * where the socket takes it, ask for what comes until it has come, and add. Arguments: shm or tcp,
- * then those of peer.h, for all_reduce.
+ * No peer but the floor under a collective of S bytes on two cores, of two processes, each on a
+ * core of its own. Of memory: all buffers are shared, each process reads what it needs and writes
+ * what comes of it once, and there is one barrier. In an all-reduce each adds up half of two
+ * vectors and writes the sum to two others, 4*S of memory traffic. Stores that bypass the caches
+ * are used where a trial finds them faster. Of TCP: they send each other S bytes over one
+ * connection, in one go where the socket takes it, ask for what comes until it has come, and add.
+ * Arguments: shm or tcp, then those of peer.h; over tcp for all_reduce.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -82,26 +83,62 @@ static void store_past_caches(float *to, const line *value)
 #endif
 }
 
-static void add_up(size_t first, size_t end, void (*store_line)(float *, const line *))
+typedef void (*store_line)(float *, const line *);
+
+// The sum of both inputs from element `first` on, to one or two places.
+static inline __attribute__((always_inline)) void add_up(size_t first, size_t count, float *one,
+                                                         float *other, store_line put)
 {
-    for (size_t i = first; i < end; i += FLOATS) {
+    for (size_t i = 0; i < count; i += FLOATS) {
         line a, b;
-        memcpy(&a, vectors[0] + i, LINE);
-        memcpy(&b, vectors[1] + i, LINE);
+        memcpy(&a, vectors[0] + first + i, LINE);
+        memcpy(&b, vectors[1] + first + i, LINE);
         a += b;
-        store_line(vectors[2] + i, &a);
-        store_line(vectors[3] + i, &a);
+        put(one + i, &a);
+        if (other)
+            put(other + i, &a);
+    }
+}
+
+static inline __attribute__((always_inline)) void copy(float *to, const float *from, size_t count,
+                                                       store_line put)
+{
+    for (size_t i = 0; i < count; i += FLOATS) {
+        line a;
+        memcpy(&a, from + i, LINE);
+        put(to + i, &a);
+    }
+}
+
+static inline __attribute__((always_inline)) void move(const struct peer_case *c, store_line put)
+{
+    size_t half = c->count / 2 / FLOATS * FLOATS, first = rank == 0 ? 0 : half;
+    size_t mine = (size_t)rank * c->count; // of the blocks of an input
+    switch (c->collective) {
+    case PEER_ALL_REDUCE:
+        add_up(first, rank == 0 ? half : c->count - half, vectors[2] + first, vectors[3] + first,
+               put);
+        return;
+    case PEER_REDUCE_SCATTER:
+        add_up(mine, c->count, c->recv, NULL, put);
+        return;
+    case PEER_BROADCAST: // in place
+        if (rank == 1)
+            copy(c->recv, vectors[NUM_RANKS], c->count, put);
+        return;
+    default:
+        for (size_t peer = 0; peer < NUM_RANKS; peer++)
+            copy(c->recv + peer * c->count,
+                 vectors[peer] + (c->collective == PEER_ALL_TO_ALL ? mine : 0), c->count, put);
     }
 }
 
 static void run_memory(const struct peer_case *c)
 {
-    size_t half = c->count / 2 / FLOATS * FLOATS, first = rank == 0 ? 0 : half;
-    size_t end = rank == 0 ? half : c->count;
     if (bypass)
-        add_up(first, end, store_past_caches);
+        move(c, store_past_caches);
     else
-        add_up(first, end, store);
+        move(c, store);
 #ifdef __SSE__
     _mm_sfence();
 #endif
@@ -152,8 +189,8 @@ static void prepare_memory(struct peer_case *c)
 {
     c->send = vectors[rank];
     c->recv = vectors[NUM_RANKS + rank];
-    memset(c->send, 0, c->count * sizeof(float));
-    memset(c->recv, 0, c->count * sizeof(float));
+    memset(c->send, 0, c->send_elements * sizeof(float));
+    memset(c->recv, 0, c->recv_elements * sizeof(float));
     barrier();
     bypass = false;
     double ordinary_us = try_out(c);
@@ -207,11 +244,11 @@ int main(int argc, char **argv)
     static const struct peer tcp = {prepare_tcp, run_tcp, barrier, sum, max};
     bool is_tcp = argc == 8 && strcmp(argv[1], "tcp") == 0;
     size_t most = argc == 8 ? strtoull(argv[4], NULL, 10) : 0;
-    bool ready = most > 0 && strcmp(argv[2], "all_reduce") == 0;
+    bool ready = most > 0 && (!is_tcp || strcmp(argv[2], "all_reduce") == 0);
     for (int i = 0; ready && i < 2 * NUM_RANKS; i++)
         ready = (vectors[i] = map_shared(most)) != NULL;
     if (!ready || !(shared = map_shared(sizeof *shared))) {
-        fprintf(stderr, "shm|tcp all_reduce MIN MAX FACTOR ITERATIONS WARM-UPS\n");
+        fprintf(stderr, "shm|tcp COLLECTIVE MIN MAX FACTOR ITERATIONS WARM-UPS\n");
         return 2;
     }
     cpu_set_t allowed;
