@@ -21,8 +21,9 @@ _Static_assert(sizeof(struct slot) == WEFT_FLAT_HEADER_BYTES, "data shares the f
 enum {
     LINE_BYTES = 64,
     CALLED_BACK_BYTES = 1024,
-    ASKED_BYTES = 256,  // of more lines, too many come before they are written
-    STACK_BYTES = 1024, // of each value on the stack, hence of what is combined at a time
+    LAG = WEFT_FLAT_SLOTS - 2, // operations by which one that is not read may be behind
+    ASKED_BYTES = 256,         // of more lines, too many come before they are written
+    STACK_BYTES = 1024,        // of each value on the stack, hence of what is combined at a time
 };
 
 // Blocks a rank contributes: 0 none, 1 one, or all of them.
@@ -263,15 +264,44 @@ static void ask_for_data(const struct weft_flat_call *call, const struct slot *s
         __builtin_prefetch((const char *)slot + at); // the first line is that of the flag
 }
 
+// Whether an operation is less than LAG before this rank's, and no further ahead than others can
+// be.
+static bool is_near(const struct weft_flat *flat, uint32_t generation)
+{
+    return flat->generation + LAG + 1 - generation <= 2 * LAG + 1;
+}
+
+// Whether a rank whose slot is not read has begun an operation that near: then slots take turns.
+static bool keeps_up(struct weft_flat *flat, int rank)
+{
+    for (uint32_t back = 0; !is_near(flat, flat->begun[rank]); back++) {
+        if (back > LAG)
+            return false;
+        struct slot *slot = slot_at(flat, rank, WEFT_FLAT_CONTRIBUTIONS, flat->generation - back);
+        uint32_t flag = (uint32_t)atomic_load_explicit(&slot->flag, memory_order_acquire);
+        if (is_near(flat, flag))
+            flat->begun[rank] = flag;
+    }
+    return true;
+}
+
 // Whether all that the stage reads is there.
 static weft_status look(struct weft_flat *flat, const struct weft_flat_call *call,
-                        const struct weft_flat_stage *stage, int *peer, uint64_t *peer_call)
+                        const struct weft_flat_form *form, const struct weft_flat_stage *stage,
+                        int *peer, uint64_t *peer_call)
 {
     uint64_t wanted = flag_word(flat->generation, call->call);
     for (; flat->num_seen < stage->count; flat->num_seen++) {
         int rank = stage->first + flat->num_seen * stage->step;
         if (rank == flat->rank)
             continue;
+        if (!weft_flat_is_read(form, rank)) {
+            if (keeps_up(flat, rank))
+                continue;
+            flat->awaited = rank;
+            flat->awaited_level = stage->level;
+            return WEFT_IN_PROGRESS;
+        }
         struct slot *slot = slot_of(flat, rank, stage->level);
         ask_for_data(call, slot);
         uint64_t flag = atomic_load_explicit(&slot->flag, memory_order_acquire);
@@ -298,7 +328,7 @@ weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_ca
     if (!flat->is_published)
         publish(flat, call, &form);
     while (weft_flat_stage_find(&form, flat->stage, &stage)) {
-        weft_status status = look(flat, call, &stage, peer, peer_call);
+        weft_status status = look(flat, call, &form, &stage, peer, peer_call);
         if (status != WEFT_OK)
             return status;
         gather_now(flat, call, &form, &stage);
@@ -322,8 +352,8 @@ static bool is_at(const struct weft_flat *flat, int rank, uint32_t generation, u
     return true;
 }
 
-// Nobody is further than the operation that this rank would begin next, and in a group nobody but
-// the leader looks at what a rank has called.
+// Nobody is so far ahead that the slot of the operation that this rank would begin next is used
+// again, and in a group nobody but the leader looks at what a rank has called.
 bool weft_flat_peek(const struct weft_flat *flat, int rank, uint32_t sequence, uint64_t *call)
 {
     return is_at(flat, rank, flat->generation + 1, sequence, call) ||
@@ -340,7 +370,8 @@ static bool has_shown(const struct weft_flat *flat, int rank, int level)
 
 int weft_flat_missing(const struct weft_flat *flat)
 {
-    for (int rank = 0; flat->is_published && rank < flat->num_ranks; rank++)
+    bool is_grouped = flat->group < flat->num_ranks;
+    for (int rank = 0; flat->is_published && is_grouped && rank < flat->num_ranks; rank++)
         if (!has_shown(flat, rank, WEFT_FLAT_CONTRIBUTIONS))
             return rank;
     return flat->is_published ? flat->awaited : -1;

@@ -5,7 +5,8 @@
  * slot is a header (flag, call) and the data behind it on the same cache lines; the flag is written
  * last (release) and read first (acquire). Slots take turns: a rank that has seen everybody's flag
  * of operation k + 1, which nobody raises before having read k, may write slot k again. Two would
- * do; with four, the next slot's lines can be fetched back early.
+ * do; with four, the next slot's lines can be fetched back early, and who has nothing that a rank
+ * needs may be two operations behind it: the root of a broadcast does not wait for the others.
  *
  * Among many ranks, operations that end in one value go through groups (flat_walk.h), so that not
  * everybody reads every slot. No rank ends one before all have begun it; what groups and leaders
@@ -29,11 +30,13 @@ struct weft_flat {
     size_t data_bytes;                  // room of a slot
     char *areas[WEFT_FLAT_RANKS_LIMIT]; // by rank; the own one is written, the rest read
     uint32_t generation;                // operations done or begun
-    bool is_published;                  // the current one's contribution is out
-    int stage;                          // of the current one
-    int num_seen;                       // flags of the stage that were seen, in its order
-    int awaited;                        // rank of the next, which shall show something at
-    int awaited_level;                  // this level
+    // Operations begun, at least, by rank: of those that were not read.
+    uint32_t begun[WEFT_FLAT_RANKS_LIMIT];
+    bool is_published; // the current one's contribution is out
+    int stage;         // of the current one
+    int num_seen;      // flags of the stage that were seen, in its order
+    int awaited;       // rank of the next, which shall show something at
+    int awaited_level; // this level
 };
 
 /* One operation. */
@@ -65,8 +68,8 @@ weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_ca
 /* Whether `rank` has last gone through the slots for operation number `sequence`, and with which
  * call: for a rank that made operation `sequence` another way. */
 bool weft_flat_peek(const struct weft_flat *flat, int rank, uint32_t sequence, uint64_t *call);
-/* Lowest rank that has not begun the current operation; where all have, the one waited for; -1
- * without an operation. */
+/* Rank that is waited for; in groups, one that has not begun the current operation, if there is
+ * any; -1 without an operation. */
 int weft_flat_missing(const struct weft_flat *flat);
 /* Whether this rank's operation need not wait for `rank`. */
 bool weft_flat_has_come(const struct weft_flat *flat, int rank);

@@ -91,6 +91,23 @@ static inline int weft_flat_holder(const struct weft_flat_form *form, enum weft_
     return weft_flat_leader(form, level == WEFT_FLAT_PARTIALS ? form->root : form->rank);
 }
 
+/* Whether what `rank` shows is needed: for its data, or, in groups, as word that it has begun. */
+static inline bool weft_flat_is_read(const struct weft_flat_form *form, int rank)
+{
+    if (form->group < form->num_ranks)
+        return true;
+    switch (form->collective) {
+    case WEFT_BROADCAST:
+    case WEFT_SCATTER:
+        return rank == form->root;
+    case WEFT_GATHER:
+    case WEFT_REDUCE:
+        return form->rank == form->root;
+    default:
+        return true;
+    }
+}
+
 // Whether a reduction to one root needs what the stage makes here.
 static inline bool weft_flat_is_wanted(const struct weft_flat_form *form,
                                        const struct weft_flat_stage *stage)

@@ -346,7 +346,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_submit(weft_comm *comm, const weft_op_d
 /* The named calls fill a weft_op_desc (see the table there for buffers and counts, in elements of
  * `dtype`) and submit it: what is said of weft_submit holds for them, errors included. Buffers are
  * the operation's until it ends. `send` and `recv` may be NULL where the rank has no such buffer,
- * or it is empty. */
+ * or it is empty. A rank that needs nothing of others, like the root of a broadcast, may end before
+ * they have begun; what fails later is told by its next call. */
 WEFT_API WEFT_NODISCARD weft_status weft_all_reduce(const void *send, void *recv, size_t count,
                                                     weft_dtype dtype, weft_op op, weft_comm *comm,
                                                     weft_request *request);

@@ -6,10 +6,13 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -321,12 +324,52 @@ static void test_disagree(void **state)
     }
 }
 
+// Through the slots. A root that needs nobody ends before others have begun; ranks that are apart
+// by as much as they can be, operation by operation, still read what was meant for it.
+static int run_ahead(struct rank_process *process)
+{
+    enum { TIMES = 3000, COUNT = 8, ROOT = 1 };
+    static const weft_collective kinds[] = {WEFT_BROADCAST, WEFT_GATHER,     WEFT_SCATTER,
+                                            WEFT_REDUCE,    WEFT_ALL_REDUCE, WEFT_BROADCAST};
+    atomic_bool *has_root_ended = process->argument;
+    unsigned random = 1 + (unsigned)process->rank;
+    if (process->create_status != WEFT_OK)
+        return 1;
+    while (process->rank != ROOT && !*has_root_ended)
+        usleep(1000); // the test's limit ends this
+    for (int i = 0; i < TIMES; i++) {
+        struct round round = {.collective = i < 2 ? WEFT_BROADCAST : kinds[i % 6],
+                              .root = i < 2 ? ROOT : i / 7 % process->num_ranks,
+                              .count = COUNT};
+        int code = try_round(process, &round);
+        if (code)
+            return code;
+        if (i == 1 && process->rank == ROOT)
+            *has_root_ended = true;
+        random = random * 1103515245u + 12345u;
+        if (random >> 16 & 1)
+            usleep(random >> 24);
+    }
+    return 0;
+}
+
+static void test_run_ahead(void **state)
+{
+    (void)state;
+    int codes[3];
+    atomic_bool *has_root_ended = mmap(NULL, sizeof *has_root_ended, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(has_root_ended, MAP_FAILED);
+    run_ranks(3, timeout_ns, LIMIT_S, run_ahead, has_root_ended, codes);
+    assert_all_zero(codes, 3, "run ahead");
+    munmap(has_root_ended, sizeof *has_root_ended);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_rounds),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_come_and_go),
+        cmocka_unit_test(test_all_rounds),   cmocka_unit_test(test_run_ahead),
+        cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_come_and_go),
         cmocka_unit_test(test_disagree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
