@@ -159,6 +159,7 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
     weft_collective_note(comm, sequence, call->signature);
     weft_status status =
         comm->status == WEFT_OK ? weft_memory_poll(comm, path, flat) : comm->status;
+    uint64_t turns = comm->shared.turns;
     for (unsigned idle = 1; status == WEFT_IN_PROGRESS; idle++) {
         if (context->is_oversubscribed && idle < CROWDED_POLLS &&
             !weft_waits_for_own_core(comm, path))
@@ -172,6 +173,10 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
         if (idle % (4 * FLAT_POLLS) == 0 && !may_wait_on(comm, path, call, sequence, &deadline_ns))
             break;
         status = weft_memory_poll(comm, path, flat);
+        if (comm->shared.turns != turns) { // long waits are for one turn, not for many together
+            turns = comm->shared.turns;
+            idle = 0;
+        }
     }
     if (comm->status != WEFT_OK)
         return comm->status;
