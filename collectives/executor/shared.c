@@ -11,7 +11,7 @@
 
 // What is written past the caches has to come back from memory later: small gains are none. The
 // first stretches meet pages that nobody has touched.
-static const struct weft_spill_rule stage_rule = {.percent = 75, .trials = 2, .cold = 4};
+static const struct weft_spill_rule store_rule = {.percent = 87, .trials = 2, .cold = 4};
 // One copy should be faster than two, and is while few operations of a kind are made; it takes some
 // of them until the caches hold what they can.
 static const struct weft_spill_rule fetch_rule = {
@@ -156,6 +156,12 @@ static void note_told(struct weft_shared *shared)
     weft_spill_end(&shared->told);
 }
 
+// All ranks' buffers together.
+static size_t buffer_bytes(const struct weft_shared *shared, const struct weft_flat_call *call)
+{
+    return 2 * call->bytes * (size_t)shared->num_ranks;
+}
+
 static void open_operation(struct weft_shared *shared, const struct weft_flat_call *call)
 {
     struct shared_header *header =
@@ -174,8 +180,8 @@ static void open_operation(struct weft_shared *shared, const struct weft_flat_ca
     shared->is_fetched = header->is_fetched;
     shared->first = shared->turns;
     shared->chunk_bytes = choose_chunk(shared, call);
-    // All ranks' buffers together: of what fills half the cache, little would be found there again.
-    shared->streams = 4 * call->bytes * (size_t)shared->num_ranks > shared->cache_bytes;
+    // Of what fills half the cache, little would be found there again.
+    shared->streams = buffer_bytes(shared, call) > shared->cache_bytes / 2;
 }
 
 static weft_status map_buffer(const struct weft_shared *shared, int rank,
@@ -242,8 +248,8 @@ static weft_status compare_headers(struct weft_shared *shared, const struct weft
 static void begin_stretch(struct weft_shared *shared, const struct weft_flat_call *call)
 {
     size_t bytes = call->bytes < shared->chunk_bytes ? call->bytes : shared->chunk_bytes;
-    shared->stretch = weft_spill_begin(shared->spills[call->collective],
-                                       bytes * num_staged_blocks(shared, call), &stage_rule);
+    shared->stretch = weft_spill_begin(shared->stage_spills[call->collective],
+                                       bytes * num_staged_blocks(shared, call), &store_rule);
 }
 
 /* One turn; whether it was the last. What is read in the first turn of a later stretch was written
@@ -269,9 +275,29 @@ static bool take_staged_turn(struct weft_shared *shared, const struct weft_flat_
     return is_last;
 }
 
+// Whether results that fit the cache might be faster past it: not small ones, nor those that
+// replace what they were read from. Of all-reduces only: where less is written the gain is smaller
+// than what a change of ways costs the first calls. So does trying what does not fit through the
+// caches.
+static bool may_stream(const struct weft_shared *shared, const struct weft_flat_call *call)
+{
+    return call->collective == WEFT_ALL_REDUCE && call->send != call->recv && !shared->streams &&
+           buffer_bytes(shared, call) > shared->cache_bytes / 8;
+}
+
 static void take_whole_turn(struct weft_shared *shared, const struct weft_flat_call *call)
 {
+    struct weft_spill_stretch stretch = {.past = shared->streams};
+    if (shared->is_mapped && may_stream(shared, call))
+        stretch = weft_spill_begin(shared->result_spills, call->bytes, &store_rule);
+    shared->streams = stretch.past;
+    int64_t begin_ns = stretch.is_timed ? weft_clock_ns() : 0;
     weft_shared_move_whole(shared, call);
+    if (stretch.is_timed) {
+        stretch.ns = weft_clock_ns() - begin_ns;
+        stretch.bytes = call->bytes;
+        weft_spill_end(&stretch);
+    }
     end_turn(shared);
     shared->state = WEFT_SHARED_LEAVING;
 }

@@ -13,7 +13,8 @@
  * Turns. A rank counts the turns it has finished in a word of its own area; a turn begins when all
  * others have finished the one before. What is staged in a turn is read in the next one, so of
  * three stages none is written while somebody may still read it; the first turn of an operation
- * waits for nobody. What is staged is written into the caches or past them (spill.h).
+ * waits for nobody. Stages, and results of all-reduces where nothing is staged, are written into
+ * the caches or past them (spill.h).
  *
  * As with the flat path, the code that moves the data also writes down what it does as a program,
  * which goes through the check and the oracle.
@@ -49,10 +50,11 @@ struct weft_shared {
     char *areas[WEFT_FLAT_RANKS_LIMIT]; // by rank; the own one is written, the rest read
     struct weft_device *device;         // that shares
     struct weft_connection *const *peers;
-    size_t cache_bytes; // what moves more than this is written past the cache
+    size_t cache_bytes; // of the last cache, for all ranks
     uint64_t turns;     // finished
     uint32_t operations;
-    struct weft_spill spills[WEFT_NUM_COLLECTIVES][WEFT_SPILL_CLASSES];
+    struct weft_spill stage_spills[WEFT_NUM_COLLECTIVES][WEFT_SPILL_CLASSES];
+    struct weft_spill result_spills[WEFT_SPILL_CLASSES];                 // of mapped all-reduces
     struct weft_spill fetches[WEFT_NUM_COLLECTIVES][WEFT_SPILL_CLASSES]; // way 1: fetched
     enum weft_fetching fetching;
     bool is_reach_known, can_fetch;      // all, as far as is known, each of all others
@@ -60,7 +62,8 @@ struct weft_shared {
     struct weft_spill_stretch told;      // the operation before, with the time of this rank
     // The operation under way.
     enum weft_shared_state state;
-    bool is_mapped, is_fetched, streams;
+    bool is_mapped, is_fetched;
+    bool streams;                      // results are written past the caches
     struct weft_spill_stretch stretch; // staged
     struct weft_spill_stretch trial;   // staged or fetched: the operation
     int64_t here_ns;                   // when all had come to it

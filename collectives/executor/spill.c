@@ -26,9 +26,10 @@ struct weft_spill_stretch weft_spill_begin(struct weft_spill *spills, size_t byt
     uint32_t trial = number % WEFT_SPILL_PERIOD - rule->cold;
     uint64_t cached = least(spill->last[0]), past = least(spill->last[1]);
     bool is_past = cached && past ? past * 100 < cached * rule->percent : rule->begins_past;
-    if (trial < 2 * rule->trials)
+    if (trial <
+        2 * rule->trials) // past them later: the first call after that misses what was cached
         return (struct weft_spill_stretch){
-            .spill = spill, .is_timed = true, .past = trial < rule->trials};
+            .spill = spill, .is_timed = true, .past = trial >= rule->trials};
     bool is_timed = number >= rule->cold && number % TIMED_EVERY < 2;
     return (struct weft_spill_stretch){.spill = spill, .is_timed = is_timed, .past = is_past};
 }

@@ -1,10 +1,12 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
- * How to write what other cores read next: into the caches, or past them. Which is faster depends
- * on where the cores are to each other, and by much: a line that one core has changed costs 60 ns
- * to read from a neighbour and 250 ns or more from a core with another last cache, where memory
- * answers sooner. Virtual machines move between the two while they run. So both ways are timed as
- * it goes, for each collective and size, and the faster one is used.
+ * How to write, into the caches or past them. Of what other cores read next (stages), the faster
+ * way depends on where the cores are to each other, and by much: a line that one core has changed
+ * costs 60 ns to read from a neighbour and 250 ns or more from a core with another last cache,
+ * where memory answers sooner. Virtual machines move between the two while they run. Of results it
+ * depends on how much of a cache there is for them, which nobody says, and on how fast that and
+ * memory are. So both ways are timed as it goes, for each collective and size, and the faster one
+ * is used.
  *
  * Work goes in stretches of some turns. All ranks count the same ones, so a trial of one way is a
  * trial of all ranks together; what a rank reads tells it how fast the others read what it writes.
@@ -19,7 +21,7 @@
 #include <stdint.h>
 
 enum {
-    WEFT_SPILL_CLASSES = 12,          // by bytes of a turn, doubling, the last without end
+    WEFT_SPILL_CLASSES = 14,          // by bytes of a turn, doubling, the last without end
     WEFT_SPILL_LEAST_BYTES = 8 << 10, // smaller turns stay in the caches, and are not timed
     WEFT_SPILL_TURNS = 8,             // of a stretch
     WEFT_SPILL_PERIOD = 256,          // stretches; each has trials of both ways

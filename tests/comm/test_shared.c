@@ -215,6 +215,30 @@ static void test_all_rounds(void **state)
     unsetenv("WEFT_SINGLE_COPY");
 }
 
+// Often enough that results have been written into the caches and past them.
+static int again_and_again(struct rank_process *process)
+{
+    enum { TIMES = 12, COUNT = 900001 };
+    if (process->create_status != WEFT_OK)
+        return 1;
+    for (int i = 0; i < TIMES; i++) {
+        const struct round round = {
+            .collective = WEFT_ALL_REDUCE, .memory = SHARED, .count = COUNT};
+        int code = try_round(process, &round);
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+static void test_again_and_again(void **state)
+{
+    (void)state;
+    int codes[2];
+    run_ranks(2, timeout_ns, LIMIT_S, again_and_again, NULL, codes);
+    assert_all_zero(codes, 2, "times");
+}
+
 // Without waiting: several at once, in the order of their submission.
 static int many_at_once(struct rank_process *process)
 {
@@ -368,9 +392,9 @@ static void test_run_ahead(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_rounds),   cmocka_unit_test(test_run_ahead),
-        cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_come_and_go),
-        cmocka_unit_test(test_disagree),
+        cmocka_unit_test(test_all_rounds),  cmocka_unit_test(test_again_and_again),
+        cmocka_unit_test(test_run_ahead),   cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_come_and_go), cmocka_unit_test(test_disagree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
