@@ -9,3 +9,10 @@ expect() { # WHAT EXPECTED ACTUAL
         failures=$((failures + 1))
     fi
 }
+# So many tenths of a second, or more where each core has several tasks: as patience.h.
+patience() { # TENTHS
+    awk -v limit="$1" -v cores="$(nproc)" '{
+        split($4, tasks, "/")
+        busy = ($1 > tasks[1] ? $1 : tasks[1]) / cores
+        print int(limit * (busy > 1 ? busy : 1)) }' /proc/loadavg
+}

@@ -7,10 +7,9 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,10 +17,29 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "tests/patience.h"
 #include "transport/bootstrap.h"
 
 // Present in builds with AddressSanitizer: _exit would skip its search for leaks.
 void __lsan_do_leak_check(void) __attribute__((weak));
+
+void *shared_by_ranks(void)
+{
+    enum { BYTES = 4096 };
+    static void *memory;
+    if (!memory)
+        memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(memory != MAP_FAILED);
+    return memset(memory, 0, BYTES);
+}
+
+bool await_at_least(const atomic_int *value, int least)
+{
+    int64_t deadline_ns = weft_deadline_after(INT64_C(60000000000));
+    while (atomic_load(value) < least && weft_clock_ns() < deadline_ns)
+        usleep(1000);
+    return atomic_load(value) >= least;
+}
 
 static int run_rank(int rank, int num_ranks, const weft_unique_id *id, int64_t timeout_ns,
                     int (*body)(struct rank_process *process), void *argument)
@@ -77,7 +95,7 @@ void run_ranks(int num_ranks, int64_t timeout_ns, int limit_s,
             _exit(code);
         }
     }
-    int64_t deadline_ns = weft_deadline_after((int64_t)limit_s * 1000000000);
+    int64_t deadline_ns = weft_deadline_after(patience((int64_t)limit_s * 1000000000));
     for (int left = num_ranks; left > 0;) {
         if (meeting && weft_meeting_progress(meeting, &error) == WEFT_OK)
             weft_meeting_close(&meeting);

@@ -6,6 +6,8 @@
 #ifndef WEFT_TESTS_COMM_PROCESSES_H
 #define WEFT_TESTS_COMM_PROCESSES_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "weft/weft.h"
@@ -32,9 +34,15 @@ struct rank_process {
         }                                                                                          \
     } while (0)
 
+/* Memory that the processes of run_ranks share with the test, of zeros: what they tell each other
+ * beside the communicator. Of at most 4096 bytes, there as long as the test. */
+void *shared_by_ranks(void);
+/* Waits until `value` is at least `least`, for at most a minute; false: it is not. */
+bool await_at_least(const atomic_int *value, int least);
+
 /* Runs `body` in num_ranks processes; codes[r] is its return value, or EXIT_SIGNALLED + signal. The
  * communicator is made for it with `timeout_ns` and destroyed after it. Every process ends within
- * `limit_s` seconds or is killed (EXIT_SIGNALLED + SIGKILL). */
+ * `limit_s` seconds (patience.h) or is killed (EXIT_SIGNALLED + SIGKILL). */
 void run_ranks(int num_ranks, int64_t timeout_ns, int limit_s,
                int (*body)(struct rank_process *process), void *argument, int *codes);
 /* Fails the test unless every code is 0. */

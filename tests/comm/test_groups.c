@@ -345,10 +345,11 @@ static const struct trouble {
     const char *name;
     weft_status status;
     const char *words[2];
-    int leaves_out;     // a call
-    size_t other_count; // of the third call
-    bool dies, is_late; // before its group ends
-    int64_t timeout_ns; // of the fifth call, on the others
+    int leaves_out;                 // a call
+    size_t other_count;             // of the third call
+    bool dies, is_late;             // before its group ends
+    int64_t timeout_ns;             // of the fifth call, on the others
+    atomic_int num_there, num_done; // of the others
 } troubles[] = {
     {.name = "a call less",
      .status = WEFT_MISMATCH,
@@ -369,8 +370,7 @@ static const struct trouble {
 
 static int meet_trouble(struct rank_process *process)
 {
-    const struct trouble *trouble = process->argument;
-    const struct timespec nap = {.tv_sec = 2};
+    struct trouble *trouble = process->argument;
     bool is_victim = process->rank == VICTIM;
     static float data[FEW][128];
     weft_request requests[FEW];
@@ -399,13 +399,16 @@ static int meet_trouble(struct rank_process *process)
         }
         submitted = i + 1;
     }
+    atomic_fetch_add(&trouble->num_there, !is_victim);
     if (is_victim && trouble->dies) {
-        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL); // the others are to be there
+        CHECK(await_at_least(&trouble->num_there, RANKS - 1));
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL); // they wait in the group's end
         raise(SIGKILL);
     }
     if (is_victim && trouble->is_late)
-        nanosleep(&nap, NULL);
+        CHECK(await_at_least(&trouble->num_done, RANKS - 1));
     weft_status status = weft_group_end(process->context, NULL);
+    atomic_fetch_add(&trouble->num_done, !is_victim);
     if (is_victim && trouble->is_late) // it may have all that it needs
         return 0;
     CHECK(status == (submitted > 0 ? trouble->status : WEFT_OK));
@@ -423,14 +426,15 @@ static void test_troubles(void **state)
     (void)state;
     static const char *const transports[] = {"shm", "tcp"};
     for (size_t i = 0; i < 2 * sizeof troubles / sizeof *troubles; i++) {
-        struct trouble trouble = troubles[i / 2];
+        struct trouble *trouble = shared_by_ranks();
+        memcpy(trouble, &troubles[i / 2], sizeof *trouble);
         int codes[PROCESSES_MAX];
         setenv("WEFT_TRANSPORTS", transports[i % 2], 1);
-        run_ranks(RANKS, timeout_ns, 30, meet_trouble, &trouble, codes);
+        run_ranks(RANKS, timeout_ns, 30, meet_trouble, trouble, codes);
         for (int rank = 0; rank < RANKS; rank++)
-            if (codes[rank] != (trouble.dies && rank == VICTIM ? EXIT_SIGNALLED + SIGKILL : 0))
-                fail_msg("%s over %s: rank %d ended with %d", trouble.name, transports[i % 2], rank,
-                         codes[rank]);
+            if (codes[rank] != (trouble->dies && rank == VICTIM ? EXIT_SIGNALLED + SIGKILL : 0))
+                fail_msg("%s over %s: rank %d ended with %d", trouble->name, transports[i % 2],
+                         rank, codes[rank]);
     }
 }
 

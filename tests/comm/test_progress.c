@@ -34,7 +34,7 @@ static int run_everywhere(int (*body)(struct rank_process *process), int *codes)
         // Without slots, shared memory carries messages.
         for (int has_slots = 0; has_slots < 2; has_slots++) {
             setenv("WEFT_FLAT_BYTES", has_slots ? "2K" : "0", 1);
-            run_ranks(RANKS, timeout_ns, 60, body, NULL, codes);
+            run_ranks(RANKS, timeout_ns, 60, body, shared_by_ranks(), codes);
             for (int rank = 0; rank < RANKS; rank++)
                 if (codes[rank] != 0)
                     return rank;
@@ -175,6 +175,8 @@ static int bereaved(struct rank_process *process)
     float data = 1;
     if (process->rank == 1)
         raise(SIGKILL);
+    if (process->create_status == WEFT_REMOTE) // rank 1 was faster than the end of it here
+        return 0;
     status = weft_all_reduce(&data, &data, 1, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
     if (status == WEFT_OK && !ends_by_itself(&request, &status))
         return NEVER_ENDED;
@@ -208,6 +210,13 @@ static int late(struct rank_process *process)
                                .dtype = WEFT_FLOAT32,
                                .op = WEFT_SUM,
                                .timeout_ns = 50000000};
+    if (process->create_status != WEFT_OK)
+        return WRONG_STATUS;
+    // All have their communicators before it is late for anyone.
+    atomic_int *ready = process->argument;
+    atomic_fetch_add(ready, 1);
+    if (!await_at_least(ready, RANKS))
+        return NEVER_ENDED;
     if (process->rank == 0) {
         while (weft_comm_async_error(process->comm) == WEFT_OK)
             usleep(1000);

@@ -8,21 +8,23 @@ weft=$1 meet=$2
 mark=6$((RANDOM % 900 + 100)).$$
 
 . "$(dirname "$0")/../expect.sh"
+await_sleepers() { # NUMBER: for at most a minute
+    local i
+    for ((i = 0; i < 600; i++)); do
+        [ "$(pgrep -fc "^sleep $mark")" = "$1" ] && break
+        sleep 0.1
+    done
+}
 expect_no_orphans() {
-    local left='' pid
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        left=''
-        for pid in /proc/[0-9]*; do
-            if tr '\0' ' ' 2>/dev/null <"$pid/cmdline" | grep -q "sleep $mark"; then
-                left="$left ${pid#/proc/}"
-            fi
-        done
+    local i left
+    for ((i = 0; i < $(patience 10); i++)); do
+        left=$(pgrep -f "sleep $mark" | xargs)
         [ -z "$left" ] && break
         sleep 0.1
     done
     expect "$1: no process is left" '' "$left"
 }
-elapsed_tenths() { echo $((($(date +%s%N) - $1) / 100000000)); }
+is_soon() { echo $(((($(date +%s%N) - $1) / 100000000) < $(patience 20))); } # since START: 1 or 0
 
 out=$("$weft" launch -n 3 --label -- sh -c 'echo $WEFT_RANK of $WEFT_NUM_RANKS ${#WEFT_ID}' | sort)
 expect 'exit code' 0 $?
@@ -61,7 +63,7 @@ text=$("$weft" launch -n 3 -g 300ms sh -c "[ \$WEFT_RANK = 1 ] && exit 7; sleep 
 expect 'exit code of the first rank that failed' 7 $?
 expect 'the rank is named' 1 "$(echo "$text" | grep -c 'rank 1 .*ended with exit code 7')"
 expect 'only one rank is blamed' 1 "$(echo "$text" | wc -l)"
-expect 'SIGTERM after the grace time' 1 $(($(elapsed_tenths "$start") < 20))
+expect 'SIGTERM after the grace time' 1 $(is_soon "$start")
 expect_no_orphans 'after a failure'
 
 "$weft" launch -n 2 -g 300ms sh -c \
@@ -77,19 +79,19 @@ expect_no_orphans 'children that a rank left behind'
 for signal in TERM HUP; do
     "$weft" launch -n 3 -g 5s sleep "$mark" 2>/dev/null &
     launcher=$!
-    sleep 0.3
+    await_sleepers 3
     start=$(date +%s%N)
     kill -$signal $launcher
     wait $launcher
     code=$?
     expect "exit code after SIG$signal" $((128 + $(kill -l $signal))) $code
-    expect "SIG$signal is forwarded" 1 $(($(elapsed_tenths "$start") < 20))
+    expect "SIG$signal is forwarded" 1 $(is_soon "$start")
     expect_no_orphans "after SIG$signal"
 done
 
 "$weft" launch -n 3 sleep "$mark" 2>/dev/null &
 launcher=$!
-sleep 0.3
+await_sleepers 3
 { kill -KILL $launcher && wait $launcher; } 2>/dev/null
 expect_no_orphans 'after the launcher was killed'
 
@@ -99,7 +101,7 @@ for dead in 0 2; do
     start=$(date +%s%N)
     out=$("$weft" launch -n 4 "$meet" $dead 2>/dev/null)
     code=$?
-    expect 'they learn it within 2 s' 1 $(($(elapsed_tenths "$start") < 20))
+    expect 'they learn it within 2 s' 1 $(is_soon "$start")
     expect 'exit code of a killed rank' 137 $code
     expect "three ranks learn that rank $dead is dead" 3 \
         "$(echo "$out" | grep -c ": .*rank $dead .*killed by signal 9")"

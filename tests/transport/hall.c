@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "tests/patience.h"
 
 void hall_open(struct hall *hall, const char *address)
 {
@@ -75,6 +76,7 @@ bool hall_turn(struct hall *hall, int limit_ms)
 
 void hall_run(struct hall *hall, int64_t limit_ns)
 {
+    limit_ns = patience(limit_ns);
     int64_t until = weft_deadline_after(limit_ns);
     while (hall_turn(hall, (int)(limit_ns / 1000000)))
         if (weft_clock_ns() > until)

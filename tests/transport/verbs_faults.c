@@ -30,7 +30,7 @@
 
 enum { NAME_WIDTH = 42, OUTPUT_BYTES = 1 << 16 };
 
-static const int64_t repeat_ns = 90000000000, release_ns = 10000000000;
+static const int64_t repeat_ns = 320000000000, release_ns = 30000000000;
 static const char cgroups[] = "/run/weft-faults";
 static const char says[] = "says: ";
 
