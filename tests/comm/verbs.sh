@@ -24,7 +24,7 @@ fail() {
 launch() { # RANKS HCAS-OF-A-HOST COMMAND...: output and exit code; RANKS may be 2x2: so many on each host
     local each=${1#*x}
     # shellcheck disable=SC2016 # the ranks' own variables
-    WEFT_TRANSPORTS=verbs timeout 120 "$weft" launch -n $((${1/x/*})) bash -c '
+    WEFT_TRANSPORTS=verbs timeout 300 "$weft" launch -n $((${1/x/*})) bash -c '
         hcas=
         for ((i = 0; i < $2; i++)); do hcas+=,rxe$((WEFT_RANK / $1 * $2 + i)); done
         WEFT_IB_HCA="=${hcas#,}" exec "${@:3}"' rank "$([ "$each" = "$1" ] && echo 1 || echo "$each")" \
@@ -49,7 +49,7 @@ training() {
     local transport
     for transport in tcp verbs; do
         WEFT_ALGORITHM=ring launch 2 1 env WEFT_TRANSPORTS=$transport "$weft" train --json \
-            --data licenses --steps 6 --layers 2 --width 32 --heads 2 --context 32 --batch 4 \
+            --data "$0" --steps 6 --layers 2 --width 32 --heads 2 --context 32 --batch 4 \
             >"$work/$transport" || fail "training over $transport: $(<"$work/$transport")"
     done
     python3 - "$work/tcp" "$work/verbs" <<'END' || fail 'the losses'

@@ -20,13 +20,8 @@
 #include "collectives/program/oracle.h"
 #include "tests/planner/layouts.h"
 
-// All ranks are one thread here: the thread sanitizer sees nothing that it does not see with few.
-#ifdef __SANITIZE_THREAD__
-enum { MOST_RANKS = 9 };
-#else
-enum { MOST_RANKS = 17 };
-#endif
-enum { MOST_RANKS_AGAIN = 3 };
+// All ranks are one thread here: sanitizers see nothing that they do not see with few.
+enum { MOST_RANKS = WEFT_RUNS_SLOWLY ? 9 : 17, MOST_RANKS_AGAIN = 3 };
 enum { MAX_RANKS = 17, MAX_ROUNDS = 2000000, NUM_COUNTS = 5, NUM_ALIASINGS = 3 };
 // All sizes of elements. To the executor, other types and operations are other kernels only.
 enum { NUM_DTYPES = WEFT_UINT8 + 1, NUM_OPS = WEFT_MAX + 1 };

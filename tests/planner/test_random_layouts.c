@@ -14,7 +14,8 @@
 #include "topology/forms.h"
 #include "topology/network.h"
 
-enum { NUM_LAYOUTS = 231, GRAPH_RANKS_LIMIT = 5 }; // each number of ranks seven times
+// Each number of ranks seven times, or twice.
+enum { NUM_LAYOUTS = (WEFT_RUNS_SLOWLY ? 2 : 7) * RANDOM_RANKS_LIMIT, GRAPH_RANKS_LIMIT = 5 };
 
 // A switch for each group and one for all; ranks have links of random speed.
 static void add_graph(uint64_t *random, struct weft_layout *layout)

@@ -12,7 +12,7 @@
 #include "topology/optimum.h"
 #include "topology/synthetic.h"
 
-enum { NUM_RANDOM = 1500 };
+enum { NUM_RANDOM = WEFT_RUNS_SLOWLY ? 300 : 1500 };
 
 static uint32_t next_random(uint64_t *seed)
 {
@@ -313,7 +313,7 @@ static void test_random(void **state)
     }
     print_message("%d networks packed with equal weights, %d with others; %d splits looked at\n",
                   packed, uneven, splits);
-    assert_true(packed >= 500 && uneven >= 500 && splits >= 5000);
+    assert_true(packed >= NUM_RANDOM / 3 && uneven >= NUM_RANDOM / 3 && splits >= NUM_RANDOM * 3);
 }
 
 static void test_broadcast(void **state)
