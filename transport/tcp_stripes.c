@@ -15,7 +15,6 @@ enum {
     FRAGMENTS_PER_VISIT = 32,
     READS_PER_ROUND = 256,    // about: then others have their turn, and deadlines
     ASSUMED_RATE = 100000000, // until one is measured
-    LITTLE = 2 * TCP_STRIPE_BYTES,
 };
 
 static const int64_t look_ns = 10000000;
@@ -86,13 +85,14 @@ static uint64_t bytes_left(const struct tcp_stripes *stripes)
     return bytes;
 }
 
-/* The stripe on which one more fragment is through first, even if there is no room on it yet: then
- * one that has next to nothing to do, if the others take longer for all that is left. So a stripe
- * that is thought to be slower than it is shows how fast it is. */
+/* The stripe on which one more fragment is through first. Where that has no room: the best of those
+ * that have, unless the first one would have carried all that is left by then. So all of them are
+ * kept busy as long as there is enough for all, whatever their rates are thought to be: who is
+ * thought slower than he is, and given the less for it, would never show how fast he is. */
 static struct tcp_stripe *choose(struct tcp_stripes *stripes)
 {
-    uint64_t highest = highest_rate(stripes), best_us = UINT64_MAX, idle_us = UINT64_MAX;
-    struct tcp_stripe *best = NULL, *idle = NULL;
+    uint64_t highest = highest_rate(stripes), best_us = UINT64_MAX, roomy_us = UINT64_MAX;
+    struct tcp_stripe *best = NULL, *roomy = NULL;
     for (int i = 0; i < TCP_DOORS_LIMIT; i++) {
         struct tcp_stripe *stripe = &stripes->each[i];
         if (stripe->state != TCP_STRIPE_IS_UP)
@@ -105,14 +105,14 @@ static struct tcp_stripe *choose(struct tcp_stripes *stripes)
             best_us = us;
             best = stripe;
         }
-        if (!stripe->blocked && queued < LITTLE && us < idle_us) {
-            idle_us = us;
-            idle = stripe;
+        if (!stripe->blocked && us < roomy_us) {
+            roomy_us = us;
+            roomy = stripe;
         }
     }
     if (!best || !best->blocked)
         return best;
-    return idle && idle_us <= best_us + bytes_left(stripes) * 1000000 / highest ? idle : NULL;
+    return roomy && roomy_us <= best_us + bytes_left(stripes) * 1000000 / highest ? roomy : NULL;
 }
 
 static int serve(struct tcp_stripes *stripes)

@@ -164,20 +164,22 @@ static void test_striped(void **state)
 static void test_shares(void **state)
 {
     (void)state;
-    enum { BYTES = 4 << 20, MESSAGES = 6 };
+    enum { BYTES = 4 << 20, LEARNING = 2, MESSAGES = 6 };
     static const uint64_t rates[] = {40000000, 10000000, 10000000};
     struct rig rig;
     uint64_t before[3], carried[3], all = 0;
     open_striped(&rig, false);
     struct tcp_stripe *stripes = link_of(&rig, 0)->stripes->each;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         assert_int_equal(setsockopt(stripes[i].socket, SOL_SOCKET, SO_MAX_PACING_RATE, &rates[i],
                                     sizeof rates[i]),
                          0);
+    for (uint32_t i = 0; i < LEARNING; i++) // each as much as the others at first
+        rig_exchange(&rig, i, BYTES, 0);
+    for (int i = 0; i < 3; i++)
         before[i] = bytes_on(&stripes[i]);
-    }
     int64_t start = weft_clock_ns();
-    for (uint32_t i = 0; i < MESSAGES; i++)
+    for (uint32_t i = LEARNING; i < LEARNING + MESSAGES; i++)
         rig_exchange(&rig, i, BYTES, 0);
     for (int i = 0; i < 3; i++)
         all += carried[i] = bytes_on(&stripes[i]) - before[i];
@@ -188,6 +190,41 @@ static void test_shares(void **state)
     assert_in_range(100 * carried[0] / all, 45, 90);
     assert_in_range(100 * carried[1] / all, 4, 40);
     assert_in_range(100 * carried[2] / all, 4, 40);
+    rig_close(&rig);
+}
+
+/* Who is thought to be slow has enough to do all the same, and so shows how fast it is. */
+static void test_busy(void **state)
+{
+    (void)state;
+    enum { BYTES = 16 << 20, THOUGHT_FAST = 100000000, THOUGHT_SLOW = 20000000 };
+    const int room = 128 << 10;
+    struct rig rig;
+    struct message send, recv;
+    open_striped(&rig, false);
+    rig_settle(&rig);
+    struct tcp_stripes *stripes = link_of(&rig, 0)->stripes;
+    for (int i = 0; i < 3; i++) {
+        setsockopt(stripes->each[i].socket, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+        stripes->each[i].rate = i ? THOUGHT_SLOW : THOUGHT_FAST;
+        stripes->each[i].reckoned_ns = weft_clock_ns();
+    }
+    message_init_send(&send, 5, BYTES);
+    message_init_recv(&recv, 5, BYTES);
+    message_post_recv(rig.ends[1][0].connection, &recv);
+    message_post_send(rig.ends[0][1].connection, &send);
+    int64_t deadline = weft_deadline_after(5000000000);
+    while (!stripes->num_loads && weft_clock_ns() < deadline)
+        rig_poll(&rig);
+    for (int i = 0; i < 100; i++) // nobody reads
+        weft_tcp_transport.progress(rig.devices[0]);
+    for (int i = 0; i < 3; i++)
+        assert_true(stripes->each[i].blocked);
+    rig_wait(&rig, &recv);
+    rig_wait(&rig, &send);
+    message_check(&recv);
+    message_free(&send);
+    message_free(&recv);
     rig_close(&rig);
 }
 
@@ -471,12 +508,12 @@ static void test_lies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_striped),   cmocka_unit_test(test_one_address),
-        cmocka_unit_test(test_small),     cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_one_fails), cmocka_unit_test(test_all_fail),
-        cmocka_unit_test(test_unwatched), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_offences),  cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_striped),  cmocka_unit_test(test_one_address),
+        cmocka_unit_test(test_small),    cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_busy),     cmocka_unit_test(test_one_fails),
+        cmocka_unit_test(test_all_fail), cmocka_unit_test(test_unwatched),
+        cmocka_unit_test(test_cancel),   cmocka_unit_test(test_offences),
+        cmocka_unit_test(test_twice),    cmocka_unit_test(test_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
