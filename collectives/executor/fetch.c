@@ -29,17 +29,29 @@ bool weft_fetch_reaches(struct weft_fetch_offer offer)
            number == offer.number;
 }
 
-bool weft_fetch(int64_t pid, const void *address, void *into, size_t bytes)
+typedef ssize_t (*move_fn)(pid_t pid, const struct iovec *here, unsigned long num_here,
+                           const struct iovec *there, unsigned long num_there, unsigned long flags);
+
+static bool move(move_fn some, int64_t pid, char *there, char *here, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
-        struct iovec here = {(char *)into + done, bytes - done};
-        struct iovec there = {(char *)(uintptr_t)address + done, bytes - done};
-        ssize_t copied = process_vm_readv((pid_t)pid, &here, 1, &there, 1, 0);
-        if (copied == 0)
+        struct iovec local = {here + done, bytes - done}, remote = {there + done, bytes - done};
+        ssize_t moved = some((pid_t)pid, &local, 1, &remote, 1, 0);
+        if (moved == 0)
             errno = EFAULT;
-        if (copied <= 0)
+        if (moved <= 0)
             return false;
-        done += (size_t)copied;
+        done += (size_t)moved;
     }
     return true;
+}
+
+bool weft_fetch(int64_t pid, const void *address, void *into, size_t bytes)
+{
+    return move(process_vm_readv, pid, (char *)(uintptr_t)address, into, bytes);
+}
+
+bool weft_push(int64_t pid, void *address, const void *from, size_t bytes)
+{
+    return move(process_vm_writev, pid, address, (char *)(uintptr_t)from, bytes);
 }

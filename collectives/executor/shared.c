@@ -171,7 +171,8 @@ static void open_operation(struct weft_shared *shared, const struct weft_flat_ca
     header->is_fetched = shared->trial.past && !is_all_to_all_in_place(call);
     header->cannot_fetch = shared->is_reach_known && !shared->can_fetch;
     header->has_failed = false;
-    header->address = (uintptr_t)call->send;
+    header->send_address = (uintptr_t)call->send;
+    header->recv_address = (uintptr_t)call->recv;
     header->told_ns = shared->told.ns;
     atomic_store_explicit(&header->call, call->call, memory_order_relaxed);
     atomic_store_explicit(&header->sequence, call->sequence + UINT64_C(1), memory_order_release);
@@ -326,8 +327,11 @@ static weft_status choose_way(struct weft_shared *shared, const struct weft_flat
         shared->here_ns = weft_clock_ns();
     if (is_mapped)
         WEFT_TRY(map_all(shared, call, peer));
-    for (int rank = 0; is_fetched && rank < shared->num_ranks; rank++)
-        shared->sends[rank] = (const char *)(uintptr_t)weft_shared_header(shared, rank)->address;
+    for (int rank = 0; is_fetched && rank < shared->num_ranks; rank++) {
+        const struct shared_header *header = weft_shared_header(shared, rank);
+        shared->sends[rank] = (const char *)(uintptr_t)header->send_address;
+        shared->recvs[rank] = (char *)(uintptr_t)header->recv_address;
+    }
     if (is_mapped || is_fetched) {
         shared->is_mapped = is_mapped;
         shared->is_fetched = is_fetched;

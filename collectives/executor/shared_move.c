@@ -9,7 +9,11 @@
 #include "collectives/executor/fold.h"
 #include "collectives/executor/shared_private.h"
 
-enum { RESULTS = 2 };
+enum {
+    RESULTS = 2,
+    PAGE_BYTES = 4096,
+    SPLIT_LEAST_BYTES = 32 << 10, // below, what a system call takes by itself is more than it saves
+};
 
 // Results are slices of a chunk, one for each rank, rounded up to lines.
 static size_t result_bytes(size_t stage_bytes)
@@ -184,14 +188,51 @@ static void move_fold(void *argument)
     weft_fold(&fold);
 }
 
-static void fetch(const struct mover *mover, int peer, const char *source, char *into)
+/* ---- others' private memory ---- */
+
+static void note_failure(const struct mover *mover, int peer)
 {
     const struct weft_shared *shared = mover->shared;
-    if (weft_fetch(shared->pids[peer], source, into, mover->bytes))
-        return;
-    WEFT_LOG(WEFT_LOG_WARN, "memory of process %lld cannot be read (%s): it is staged",
+    WEFT_LOG(WEFT_LOG_WARN, "memory of process %lld cannot be reached (%s): it is staged",
              (long long)shared->pids[peer], strerror(errno));
     weft_shared_header(shared, shared->rank)->has_failed = true;
+}
+
+// Of what goes between the root and another rank, the root moves the end, so that both work.
+static size_t root_share(const struct mover *mover)
+{
+    size_t share = mover->bytes / (size_t)mover->shared->num_ranks;
+    return mover->bytes < SPLIT_LEAST_BYTES ? 0 : share & ~(size_t)(PAGE_BYTES - 1);
+}
+
+static void fetch(const struct mover *mover, int peer, const char *source, char *into)
+{
+    const struct weft_flat_call *call = mover->call;
+    size_t begin = 0, end = mover->bytes;
+    if (call->collective == WEFT_GATHER)
+        begin = end - root_share(mover);
+    else if (call->collective == WEFT_BROADCAST || call->collective == WEFT_SCATTER)
+        end -= root_share(mover);
+    if (!weft_fetch(mover->shared->pids[peer], source + begin, into + begin, end - begin))
+        note_failure(mover, peer);
+}
+
+// What others do not fetch of the own contribution.
+static void push_all(const struct mover *mover)
+{
+    const struct weft_shared *shared = mover->shared;
+    const struct weft_flat_call *call = mover->call;
+    int me = shared->rank, root = call->root;
+    size_t share = root_share(mover), kept = mover->bytes - share;
+    if (call->collective == WEFT_GATHER && me != root &&
+        !weft_push(shared->pids[root], shared->recvs[root] + offset_of(mover, me), call->send,
+                   kept))
+        note_failure(mover, root);
+    bool is_split = call->collective == WEFT_BROADCAST || call->collective == WEFT_SCATTER;
+    for (int peer = 0; is_split && me == root && peer < shared->num_ranks; peer++)
+        if (peer != me && !weft_push(shared->pids[peer], shared->recvs[peer] + kept,
+                                     own_input(mover, peer) + kept, share))
+            note_failure(mover, peer);
 }
 
 static void move_copy(void *argument, int peer, int from, int to)
@@ -223,6 +264,8 @@ void weft_shared_move_whole(struct weft_shared *shared, const struct weft_flat_c
     const struct weft_shared_form form = {call->collective, call->root, shared->rank,
                                           shared->num_ranks};
     struct mover mover = {.shared = shared, .call = call, .bytes = call->bytes};
+    if (shared->is_fetched)
+        push_all(&mover);
     weft_shared_combine(&form, &moves, &mover);
 }
 

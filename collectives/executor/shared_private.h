@@ -16,10 +16,10 @@ struct shared_header {
     _Atomic uint64_t sequence; // + 1; written last
     _Atomic uint64_t call;
     uint64_t is_mapped;
-    uint64_t is_fetched, cannot_fetch; // it would be; it cannot be on this rank
-    uint64_t has_failed;               // to fetch; written before the turn ends
-    uint64_t address;                  // of the send buffer, in its process
-    int64_t told_ns;                   // what the operation before took, where that was timed
+    uint64_t is_fetched, cannot_fetch;   // it would be; it cannot be on this rank
+    uint64_t has_failed;                 // to fetch; written before the turn ends
+    uint64_t send_address, recv_address; // in its process
+    int64_t told_ns;                     // what the operation before took, where that was timed
     struct weft_shared_buffer send, recv;
 };
 
