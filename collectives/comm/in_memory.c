@@ -173,7 +173,9 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
         if (idle % (4 * FLAT_POLLS) == 0 && !may_wait_on(comm, path, call, sequence, &deadline_ns))
             break;
         status = weft_memory_poll(comm, path, flat);
-        if (comm->shared.turns != turns) { // long waits are for one turn, not for many together
+        // Long waits are for one turn, not for many together; but where cores are shared, who naps
+        // in between leaves them to others.
+        if (comm->shared.turns != turns && !context->is_oversubscribed) {
             turns = comm->shared.turns;
             idle = 0;
         }
