@@ -12,10 +12,10 @@
 // What is written past the caches has to come back from memory later: small gains are none. The
 // first stretches meet pages that nobody has touched.
 static const struct weft_spill_rule store_rule = {.percent = 87, .trials = 2, .cold = 4};
-// One copy should be faster than two, and is while few operations of a kind are made; it takes some
-// of them until the caches hold what they can.
+// One copy should be faster than two. The first trial of stages touches their pages, and it takes
+// some operations until the caches hold what they can: too dear where few of a kind are made.
 static const struct weft_spill_rule fetch_rule = {
-    .percent = 95, .trials = 4, .cold = 16, .begins_past = true};
+    .percent = 95, .trials = 4, .cold = 64, .begins_past = true};
 
 void weft_shared_offer(char *area)
 {
