@@ -14,5 +14,5 @@ patience() { # TENTHS
     awk -v limit="$1" -v cores="$(nproc)" '{
         split($4, tasks, "/")
         busy = ($1 > tasks[1] ? $1 : tasks[1]) / cores
-        print int(limit * (busy > 1 ? busy : 1)) }' /proc/loadavg
+        print int(limit * (busy < 1 ? 1 : busy > 8 ? 8 : busy)) }' /proc/loadavg
 }

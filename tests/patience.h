@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* `limit_ns`, or longer on a machine that is busy now or was in the last minute. */
+enum { PATIENCE_MOST = 8 };
+
+/* `limit_ns`, or longer on a machine that is busy now or was in the last minute: up to
+ * PATIENCE_MOST times as long. */
 static inline int64_t patience(int64_t limit_ns)
 {
     double load = 0;
@@ -23,7 +26,8 @@ static inline int64_t patience(int64_t limit_ns)
     if (load < running)
         load = running;
     double tasks = load / (double)sysconf(_SC_NPROCESSORS_ONLN);
-    return tasks > 1 ? (int64_t)((double)limit_ns * tasks) : limit_ns;
+    tasks = tasks < 1 ? 1 : tasks > PATIENCE_MOST ? PATIENCE_MOST : tasks;
+    return (int64_t)((double)limit_ns * tasks);
 }
 
 #endif

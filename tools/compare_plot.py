@@ -70,7 +70,8 @@ def panel(run):
     parts = [text(LEFT, 24, f"{run['collective']} float32, {run['scene']}, medians of "
                             f"{run['rounds']} rounds", "start", ' class="title"')]
     parts += grid(x_axis, y_axis, sizes, decades)
-    for i, name in enumerate(rows[-1]["median_us"]):
+    names = dict.fromkeys(name for row in rows for name in row["median_us"])
+    for i, name in enumerate(names):
         points = [(x_axis.at(row["bytes"]), y_axis.at(row["median_us"][name]))
                   for row in rows if name in row["median_us"]]
         colour = COLOURS.get(name, "#000000")

@@ -36,7 +36,7 @@ enum {
     WEFT_PACKET_EAGER_BUDGET = 1 << 20,   // of eager bytes not yet credited, per direction
     WEFT_PACKET_EAGER_OVERHEAD = 128,     // what an eager message costs beyond its bytes
     WEFT_PACKET_ARRIVED_LIMIT = 1 << 20,  // unmatched messages per link before it fails
-    WEFT_PACKET_REASON_BYTES = 160,
+    WEFT_PACKET_REASON_BYTES = 320,       // two ports of IPv6 addresses, and what is wrong
 };
 
 /* Header of a packet; host byte order (links between different orders are refused at hello). */

@@ -504,7 +504,7 @@ static void test_small_root(void **state)
 {
     (void)state;
     int codes[3];
-    run_ranks(3, patience(INT64_C(3) * SHORT_NS), LIMIT_S, small_root, NULL, codes);
+    run_ranks(3, timeout_ns, LIMIT_S, small_root, NULL, codes);
     assert_all_zero(codes, 3, "small root");
 }
 

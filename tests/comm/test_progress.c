@@ -173,10 +173,14 @@ static int bereaved(struct rank_process *process)
     weft_request request;
     weft_status status;
     float data = 1;
+    atomic_int *ready = process->argument;
+    if (process->create_status != WEFT_OK)
+        return WRONG_STATUS;
+    atomic_fetch_add(ready, 1);
+    if (!await_at_least(ready, RANKS))
+        return NEVER_ENDED;
     if (process->rank == 1)
         raise(SIGKILL);
-    if (process->create_status == WEFT_REMOTE) // rank 1 was faster than the end of it here
-        return 0;
     status = weft_all_reduce(&data, &data, 1, WEFT_FLOAT32, WEFT_SUM, process->comm, &request);
     if (status == WEFT_OK && !ends_by_itself(&request, &status))
         return NEVER_ENDED;
@@ -189,7 +193,7 @@ static void test_death(void **state)
     for (size_t i = 0; i < sizeof transports / sizeof *transports; i++) {
         int codes[RANKS];
         setenv("WEFT_TRANSPORTS", transports[i], 1);
-        run_ranks(RANKS, timeout_ns, 60, bereaved, NULL, codes);
+        run_ranks(RANKS, timeout_ns, 60, bereaved, shared_by_ranks(), codes);
         assert_int_equal(codes[1], EXIT_SIGNALLED + SIGKILL);
         assert_int_equal(codes[0], 0);
         assert_int_equal(codes[2], 0);

@@ -13,13 +13,15 @@ for bad in '--collective all_sum' '--rounds 0' '-f 1' '--sizes 1X' '--transport 
     "$compare" --build "$build" $bad >/dev/null 2>&1
     expect "$bad" 2 $?
 done
-for run in all_reduce:64,2M all_gather,reduce_scatter,broadcast,all_to_all:64K; do
-    collective=${run%:*}
-    "$compare" --build "$build" --collective $collective --rounds 1 --sizes ${run#*:} \
-        --json "$folder/$collective.json" --svg "$folder/$collective.svg" >"$folder/$collective.txt"
+for run in shm:all_reduce:64,2M shm:all_gather,reduce_scatter,broadcast,all_to_all:64K \
+    tcp:all_reduce:64,128K; do
+    IFS=: read -r transport collective sizes <<<"$run"
+    result=$folder/$transport-$collective
+    "$compare" --build "$build" --transport $transport --collective $collective --rounds 1 \
+        --sizes $sizes --json "$result.json" --svg "$result.svg" >"$result.txt"
     code=$?
     [ $code = 77 ] && exit 77
-    expect "$collective ends well" 0 $code
+    expect "$collective over $transport ends well" 0 $code
 done
 
 python3 - "$folder" <<'END'
@@ -52,7 +54,8 @@ for path in glob.glob(sys.argv[1] + "/*.json"):
                 assert name.startswith("weft") or compared == elements, (run["collective"], row)
     plot = xml.parse(path.replace(".json", ".svg")).getroot()
     drawn = plot.findall(".//{http://www.w3.org/2000/svg}polyline")
-    assert len(drawn) == sum(len(run["results"][-1]["times_us"]) for run in runs)
+    assert len(drawn) == sum(len({name for row in run["results"] for name in row["times_us"]})
+                             for run in runs)
     assert all(line.get("points") for line in drawn)
 assert len(seen) == 5, seen
 END

@@ -77,7 +77,7 @@ expect 'a rank may end before its children' 0 $?
 expect_no_orphans 'children that a rank left behind'
 
 for signal in TERM HUP; do
-    "$weft" launch -n 3 -g 5s sleep "$mark" 2>/dev/null &
+    "$weft" launch -n 3 -g 300s sleep "$mark" 2>/dev/null & # not by the grace's end
     launcher=$!
     await_sleepers 3
     start=$(date +%s%N)

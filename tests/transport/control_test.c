@@ -236,6 +236,7 @@ static void catch_up(int num_notices)
     while (world.members[1].num_heard + world.members[3].num_heard < 2 * num_notices &&
            weft_clock_ns() < until)
         settle(1);
+    assert_true(world.members[1].num_heard + world.members[3].num_heard >= 2 * num_notices);
 }
 
 /* A rank that never reads: nobody blocks, nothing grows without bound, and deaths still come. */

@@ -184,6 +184,12 @@ static void lose_all(struct fault *fault, const int *hcas, int num_hcas)
         for (int h = 0; h < FAULT_HCAS; h++)
             is_named |= strstr(end->reason, fault->given->hcas[h].name) != NULL;
         assert_true(is_named);
+        assert_non_null(strstr(end->reason, " (rxe")); // the other end's port
+        if (num_hcas == 2) {
+            bool is_here = i == fault->given->end;
+            assert_non_null(strstr(end->reason, is_here ? "left, the ports here are down: "
+                                                        : "left, its ports are down: "));
+        }
     }
     fault_end(fault);
     for (int i = 0; i < num_hcas; i++)

@@ -14,9 +14,11 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -264,6 +266,8 @@ int main(int argc, char **argv)
     if (child < 0)
         return 2;
     rank = child == 0;
+    if (child == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // it would spin
     if (is_tcp)
         close(sockets[!rank]); // so that the end of one is seen by the other
     bind_to_core(&allowed);
