@@ -80,7 +80,7 @@ enum weft_config_type {
       "0: each alone")                                                                             \
     X(WEFT_SINGLE_COPY, single_copy, const char *, STRING, "auto",                                 \
       "What ranks of one machine copy between ordinary buffers, straight from the other process "  \
-      "(process_vm_readv): auto (where that is allowed and faster), never, always")                \
+      "(process_vm_readv, _writev): auto (where that is allowed and faster), never, always")       \
     X(WEFT_SPIN, spin, const char *, STRING, "auto",                                               \
       "Waiting: auto, spin, yield or sleep (auto never spins with more ranks than cores)")         \
     X(WEFT_PROGRESS, progress, const char *, STRING, "calls",                                      \

@@ -190,6 +190,7 @@ void weft_area_leave(struct weft_comm *comm)
 {
     if (!comm->is_flat)
         return;
+    weft_shared_leave(&comm->shared);
     comm->is_flat = false;
     for (int rank = 0; rank < comm->num_ranks; rank++)
         if (rank != comm->rank) {

@@ -43,8 +43,14 @@ _Static_assert(sizeof(struct collective) <= WEFT_OPERATION_BYTES, "fits");
 void weft_collective_fail_mismatch(struct weft_comm *comm, int peer, uint64_t theirs, uint64_t ours)
 {
     char their_text[96], our_text[96];
-    weft_call_describe(theirs, their_text, sizeof their_text);
     weft_call_describe(ours, our_text, sizeof our_text);
+    if (theirs == ours) { // found late: who needs nobody has gone on
+        weft_comm_fail(comm, WEFT_MISMATCH, true,
+                       "before %s rank %d made another small call than rank %d", our_text, peer,
+                       comm->rank);
+        return;
+    }
+    weft_call_describe(theirs, their_text, sizeof their_text);
     weft_comm_fail(comm, WEFT_MISMATCH, true, "rank %d calls %s, rank %d calls %s", peer,
                    their_text, comm->rank, our_text);
 }

@@ -143,6 +143,8 @@ void weft_comm_fail(struct weft_comm *comm, weft_status status, bool tell, const
     vsnprintf(comm->error.text, sizeof comm->error.text, format, arguments);
     va_end(arguments);
     WEFT_LOG(WEFT_LOG_INFO, "rank %d: %s", comm->rank, comm->error.text);
+    if (comm->is_flat)
+        weft_shared_leave(&comm->shared);
     if (!tell || !comm->world->control)
         return;
     struct weft_notice notice = {

@@ -97,6 +97,8 @@ weft_status weft_memory_poll(struct weft_comm *comm, enum weft_path path,
 {
     int peer;
     uint64_t theirs;
+    if (comm->status != WEFT_OK) // nobody works in others' buffers any more
+        return comm->status;
     weft_status status = path == WEFT_PATH_FLAT
                              ? weft_flat_progress(&comm->flat, call, &peer, &theirs)
                              : weft_shared_progress(&comm->shared, call, &peer, &theirs);
@@ -160,6 +162,7 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
     weft_status status =
         comm->status == WEFT_OK ? weft_memory_poll(comm, path, flat) : comm->status;
     uint64_t turns = comm->shared.turns;
+    unsigned polls = 0;
     for (unsigned idle = 1; status == WEFT_IN_PROGRESS; idle++) {
         if (context->is_oversubscribed && idle < CROWDED_POLLS &&
             !weft_waits_for_own_core(comm, path))
@@ -170,7 +173,8 @@ static weft_status run(struct weft_comm *comm, enum weft_path path, const struct
             weft_context_backoff(context, rounds < INT_MAX ? (int)rounds : INT_MAX);
             context->flat_waiters--;
         }
-        if (idle % (4 * FLAT_POLLS) == 0 && !may_wait_on(comm, path, call, sequence, &deadline_ns))
+        if (++polls % (4 * FLAT_POLLS) == 0 &&
+            !may_wait_on(comm, path, call, sequence, &deadline_ns))
             break;
         status = weft_memory_poll(comm, path, flat);
         // Long waits are for one turn, not for many together; but where cores are shared, who naps

@@ -6,19 +6,40 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-static _Atomic uint64_t own_number;
+// Where the number of this process lies, for as long as it runs: a child finds 0 there. NULL: the
+// system has no such memory.
+static _Atomic uint64_t *find_number(void)
+{
+    static _Atomic(void *) known;
+    enum { PAGE_BYTES = 4096 };
+    void *page = atomic_load(&known), *none = NULL;
+    if (page)
+        return page;
+    page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return NULL;
+    if (madvise(page, PAGE_BYTES, MADV_WIPEONFORK) == 0 &&
+        atomic_compare_exchange_strong(&known, &none, page))
+        return page;
+    munmap(page, PAGE_BYTES);
+    return none; // another thread's
+}
 
 struct weft_fetch_offer weft_fetch_offer(void)
 {
     uint64_t fresh, none = 0;
+    _Atomic uint64_t *number = find_number();
+    if (!number)
+        return (struct weft_fetch_offer){0};
     if (getrandom(&fresh, sizeof fresh, GRND_NONBLOCK) == sizeof fresh)
-        atomic_compare_exchange_strong(&own_number, &none, fresh); // of threads, the first
+        atomic_compare_exchange_strong(number, &none, fresh); // of threads, the first
     return (struct weft_fetch_offer){
-        .pid = getpid(), .address = (uintptr_t)&own_number, .number = own_number};
+        .pid = getpid(), .address = (uintptr_t)number, .number = atomic_load(number)};
 }
 
 bool weft_fetch_reaches(struct weft_fetch_offer offer)

@@ -10,7 +10,7 @@
 #include "collectives/executor/flat_walk.h"
 
 struct slot {
-    _Atomic uint64_t flag; // generation in the low half, a fold of `call` in the high half
+    _Atomic uint64_t flag; // generation in the low half, a fold of the history in the high half
     uint64_t call;
     uint64_t sequence;
     char data[];
@@ -222,9 +222,9 @@ static void gather_now(const struct weft_flat *flat, const struct weft_flat_call
     }
 }
 
-static uint64_t flag_word(uint32_t generation, uint64_t call)
+static uint64_t flag_word(const struct weft_flat *flat)
 {
-    return ((call ^ (call >> 32)) << 32) | generation;
+    return ((flat->history ^ (flat->history >> 32)) << 32) | flat->generation;
 }
 
 // Shows what lies in the own slot of the level.
@@ -233,8 +233,7 @@ static void raise_flag(struct weft_flat *flat, const struct weft_flat_call *call
     struct slot *mine = slot_of(flat, flat->rank, level);
     mine->call = call->call;
     mine->sequence = call->sequence;
-    atomic_store_explicit(&mine->flag, flag_word(flat->generation, call->call),
-                          memory_order_release);
+    atomic_store_explicit(&mine->flag, flag_word(flat), memory_order_release);
     flat->num_seen = 0;
 }
 
@@ -242,6 +241,7 @@ static void publish(struct weft_flat *flat, const struct weft_flat_call *call,
                     const struct weft_flat_form *form)
 {
     flat->generation++;
+    flat->history = (flat->history ^ call->call) * 0x9e3779b97f4a7c15u;
     size_t bytes = (size_t)contributed_blocks(form) * call->bytes;
     if (bytes)
         memcpy(slot_of(flat, flat->rank, WEFT_FLAT_CONTRIBUTIONS)->data, call->send, bytes);
@@ -264,25 +264,32 @@ static void ask_for_data(const struct weft_flat_call *call, const struct slot *s
         __builtin_prefetch((const char *)slot + at); // the first line is that of the flag
 }
 
-// Whether an operation is less than LAG before this rank's, and no further ahead than others can
+// Whether an operation is at most LAG before this rank's, and no further ahead than others can
 // be.
 static bool is_near(const struct weft_flat *flat, uint32_t generation)
 {
     return flat->generation + LAG + 1 - generation <= 2 * LAG + 1;
 }
 
-// Whether a rank whose slot is not read has begun an operation that near: then slots take turns.
-static bool keeps_up(struct weft_flat *flat, int rank)
+// Whether a rank whose slot is not read has begun an operation that near, so that slots take turns.
+// MISMATCH: not the one that this rank had.
+static weft_status keeps_up(struct weft_flat *flat, int rank)
 {
+    const int level = WEFT_FLAT_CONTRIBUTIONS;
     for (uint32_t back = 0; !is_near(flat, flat->begun[rank]); back++) {
         if (back > LAG)
-            return false;
-        struct slot *slot = slot_at(flat, rank, WEFT_FLAT_CONTRIBUTIONS, flat->generation - back);
-        uint32_t flag = (uint32_t)atomic_load_explicit(&slot->flag, memory_order_acquire);
-        if (is_near(flat, flag))
-            flat->begun[rank] = flag;
+            return WEFT_IN_PROGRESS;
+        uint32_t generation = flat->generation - back;
+        uint64_t flag = atomic_load_explicit(&slot_at(flat, rank, level, generation)->flag,
+                                             memory_order_acquire);
+        uint64_t own = atomic_load_explicit(&slot_at(flat, flat->rank, level, generation)->flag,
+                                            memory_order_relaxed);
+        if ((uint32_t)flag == generation && flag != own)
+            return WEFT_MISMATCH;
+        if (is_near(flat, (uint32_t)flag))
+            flat->begun[rank] = (uint32_t)flag;
     }
-    return true;
+    return WEFT_OK;
 }
 
 // Whether all that the stage reads is there.
@@ -290,31 +297,30 @@ static weft_status look(struct weft_flat *flat, const struct weft_flat_call *cal
                         const struct weft_flat_form *form, const struct weft_flat_stage *stage,
                         int *peer, uint64_t *peer_call)
 {
-    uint64_t wanted = flag_word(flat->generation, call->call);
+    uint64_t wanted = flag_word(flat);
     for (; flat->num_seen < stage->count; flat->num_seen++) {
         int rank = stage->first + flat->num_seen * stage->step;
         if (rank == flat->rank)
             continue;
+        flat->awaited = rank;
+        flat->awaited_level = stage->level;
         if (!weft_flat_is_read(form, rank)) {
-            if (keeps_up(flat, rank))
-                continue;
-            flat->awaited = rank;
-            flat->awaited_level = stage->level;
-            return WEFT_IN_PROGRESS;
+            *peer = rank;
+            *peer_call = call->call; // it was an earlier one
+            WEFT_TRY(keeps_up(flat, rank));
+            continue;
         }
         struct slot *slot = slot_of(flat, rank, stage->level);
         ask_for_data(call, slot);
         uint64_t flag = atomic_load_explicit(&slot->flag, memory_order_acquire);
-        if ((uint32_t)flag != flat->generation) {
-            flat->awaited = rank;
-            flat->awaited_level = stage->level;
+        if ((uint32_t)flag != flat->generation)
             return WEFT_IN_PROGRESS;
-        }
         if (flag != wanted || slot->call != call->call) {
             *peer = rank;
             *peer_call = slot->call;
             return WEFT_MISMATCH;
         }
+        flat->begun[rank] = flat->generation;
     }
     return WEFT_OK;
 }
@@ -371,6 +377,8 @@ static bool has_shown(const struct weft_flat *flat, int rank, int level)
 int weft_flat_missing(const struct weft_flat *flat)
 {
     bool is_grouped = flat->group < flat->num_ranks;
+    if (flat->is_published && !has_shown(flat, flat->awaited, WEFT_FLAT_CONTRIBUTIONS))
+        return flat->awaited;
     for (int rank = 0; flat->is_published && is_grouped && rank < flat->num_ranks; rank++)
         if (!has_shown(flat, rank, WEFT_FLAT_CONTRIBUTIONS))
             return rank;

@@ -30,6 +30,7 @@ struct weft_flat {
     size_t data_bytes;                  // room of a slot
     char *areas[WEFT_FLAT_RANKS_LIMIT]; // by rank; the own one is written, the rest read
     uint32_t generation;                // operations done or begun
+    uint64_t history;                   // of their calls: flags differ from then on if one did
     // Operations begun, at least, by rank: of those that were not read.
     uint32_t begun[WEFT_FLAT_RANKS_LIMIT];
     bool is_published; // the current one's contribution is out
@@ -62,7 +63,8 @@ int weft_flat_group(int num_ranks);
 bool weft_flat_supports(weft_collective collective, int num_ranks, size_t block_bytes,
                         size_t data_bytes);
 /* Tries to finish the current operation: publishes once, then looks at the flags. IN_PROGRESS: call
- * again (with the same call). MISMATCH: rank *peer made another call, *peer_call. */
+ * again (with the same call). MISMATCH: rank *peer made another call, *peer_call; if that is this
+ * one, an earlier one was another. */
 weft_status weft_flat_progress(struct weft_flat *flat, const struct weft_flat_call *call, int *peer,
                                uint64_t *peer_call);
 /* Whether `rank` has last gone through the slots for operation number `sequence`, and with which

@@ -4,6 +4,7 @@
  */
 #include "collectives/executor/shared.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -17,9 +18,28 @@ static const struct weft_spill_rule store_rule = {.percent = 87, .trials = 2, .c
 static const struct weft_spill_rule fetch_rule = {
     .percent = 95, .trials = 4, .cold = 64, .begins_past = true};
 
+static const int64_t patience_ns = 100000000; // with a piece that is being written
+
 void weft_shared_offer(char *area)
 {
     ((struct shared_board *)area)->offer = weft_fetch_offer();
+}
+
+void weft_shared_leave(struct weft_shared *shared)
+{
+    struct shared_board *board = weft_shared_board(shared, shared->rank);
+    int64_t until = weft_deadline_after(patience_ns);
+    atomic_store(&board->has_left, 1);
+    while (atomic_load(&board->writers) && weft_clock_ns() < until)
+        sched_yield();
+}
+
+static bool has_anyone_left(const struct weft_shared *shared)
+{
+    for (int rank = 0; rank < shared->num_ranks; rank++)
+        if (atomic_load_explicit(&weft_shared_board(shared, rank)->has_left, memory_order_acquire))
+            return true;
+    return false;
 }
 
 bool weft_shared_supports(weft_collective collective)
@@ -317,9 +337,13 @@ static weft_status choose_way(struct weft_shared *shared, const struct weft_flat
 {
     struct tally tally;
     WEFT_TRY(compare_headers(shared, call, &tally, peer, peer_call));
-    note_told(shared);
     bool is_mapped = tally.mapped == shared->num_ranks;
     bool is_fetched = !is_mapped && tally.fetched == shared->num_ranks;
+    // Nobody can be through with what works in others' buffers, so this has failed for who has
+    // left; why comes over the control plane.
+    if ((is_mapped || is_fetched) && has_anyone_left(shared))
+        return WEFT_IN_PROGRESS;
+    note_told(shared);
     if (is_mapped)
         weft_spill_undo(&shared->trial);
     shared->trial.is_timed &= !is_mapped && shared->trial.past == is_fetched;
@@ -340,8 +364,10 @@ static weft_status choose_way(struct weft_shared *shared, const struct weft_flat
     }
     if (tally.unstaged > 0 && !shared->is_mapped && !shared->is_fetched)
         weft_spill_undo(&shared->stretch);
-    if (tally.unstaged > 0)
+    if (tally.unstaged > 0) {
         begin_anew(shared);
+        shared->trial.ns = 0; // what was staged does not count
+    }
     shared->state = WEFT_SHARED_STAGED;
     return WEFT_OK;
 }

@@ -17,7 +17,8 @@
  * the caches or past them (spill.h).
  *
  * As with the flat path, the code that moves the data also writes down what it does as a program,
- * which goes through the check and the oracle.
+ * which goes through the check and the oracle. Which end of it moves which part of what goes
+ * between a root and another rank is not in the program.
  */
 #ifndef WEFT_COLLECTIVES_EXECUTOR_SHARED_H
 #define WEFT_COLLECTIVES_EXECUTOR_SHARED_H
@@ -76,6 +77,9 @@ struct weft_shared {
 
 /* Bytes of memory of one rank; must be zero before first use. */
 size_t weft_shared_area_bytes(size_t stage_bytes);
+/* The communicator has failed or is given up: when this returns nobody begins to work in this
+ * rank's buffers any more, and nobody writes there but a process that does not get to run. */
+void weft_shared_leave(struct weft_shared *shared);
 /* Writes into the own area, before others have it, where this process can be read. */
 void weft_shared_offer(char *area);
 /* Whether the collective can go this way; depends on agreed facts only. */

@@ -12,6 +12,7 @@
 enum {
     RESULTS = 2,
     PAGE_BYTES = 4096,
+    PIECE_BYTES = 256 << 10,
     SPLIT_LEAST_BYTES = 32 << 10, // below, what a system call takes by itself is more than it saves
 };
 
@@ -217,6 +218,23 @@ static void fetch(const struct mover *mover, int peer, const char *source, char 
         note_failure(mover, peer);
 }
 
+// Into a buffer of a rank that may give it up at any time: it waits for the piece under way.
+static void push(const struct mover *mover, int peer, char *address, const char *from, size_t bytes)
+{
+    struct shared_board *board = weft_shared_board(mover->shared, peer);
+    bool is_good = true;
+    atomic_fetch_add(&board->writers, 1);
+    for (size_t at = 0; is_good && at < bytes && !atomic_load(&board->has_left);
+         at += PIECE_BYTES) {
+        size_t left = bytes - at;
+        is_good = weft_push(mover->shared->pids[peer], address + at, from + at,
+                            left < PIECE_BYTES ? left : PIECE_BYTES);
+    }
+    if (!is_good)
+        note_failure(mover, peer);
+    atomic_fetch_sub(&board->writers, 1);
+}
+
 // What others do not fetch of the own contribution.
 static void push_all(const struct mover *mover)
 {
@@ -224,15 +242,12 @@ static void push_all(const struct mover *mover)
     const struct weft_flat_call *call = mover->call;
     int me = shared->rank, root = call->root;
     size_t share = root_share(mover), kept = mover->bytes - share;
-    if (call->collective == WEFT_GATHER && me != root &&
-        !weft_push(shared->pids[root], shared->recvs[root] + offset_of(mover, me), call->send,
-                   kept))
-        note_failure(mover, root);
+    if (call->collective == WEFT_GATHER && me != root)
+        push(mover, root, shared->recvs[root] + offset_of(mover, me), call->send, kept);
     bool is_split = call->collective == WEFT_BROADCAST || call->collective == WEFT_SCATTER;
     for (int peer = 0; is_split && me == root && peer < shared->num_ranks; peer++)
-        if (peer != me && !weft_push(shared->pids[peer], shared->recvs[peer] + kept,
-                                     own_input(mover, peer) + kept, share))
-            note_failure(mover, peer);
+        if (peer != me)
+            push(mover, peer, shared->recvs[peer] + kept, own_input(mover, peer) + kept, share);
 }
 
 static void move_copy(void *argument, int peer, int from, int to)

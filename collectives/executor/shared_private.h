@@ -25,6 +25,9 @@ struct shared_header {
 
 struct shared_board {
     struct weft_fetch_offer offer;
+    // Once this rank has left its buffers are its own; who writes into them says so before.
+    alignas(128) _Atomic uint32_t has_left;
+    alignas(128) _Atomic uint32_t writers;
     alignas(128) _Atomic uint64_t turns;
     alignas(128) struct shared_header headers[2]; // operations take turns with them
 };

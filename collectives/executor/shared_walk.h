@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  * What a rank does in an exchange through shared memory, in three phases, as actions on places. It
- * is compiled twice: with actions that move bytes (shared.c) and with actions that record a program
- * (shared_trace.c). Sums have one slice for each rank; elsewhere "block" is one of the collective.
+ * is compiled twice: with actions that move bytes (shared_move.c) and with actions that record a
+ * program (shared_trace.c). Sums have one slice for each rank; elsewhere "block" is one of the
+ * collective.
  */
 #ifndef WEFT_COLLECTIVES_EXECUTOR_SHARED_WALK_H
 #define WEFT_COLLECTIVES_EXECUTOR_SHARED_WALK_H

@@ -11,6 +11,8 @@
  * Work goes in stretches of some turns. All ranks count the same ones, so a trial of one way is a
  * trial of all ranks together; what a rank reads tells it how fast the others read what it writes.
  *
+ * Results each rank tries for itself: others do not read them now.
+ *
  * Whether to fetch or to stage (shared.h) is decided in the same way, operation by operation.
  */
 #ifndef WEFT_COLLECTIVES_EXECUTOR_SPILL_H

@@ -59,7 +59,7 @@ struct death {
     int collective; // called when the victim dies
 };
 
-enum { NUM_CALLS = 9, NUM_MISMATCHES = 10 };
+enum { NUM_CALLS = 9, NUM_MISMATCHES = 12 };
 
 // One of the collectives on blocks of `count` elements.
 static weft_status call_one(struct rank_process *process, int which, float *data, size_t count)
@@ -204,6 +204,11 @@ static weft_status call(struct rank_process *process, int which, float *data)
     case 9: // the same, when whoever is sent to has only sent, and goes on: 1 before 2 before 3
         usleep(process->rank > 1 ? (unsigned)(process->rank - 1) * 200000 : 0);
         return weft_gather(data, data + 50000, 10000, WEFT_FLOAT32, is_odd_one ? 1 : 0, comm, NULL);
+    case 10: // small ones, of which everybody is the root and needs nobody
+        return weft_broadcast(data, data, 4, WEFT_FLOAT32, process->rank, comm, NULL);
+    case 11: // roots that need nobody, and one who only contributes
+        return is_odd_one ? weft_reduce(data, data, 4, WEFT_FLOAT32, WEFT_SUM, 0, comm, NULL)
+                          : weft_broadcast(data, data, 4, WEFT_FLOAT32, 0, comm, NULL);
     default:
         return WEFT_OK;
     }

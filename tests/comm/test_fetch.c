@@ -198,6 +198,60 @@ static void test_secret_memory(void **state)
     run_with("always", secret_memory);
 }
 
+struct steps {
+    atomic_int has_failed, has_written;
+    bool gathers;
+};
+
+// One whose call has failed has its buffer for itself, whatever a late rank still makes of the
+// call: the root of a broadcast, or who contributes to a gather.
+static int late_writer(struct rank_process *process)
+{
+    struct steps *steps = process->argument;
+    CHECK(process->create_status == WEFT_OK);
+    int waiting = steps->gathers ? ROOT : !ROOT;
+    struct buffers buffers = get_buffers(process->num_ranks);
+    const size_t bytes = (size_t)process->num_ranks * COUNT * sizeof(int32_t);
+    const weft_op_desc desc = {.struct_bytes = sizeof desc,
+                               .collective = steps->gathers ? WEFT_GATHER : WEFT_BROADCAST,
+                               .dtype = WEFT_INT32,
+                               .root = ROOT,
+                               .send = buffers.send,
+                               .recv = buffers.recv,
+                               .count = COUNT,
+                               .timeout_ns = process->rank == waiting ? 100000000 : 0};
+    memset(buffers.send, 1, bytes);
+    memset(buffers.recv, 2, bytes);
+    if (process->rank == waiting) {
+        CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_TIMEOUT);
+        memset(buffers.recv, 3, bytes);
+        atomic_store(&steps->has_failed, 1);
+        CHECK(await_at_least(&steps->has_written, 1));
+        for (size_t i = 0; i < bytes; i++)
+            CHECK(((unsigned char *)buffers.recv)[i] == 3);
+    } else {
+        CHECK(await_at_least(&steps->has_failed, 1));
+        CHECK(weft_submit(process->comm, &desc, NULL) == WEFT_TIMEOUT); // of the other one
+        atomic_store(&steps->has_written, 1);
+    }
+    free_buffers(&buffers);
+    return 0;
+}
+
+static void test_late_writers(void **state)
+{
+    (void)state;
+    int codes[2];
+    setenv("WEFT_SINGLE_COPY", "always", 1);
+    for (int gathers = 0; gathers < 2; gathers++) {
+        struct steps *steps = shared_by_ranks();
+        steps->gathers = gathers;
+        run_ranks(2, timeout_ns, LIMIT_S, late_writer, steps, codes);
+        assert_all_zero(codes, 2, gathers ? "late gather" : "late root");
+    }
+    unsetenv("WEFT_SINGLE_COPY");
+}
+
 /* ---- which is faster ---- */
 
 // Ranks that are late and slow at will: they still decide alike.
@@ -241,7 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fetched_always), cmocka_unit_test(test_fetched_never),
         cmocka_unit_test(test_one_cannot),     cmocka_unit_test(test_secret_memory),
-        cmocka_unit_test(test_decide_alike),
+        cmocka_unit_test(test_late_writers),   cmocka_unit_test(test_decide_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
