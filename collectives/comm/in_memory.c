@@ -97,8 +97,6 @@ weft_status weft_memory_poll(struct weft_comm *comm, enum weft_path path,
 {
     int peer;
     uint64_t theirs;
-    if (comm->status != WEFT_OK) // nobody works in others' buffers any more
-        return comm->status;
     weft_status status = path == WEFT_PATH_FLAT
                              ? weft_flat_progress(&comm->flat, call, &peer, &theirs)
                              : weft_shared_progress(&comm->shared, call, &peer, &theirs);

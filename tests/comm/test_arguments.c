@@ -120,7 +120,7 @@ static int check_bad_descs(struct rank_process *process)
         weft_comm *comm = process->comm, *twin = NULL;
         // A forced algorithm fails when it runs, and the communicator with it: use another one.
         if (bad->desc.algorithm && weft_comm_duplicate(process->comm, &twin, NULL) != WEFT_OK)
-            return 1;
+            return wrong(process, bad->what, WEFT_OK);
         comm = twin ? twin : comm;
         weft_status status = weft_submit(comm, &bad->desc, NULL);
         bool is_right = status == bad->status && strstr(weft_comm_error_text(comm), bad->text);
