@@ -362,13 +362,13 @@ static weft_status choose_way(struct weft_shared *shared, const struct weft_flat
         take_whole_turn(shared, call);
         return WEFT_OK;
     }
-    if (tally.unstaged > 0 && !shared->is_mapped && !shared->is_fetched)
-        weft_spill_undo(&shared->stretch);
-    if (tally.unstaged > 0) {
-        begin_anew(shared);
-        shared->trial.ns = 0; // what was staged does not count
-    }
     shared->state = WEFT_SHARED_STAGED;
+    if (tally.unstaged == 0)
+        return WEFT_OK;
+    if (!shared->is_mapped && !shared->is_fetched)
+        weft_spill_undo(&shared->stretch);
+    begin_anew(shared);
+    shared->trial.ns = 0; // what was staged does not count
     return WEFT_OK;
 }
 
